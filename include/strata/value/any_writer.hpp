@@ -1,0 +1,36 @@
+// Where parameters go when the driver's type is not known: run-time statements and erased sessions write here.
+#ifndef STRATA_VALUE_ANY_WRITER_HPP
+#define STRATA_VALUE_ANY_WRITER_HPP
+
+#include <strata/core/config.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace strata::inline STRATA_ABI {
+
+/// A parameter writer behind virtual calls: one call a parameter. The members mean what they mean in the concept
+/// `parameter_writer`: `text` and `blob` must live until the call ends, `text_copy` and `blob_copy` are copied.
+class any_parameter_writer {
+public:
+    virtual void null() = 0;
+    virtual void boolean(bool value) = 0;
+    virtual void integer(std::int64_t value) = 0;
+    virtual void real(double value) = 0;
+    virtual void text(std::string_view value) = 0;
+    virtual void text_copy(std::string_view value) = 0;
+    virtual void blob(std::span<const std::byte> value) = 0;
+    virtual void blob_copy(std::span<const std::byte> value) = 0;
+
+protected:
+    any_parameter_writer() = default;
+    any_parameter_writer(const any_parameter_writer&) = default;
+    any_parameter_writer& operator=(const any_parameter_writer&) = default;
+    ~any_parameter_writer() = default;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
