@@ -1,0 +1,58 @@
+// How a pool is set up, and what it tells of itself.
+#ifndef STRATA_SOURCE_POOL_OPTIONS_HPP
+#define STRATA_SOURCE_POOL_OPTIONS_HPP
+
+#include <strata/core/error.hpp>
+
+#include <cstddef>
+
+namespace strata::inline STRATA_ABI {
+
+struct pool_options {
+    std::size_t min_size = 1;                      ///< connections opened when the database is constructed; 0: none
+    std::size_t max_size = 8;                      ///< never more than this; on SQLite one of them writes
+    duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for a connection at most
+    std::size_t max_waiting = 10'000;              ///< callers beyond this many are refused at once
+
+    /// Names the first field that makes no sense.
+    [[nodiscard]] error validate() const {
+        if (max_size == 0)
+            return {errc::invalid_argument, "pool_options.max_size is 0: a pool needs at least one connection", phase::admission};
+        if (max_size > 65'535) return {errc::invalid_argument, "pool_options.max_size is above 65535", phase::admission};
+        if (min_size > max_size) return {errc::invalid_argument, "pool_options.min_size is above max_size", phase::admission};
+        if (max_wait < duration::zero()) return {errc::invalid_argument, "pool_options.max_wait is negative", phase::admission};
+        return {};
+    }
+};
+
+/// What a pool has done and holds. Counters only grow.
+struct pool_snapshot {
+    std::size_t open = 0;        ///< connections that exist
+    std::size_t idle = 0;        ///< of these, not leased
+    std::size_t waiting = 0;     ///< callers in the queue now
+    std::uint64_t waits = 0;     ///< acquisitions that had to wait
+    duration waited{};           ///< their time in the queue, all together
+    std::uint64_t timeouts = 0;  ///< waits that ended without a connection
+    std::uint64_t opened = 0;    ///< connections opened so far
+    std::uint64_t lost = 0;      ///< connections closed because they were broken
+};
+
+namespace detail {
+
+/// `which` connections: `"writing "`, `"reading "`, or nothing.
+[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
+                                                            bool queue_is_full) {
+    std::string text = queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ";
+    text += std::to_string(taken) + " of " + std::to_string(limit) + " " + which + "connections are in use, " + std::to_string(waiting) +
+            " callers wait";
+    error e{errc::pool_exhausted, std::move(text), phase::acquire};
+    e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
+                                        : "raise pool_options.max_size or max_wait, or hold connections for less time";
+    return e.set_local();
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,263 @@
+// A driver whose connections notice when they are used by two at once, and a client that leases them and writes down how
+// it went: what the tests of the sources stand on.
+#ifndef STRATA_TEST_SOURCE_PROBE_HPP
+#define STRATA_TEST_SOURCE_PROBE_HPP
+
+#include <strata/source/pool.hpp>
+#include <strata/testing/simulated_call.hpp>
+
+#include <deque>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace strata_test {
+
+/// What the connections of a test share. Only for one thread, but for what the stress test uses.
+struct probe_log {
+    int open = 0;
+    int most_open = 0;
+    int in_use = 0;
+    int most_in_use = 0;
+    std::vector<std::string> violations{};
+    strata::duration connecting{};   ///< how long connecting takes
+    int refuse_connects = 0;         ///< so many of the next connects fail
+    std::vector<unsigned> opened{};  ///< numbers of the connections, as they were opened
+    unsigned numbers = 0;
+
+    void violated(std::string what) { violations.push_back(std::move(what)); }
+};
+
+struct probe_options {
+    probe_log* log = nullptr;
+};
+
+class probe_connection {
+public:
+    [[nodiscard]] strata::signal open_step(const probe_options& o, unsigned role, strata::error& e) {
+        if (log_ == nullptr) {
+            log_ = o.log;
+            if (++log_->open > log_->most_open) log_->most_open = log_->open;
+            until = now + log_->connecting;
+        }
+        if (guard_ != nullptr && guard_->is_cancelled()) {
+            e = strata::error{strata::errc::cancelled, strata::phase::connect};
+            return strata::signal::failed;
+        }
+        if (now < until) return strata::signal::park;
+        if (log_->refuse_connects > 0) {
+            --log_->refuse_connects;
+            e = strata::error{strata::errc::cannot_connect, "nobody is at home", strata::phase::connect};
+            return strata::signal::failed;
+        }
+        number = ++log_->numbers;
+        log_->opened.push_back(number);
+        reads_only = role == 1;
+        return strata::signal::done;
+    }
+    void close() noexcept {
+        if (log_ == nullptr) return;
+        if (in_use) log_->violated("a connection was closed while it was in use");
+        --log_->open;
+        log_ = nullptr;
+        number = 0;
+    }
+    void guard(const strata::interruption* i) noexcept { guard_ = i; }
+    [[nodiscard]] const strata::interruption* guard() const noexcept { return guard_; }
+    [[nodiscard]] bool in_transaction() const noexcept { return dirty; }
+    strata::health tidy() noexcept {
+        dirty = false;
+        return untidy ? strata::health::lost : strata::health::good;
+    }
+
+    void on_resume(strata::operation_base&, strata::moment m) noexcept { now = m.now; }
+    [[nodiscard]] strata::waiter* parked_on() noexcept { return nullptr; }
+    [[nodiscard]] strata::time_point parked_until() const noexcept { return until; }
+
+    void begin_use() {
+        if (log_ == nullptr) return;
+        if (in_use) log_->violated("a connection was leased twice");
+        if (dirty) log_->violated("a connection was leased in the middle of a transaction");
+        in_use = true;
+        if (++log_->in_use > log_->most_in_use) log_->most_in_use = log_->in_use;
+    }
+    void end_use() noexcept {
+        if (log_ != nullptr) --log_->in_use;
+        in_use = false;
+    }
+
+    strata::time_point now{};
+    strata::time_point until{};
+    unsigned number = 0;
+    bool in_use = false;
+    bool dirty = false;   ///< left in a transaction
+    bool untidy = false;  ///< and cannot be brought out of it
+    bool reads_only = false;
+
+private:
+    probe_log* log_ = nullptr;
+    const strata::interruption* guard_ = nullptr;
+};
+
+template <bool SingleWriter>
+struct probe_driver {
+    using options = probe_options;
+    using connection = probe_connection;
+    static constexpr bool blocking = false;
+    static constexpr bool single_writer = SingleWriter;
+    [[nodiscard]] static constexpr unsigned role_of(bool reads, bool split) noexcept { return !split ? 2 : reads ? 1 : 0; }
+    [[nodiscard]] static strata::error check_shared(const probe_options&) noexcept { return {}; }
+};
+
+/// Holds the connection for a while.
+struct holding_work {
+    strata::duration takes{};
+    strata::errc ends_with = strata::errc::ok;
+    bool leaves_transaction = false;
+    bool throws = false;
+    bool stuck_in_transaction = false;
+    probe_connection* held = nullptr;
+    unsigned number = 0;  ///< of the connection it had, from the last attempt
+
+    strata::signal resume(probe_connection& c, strata::operation_base& op, strata::outcome& result) {
+        if (held == nullptr) {
+            held = &c;
+            number = c.number;
+            c.begin_use();
+            c.until = strata::add_saturated(c.now, takes);
+            c.dirty = leaves_transaction || stuck_in_transaction;
+            c.untidy = stuck_in_transaction;
+        }
+        if (throws && op.attempt == 1) throw std::runtime_error("the user's");
+        if (op.is_cancelled()) return failed(result, strata::errc::cancelled);
+        if (c.now < c.until) {
+            if (op.deadline <= c.now) return failed(result, strata::errc::timeout);
+            if (op.deadline < c.until) c.until = op.deadline;
+            return strata::signal::park;
+        }
+        if (ends_with != strata::errc::ok) return failed(result, ends_with);
+        return strata::signal::done;
+    }
+    void end() noexcept {
+        if (held != nullptr) held->end_use();
+        held = nullptr;
+    }
+
+private:
+    static strata::signal failed(strata::outcome& result, strata::errc code) {
+        strata::error e{code, strata::phase::execute};
+        if (code == strata::errc::connection_lost) e.set(strata::health::lost);
+        result.replace(std::move(e));
+        return strata::signal::failed;
+    }
+};
+
+using read_operation = strata::operation<strata::operation_facts{.kind = strata::operation_kind::read}>;
+
+/// What a test leases from, and the order in which callers stand in its queue.
+template <class Source, class Layers = strata::layers<>>
+struct rig {
+    strata::simulated_world& world;
+    Source& source;
+    Layers& layers;
+    probe_log& log;
+    bool split = false;       ///< two lanes: the queue below is not one queue
+    std::deque<int> queue{};  ///< tickets of those who wait, oldest first
+    int tickets = 0;
+};
+
+/// How a lease is asked for.
+struct ask {
+    strata::duration takes{};
+    strata::duration deadline{};  ///< zero: none
+    bool reads = false;
+    strata::errc ends_with = strata::errc::ok;
+    bool leaves_transaction = false;
+    bool throws = false;
+    bool stuck_in_transaction = false;  ///< leaves one, and it cannot be rolled back
+};
+
+/// How it went.
+struct went {
+    strata::error error;
+    std::exception_ptr thrown;
+    bool queued = false;
+    unsigned connection = 0;
+    strata::time_point began{};  ///< when the queue was left, or at once
+};
+
+/// One operation of a simulated client: `co_await lease(rig, {.takes = 5ms})`.
+template <class Rig, class Source, class Layers>
+class lease_job {
+public:
+    lease_job(Rig& r, const ask& a)
+        : rig_(r), work_{a.takes, a.ends_with, a.leaves_transaction, a.throws, a.stuck_in_transaction},
+          flight_(r.world, r.layers, r.source, op_, work_) {
+        op_.reads_only = a.reads;
+        if (a.deadline > strata::duration::zero()) op_.deadline = r.world.now() + a.deadline;
+    }
+    ~lease_job() {
+        if (was_queued_) leave_queue();
+    }
+
+    [[nodiscard]] strata::operation_base& op() noexcept { return op_; }
+    [[nodiscard]] strata::need begin() noexcept {
+        const std::size_t waiting = rig_.source.snapshot().waiting;
+        const strata::need n = flight_.start();
+        if (flight_.is_queued()) {
+            was_queued_ = went_.queued = true;
+            rig_.queue.push_back(ticket_ = ++rig_.tickets);
+        } else {
+            went_.began = rig_.world.now();
+            if (waiting != 0 && work_.number != 0 && !rig_.split) rig_.log.violated("a newcomer overtook those who wait");
+        }
+        return n;
+    }
+    [[nodiscard]] strata::need resume() noexcept {
+        const strata::need n = flight_.resume();
+        if (was_queued_ && !flight_.is_queued()) {
+            const bool refused = n == strata::need::done && work_.number == 0;
+            if (!refused && !rig_.split && rig_.queue.front() != ticket_) rig_.log.violated("a waiter overtook an older one");
+            went_.began = rig_.world.now();
+            leave_queue();
+        }
+        return n;
+    }
+    [[nodiscard]] strata::time_point parked_until() noexcept { return flight_.parked_until(); }
+    [[nodiscard]] bool is_queued() const noexcept { return flight_.is_queued(); }
+    void call(strata::detail::simulated_loop&, strata::detail::continuation) noexcept {}
+    [[nodiscard]] went take() {
+        went_.error = std::move(flight_.result().error());
+        went_.thrown = std::move(flight_.thrown());
+        went_.connection = work_.number;
+        return std::move(went_);
+    }
+
+private:
+    void leave_queue() noexcept {
+        was_queued_ = false;
+        for (auto i = rig_.queue.begin(); i != rig_.queue.end(); ++i) {
+            if (*i == ticket_) {
+                rig_.queue.erase(i);
+                return;
+            }
+        }
+    }
+
+    Rig& rig_;
+    read_operation op_;
+    holding_work work_;
+    strata::flight<strata::simulated_world, Layers, Source, read_operation, holding_work> flight_;
+    int ticket_ = 0;
+    bool was_queued_ = false;
+    went went_;
+};
+
+template <class Source, class Layers>
+auto lease(rig<Source, Layers>& r, const ask& a = {}) {
+    return strata::detail::simulated_call<lease_job<rig<Source, Layers>, Source, Layers>>{std::in_place, r, a};
+}
+
+}  // namespace strata_test
+
+#endif
