@@ -1,0 +1,151 @@
+// One statement for each element of a range, all or nothing: one operation, one lease, and for asynchronous code one hop.
+#ifndef STRATA_TRANSACTION_BATCH_HPP
+#define STRATA_TRANSACTION_BATCH_HPP
+
+#include <strata/call_options.hpp>
+#include <strata/perform.hpp>
+#include <strata/transaction/control.hpp>
+#include <strata/value/bind_members.hpp>
+#include <strata/value/sinks.hpp>
+
+#include <tuple>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Calls the statement with one element of a batch.
+template <class Statement, class Element>
+[[nodiscard]] auto bind_element(const Statement& statement, const Element& element) {
+    if constexpr (!is_literal<Statement>) {
+        static_assert(is_literal<Statement>, "strata: execute_many takes a literal without its arguments: each element brings them");
+        return bound<statement_facts{}>{nullptr, {}, {}};  // says nothing more
+    } else if constexpr (requires { std::tuple_size<Element>::value; }) {
+        return std::apply([&](const auto&... each) { return statement(each...); }, element);
+    } else if constexpr (adapted_struct<Element>) {
+        return bind_members(statement, element);
+    } else {
+        return statement(element);
+    }
+}
+
+template <class Statement, class Range>
+using bound_element = decltype(bind_element(std::declval<const Statement&>(), *std::begin(std::declval<const Range&>())));
+
+/// Adds which element of a batch failed.
+[[nodiscard]] STRATA_COLD inline error in_element(error e, std::size_t element) {
+    std::string& detail = e.edit_texts().detail;
+    if (!detail.empty()) detail += "; ";
+    detail += "element " + std::to_string(element) + " of the batch, counted from 0";
+    return e;
+}
+
+/// The facts of a batch. A caller may say `idempotent`.
+consteval operation_facts facts_of_batch(bool inside_transaction) {
+    return {.kind = operation_kind::batch, .idempotent = known::at_run_time, .inside_transaction = inside_transaction};
+}
+
+/// BEGIN, the statement for each element, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth.
+template <class Runtime, class Statement, class Range>
+class batch_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    using bound = bound_element<Statement, Range>;
+    using query = typename connection::template query<bound, discard_sink>;
+
+public:
+    batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
+        : rt_(rt), statement_(statement), elements_(elements), depth_(depth) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        const guarded guard{c, &op};
+        executed_ = {};
+        error e = depth_ == 0 ? c.control(driver::begin(driver::locking::immediate)) : c.control(driver::savepoint(depth_));
+        if (!e) {
+            try {
+                e = run(c, op);
+            } catch (...) {
+                undo(c, e);
+                throw;
+            }
+            if (!e) e = stopped(op, rt_.world());
+            if (e)
+                undo(c, e);
+            else
+                e = leave(c);
+        }
+        if (!e) return signal::done;
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept {}
+
+    [[nodiscard]] const execution& executed() const noexcept { return executed_; }
+
+private:
+    [[nodiscard]] error run(connection& c, const operation_base& op) {
+        std::size_t number = 0;
+        for (const auto& element : elements_) {
+            const bound statement = bind_element(statement_, element);
+            discard_sink nobody;
+            query q{c, statement, nobody};
+            if (error e = stopped(op, rt_.world())) return in_element(std::move(e), number);
+            if (q.resume() == signal::failed) return in_element(std::move(q.failure()), number);
+            executed_.affected += q.affected();
+            executed_.last_id = q.last_id();
+            ++number;
+        }
+        return {};
+    }
+    [[nodiscard]] error leave(connection& c) {
+        if (depth_ == 0) return commit<driver>(c);
+        error e = c.control(driver::release(depth_));
+        if (e) undo(c, e);
+        return e;
+    }
+    void undo(connection& c, error& why) {
+        if (depth_ == 0) return roll_back<driver>(c, why);
+        undo_savepoint<driver>(c, depth_);
+        why.set(effect::rolled_back);
+    }
+
+    Runtime& rt_;
+    const Statement& statement_;
+    const Range& elements_;
+    unsigned depth_;
+    execution executed_;
+};
+
+/// Tells the operation what its batch is.
+template <class Op, class Bound, class Statement>
+void describe_batch(Op& op, const Statement& statement, const call_options& o) {
+    op.name = statement.label();
+    op.statement = statement.text().text;
+    op.tags = o.tags;
+    op.run_time_idempotent = o.idempotent || Bound::idempotent();
+}
+
+/// The blocking drive of a batch. `outer`: what it is part of.
+template <bool InsideTransaction, class Runtime, class Source, class Statement, class Range>
+error perform_batch(Runtime& rt, Source& source, const Statement& statement, const Range& elements, unsigned depth, execution& done,
+                    const call_options& o, const interruption* outer) {
+    using op_type = operation<facts_of_batch(InsideTransaction)>;
+    using work_type = batch_work<Runtime, Statement, Range>;
+    op_type op;
+    describe_batch<op_type, bound_element<Statement, Range>>(op, statement, o);
+    op.deadline = deadline_of(rt.world(), o.deadline, outer);
+    op.outer = outer;
+    work_type work{rt, statement, elements, depth};
+    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, work_type> f{rt.world(), rt.policies(), source,
+                                                                                                       op, work};
+    static_cast<void>(drive(f, rt.world(), f.start_here()));
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    done = work.executed();
+    return std::move(f.result().error());
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,72 @@
+// What a transaction's closure returns, and whether that is an error: a result that holds one rolls back.
+#ifndef STRATA_TRANSACTION_CLOSURE_HPP
+#define STRATA_TRANSACTION_CLOSURE_HPP
+
+#include <strata/core/result.hpp>
+
+#include <type_traits>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Closure, class Handle>
+using closure_value = std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>;
+
+/// `void` as something that can be stored.
+struct nothing {};
+template <class T>
+using storable = std::conditional_t<std::is_void_v<T>, nothing, T>;
+
+template <class T>
+concept error_valued = requires(const T& v) {
+    { v.has_error() } -> std::convertible_to<bool>;
+};
+
+template <class T>
+[[nodiscard]] bool holds_error(const T& v) noexcept {
+    if constexpr (error_valued<T>)
+        return v.has_error();
+    else
+        return false;
+}
+
+/// A result whose error is ours.
+template <class T>
+concept our_result = requires { typename T::error_type; } && std::is_same_v<typename T::error_type, error>;
+
+/// What a form that does not throw returns for a closure's value: a result, but no result in a result.
+template <class T>
+struct as_result {
+    using type = result<T>;
+};
+template <our_result T>
+struct as_result<T> {
+    using type = T;
+};
+
+/// The closure's error-valued result with what became of it: ours learns the effect, another's comes out as it is.
+template <class T>
+[[nodiscard]] T failed_value(T&& returned, error&& e) {
+    if constexpr (our_result<T>)
+        return T{std::move(e)};
+    else
+        return std::move(returned);
+}
+
+/// The error that the outcome carries for an error-valued result: ours as it is, another type's as `user_error`.
+template <class T>
+[[nodiscard]] error error_in(const T& v) {
+    if constexpr (requires {
+                      { v.error() } -> std::convertible_to<const error&>;
+                  })
+        return v.error();
+    else
+        return error{errc::user_error, "the closure returned an error", phase::execute};
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

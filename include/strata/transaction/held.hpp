@@ -1,0 +1,249 @@
+// A connection in the user's hands: a pinned session, or a transaction that the user ends by hand.
+//
+// It is one operation, admitted once; the layers above see its end when the handle is given back. It is never
+// repeated, since nobody but the user knows what was done with it.
+#ifndef STRATA_TRANSACTION_HELD_HPP
+#define STRATA_TRANSACTION_HELD_HPP
+
+#include <strata/transaction/run.hpp>
+
+#include <memory>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+enum class ending : std::uint8_t { give_back, commit, roll_back };
+
+/// First resume: begins (a transaction) and hands the connection over. Second: ends as told.
+template <class Runtime>
+class held_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+
+public:
+    explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        if (held == nullptr) {
+            const guarded guard{c, &op};
+            if (begin_) {
+                if (error e = c.control(driver::begin(*begin_))) {
+                    result.replace(std::move(e));
+                    return signal::failed;
+                }
+            }
+            held = &c;
+            return signal::item;
+        }
+        error e;
+        if (how == ending::commit) {
+            e = stopped(op, rt_.world());
+            if (e)
+                roll_back<driver>(c, e);
+            else
+                e = commit<driver>(c);
+        } else if (begin_ && c.in_transaction()) {
+            roll_back<driver>(c, e);
+            e = e.health() == health::lost
+                    ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost)
+                    : error{};
+        }
+        if (!e) return signal::done;
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept { held = nullptr; }
+
+    connection* held = nullptr;
+    ending how = ending::give_back;
+
+private:
+    Runtime& rt_;
+    std::optional<typename driver::locking> begin_;
+};
+
+/// The operation behind a handle, at a fixed address.
+template <class Runtime, operation_facts Facts>
+struct holding {
+    using op_type = operation<Facts>;
+    using work_type = held_work<Runtime>;
+
+    holding(std::shared_ptr<Runtime> r, std::optional<typename Runtime::driver::locking> begin)
+        : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
+
+    std::shared_ptr<Runtime> rt;
+    op_type op;
+    work_type work;
+    flight<typename Runtime::world_type, typename Runtime::interceptors, typename Runtime::source, op_type, work_type> f;
+
+    /// Blocks until the connection is here.
+    [[nodiscard]] error take() {
+        static_cast<void>(drive(f, rt->world(), f.start()));
+        if (f.thrown()) std::rethrow_exception(f.thrown());
+        return work.held != nullptr ? error{} : std::move(f.result().error());
+    }
+    /// Blocks until the connection has been given back as told.
+    [[nodiscard]] error give_back(ending how) {
+        work.how = how;
+        static_cast<void>(drive(f, rt->world(), f.resume()));
+        return std::move(f.result().error());
+    }
+};
+
+inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_session};
+
+}  // namespace detail
+
+/// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
+template <class Runtime>
+class owned_transaction : public calls<owned_transaction<Runtime>> {
+    using held = detail::holding<Runtime, detail::transaction_facts>;
+
+public:
+    using driver = typename Runtime::driver;
+    using transaction_type = basic_transaction<Runtime>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::transaction;
+
+    owned_transaction(owned_transaction&&) noexcept = default;
+    owned_transaction& operator=(owned_transaction&& other) noexcept {
+        std::swap(held_, other.held_);
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~owned_transaction() { static_cast<void>(finish(detail::ending::roll_back)); }
+
+    /// Makes everything durable, or throws; either way the handle is empty after it.
+    void commit() {
+        if (error e = finish(detail::ending::commit)) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_commit() {
+        if (error e = finish(detail::ending::commit)) return e;
+        return {};
+    }
+    void rollback() {
+        if (error e = finish(detail::ending::roll_back)) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_rollback() {
+        if (error e = finish(detail::ending::roll_back)) return e;
+        return {};
+    }
+
+    /// A savepoint; see `basic_transaction::transaction`.
+    template <class Closure>
+    auto transaction(Closure&& closure) {
+        return handle().transaction(closure);
+    }
+
+    /// The same handle that a closure gets, for functions that take one.
+    [[nodiscard]] basic_transaction<Runtime>& handle() {
+        if (!handle_) throw_failure(gone());
+        return *handle_;
+    }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        return handle_ != nullptr ? handle_->perform(statement, sink, done, o) : gone();
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        return handle_ != nullptr ? handle_->perform_batch(statement, elements, done, o) : gone();
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        return handle().open_stream(std::move(statement), std::move(sink), o);
+    }
+
+    /// Made by `begin()`.
+    explicit owned_transaction(std::unique_ptr<held> h)
+        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, 0u)) {}
+
+private:
+    [[nodiscard]] STRATA_COLD static error gone() {
+        return {errc::misuse, "the transaction has ended: it was committed, rolled back or moved from", phase::admission};
+    }
+    [[nodiscard]] error finish(detail::ending how) {
+        handle_.reset();
+        const std::unique_ptr<held> h = std::move(held_);
+        if (h == nullptr) return how == detail::ending::commit ? gone() : error{};
+        return h->give_back(how);
+    }
+
+    std::unique_ptr<held> held_;
+    std::unique_ptr<basic_transaction<Runtime>> handle_;
+};
+
+/// A pinned connection: temporary tables, session settings and statements in sequence. It goes back to the source when the
+/// handle dies, rolled back if needed; what else was set on it stays, so set back what you set. Moves, does not copy.
+template <class Runtime>
+class basic_session : public calls<basic_session<Runtime>> {
+    using held = detail::holding<Runtime, detail::session_facts>;
+
+public:
+    using driver = typename Runtime::driver;
+    using transaction_type = basic_transaction<Runtime>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::session;
+
+    basic_session(basic_session&&) noexcept = default;
+    basic_session& operator=(basic_session&& other) noexcept {
+        std::swap(held_, other.held_);
+        return *this;
+    }
+    ~basic_session() {
+        if (held_ != nullptr) static_cast<void>(held_->give_back(detail::ending::give_back));
+    }
+
+    /// A transaction on this very connection. Like `database::transaction`, it may be repeated.
+    template <class Closure>
+    auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        detail::pinned_source<driver> source{connection()};
+        return detail::run_transaction(*held_->rt, source, closure, o, &held_->op);
+    }
+    template <class Closure>
+    auto try_transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        detail::pinned_source<driver> source{connection()};
+        return detail::try_run_transaction(*held_->rt, source, closure, o, &held_->op);
+    }
+
+    [[nodiscard]] auto native_handle() { return connection().native_handle(); }
+    [[nodiscard]] typename driver::connection& connection() {
+        if (held_ == nullptr) throw_failure(gone());
+        return *held_->work.held;
+    }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return detail::perform_batch<false>(*held_->rt, source, statement, elements, 0, done, o, &held_->op);
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        using source = detail::own_source<detail::pinned_source<driver>>;
+        using state = detail::stream_state<Runtime, source, Bound, Sink, true>;
+        return std::make_unique<state>(*held_->rt, source{detail::pinned_source<driver>{connection()}}, std::move(statement),
+                                       std::move(sink), o, &held_->op, held_->rt);
+    }
+
+    /// Made by `session()`.
+    explicit basic_session(std::unique_ptr<held> h) noexcept : held_(std::move(h)) {}
+
+private:
+    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was moved from", phase::admission}; }
+
+    std::unique_ptr<held> held_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
