@@ -1,0 +1,84 @@
+// The tag that stands at the bottom of a stack: what the layers above ask an SQLite driver for.
+#ifndef STRATA_DRIVER_SQLITE_DRIVER_HPP
+#define STRATA_DRIVER_SQLITE_DRIVER_HPP
+
+#include <strata/core/config.hpp>
+#include <strata/core/error.hpp>
+#include <strata/core/place.hpp>
+#include <strata/driver/sqlite/open.hpp>
+#include <strata/driver/sqlite/options.hpp>
+#include <strata/driver/sqlite/query.hpp>
+#include <strata/sql/facts.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace strata::inline STRATA_ABI {
+
+/// When an SQLite transaction takes its locks.
+enum class sqlite_locking : std::uint8_t {
+    deferred,   ///< at the first read and the first write; a write may then fail with `errc::busy_snapshot`
+    immediate,  ///< the write lock at once: the right one for a transaction that will write
+    exclusive   ///< under a rollback journal it shuts readers out too; under WAL the same as immediate
+};
+
+/// A short control statement with a number in it, by value.
+class control_text {
+public:
+    constexpr control_text(std::string_view words, unsigned number) noexcept {
+        for (const char c : words) text_[size_++] = c;
+        char digits[10];
+        int count = 0;
+        do {
+            digits[count++] = static_cast<char>('0' + number % 10);
+            number /= 10;
+        } while (number != 0);
+        while (count > 0) text_[size_++] = digits[--count];
+    }
+    [[nodiscard]] constexpr operator std::string_view() const noexcept { return {text_, size_}; }
+
+private:
+    char text_[40]{};
+    std::size_t size_ = 0;
+};
+
+/// The driver for an embedded SQLite file: `stack<..., pool<>, sqlite>`.
+struct sqlite {
+    static constexpr auto place = strata::place::driver;
+    using options = sqlite_options;
+    using connection = sqlite_connection;
+    using locking = sqlite_locking;
+    static constexpr strata::dialect dialect = strata::dialect::sqlite;
+    /// Every resume of a query may block: the asynchronous drive moves to a thread that may.
+    static constexpr bool blocking = true;
+    /// One connection writes at a time, any number read: a pool keeps one writer and lends the others for reads.
+    static constexpr bool single_writer = true;
+
+    /// The role of a connection in a pool; `split` when writer and readers are kept apart.
+    [[nodiscard]] static constexpr connection_role role_of(bool reads, bool split) noexcept {
+        return !split ? connection_role::both : reads ? connection_role::reader : connection_role::writer;
+    }
+
+    [[nodiscard]] static constexpr std::string_view begin(sqlite_locking how) noexcept {
+        constexpr std::string_view texts[] = {"begin deferred", "begin immediate", "begin exclusive"};
+        return texts[static_cast<std::size_t>(how)];
+    }
+    [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
+    [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
+    [[nodiscard]] static constexpr control_text savepoint(unsigned depth) noexcept { return {"savepoint strata_", depth}; }
+    [[nodiscard]] static constexpr control_text release(unsigned depth) noexcept { return {"release strata_", depth}; }
+    [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to strata_", depth}; }
+
+    /// Whether several connections opened with these options see the same database; asked by a pool.
+    [[nodiscard]] static error check_shared(const sqlite_options& options) {
+        if (!is_private_memory(options.path)) return {};
+        return detail::bad_sqlite_option("path", "'" + options.path +
+                                                     "' is private to one connection, so each connection of a pool would see its own empty "
+                                                     "database; use single<> instead of the pool, or a shared memory database: "
+                                                     "\"file:/name?vfs=memdb\"");
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
