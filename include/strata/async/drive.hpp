@@ -1,0 +1,217 @@
+// The asynchronous drive: carries a flight from one need to the next by timers, work threads and the handler's executor.
+//
+// One heap block an operation, from the handler's allocator (Asio's recycling one by default), owned by whatever it waits
+// on. Cancellation of any type makes the flight end as soon as it can; it still rolls back and returns its connection.
+#ifndef STRATA_ASYNC_DRIVE_HPP
+#define STRATA_ASYNC_DRIVE_HPP
+
+#include <strata/async/world.hpp>
+#include <strata/core/flight.hpp>
+
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What is driven. `Job` has
+///     operation_base& op();   need begin();   need resume();   waiter* parked_on();   time_point parked_until();
+///     void call(Executor, Done);     // for need::call: starts the user's coroutine, `Done` when it has ended
+///     void cancel(asio::cancellation_type);      // forwarded to the coroutine
+///     Result take_result();          // an object with `deliver(Handler&&) &&`
+template <class Handler, class Job>
+class async_operation {
+    using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
+    using allocator_type = typename std::allocator_traits<
+        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<async_operation>;
+    using allocator_traits = std::allocator_traits<allocator_type>;
+
+    struct deleter {
+        void operator()(async_operation* p) const noexcept {
+            allocator_type a{asio::get_associated_allocator(p->handler_, asio::recycling_allocator<void>{})};
+            allocator_traits::destroy(a, p);
+            allocator_traits::deallocate(a, p, 1);
+        }
+    };
+
+public:
+    using owner = std::unique_ptr<async_operation, deleter>;
+
+    /// Starts; the handler is called later, on its executor, never in this call.
+    template <class... Args>
+    static void launch(Handler handler, const asio_world& world, Args&&... args) {
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* raw = allocator_traits::allocate(a, 1);
+        try {
+            allocator_traits::construct(a, raw, std::move(handler), world, std::forward<Args>(args)...);
+        } catch (...) {
+            allocator_traits::deallocate(a, raw, 1);
+            throw;
+        }
+        owner self{raw};
+        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
+        if (slot.is_connected()) {
+            slot.assign([raw](asio::cancellation_type type) {
+                if (type != asio::cancellation_type::none) raw->cancel(type);
+            });
+        }
+        raw->go(std::move(self), raw->job_.begin(), at::start);
+    }
+
+    template <class... Args>
+    async_operation(Handler&& handler, const asio_world& world, Args&&... args)
+        : handler_(std::move(handler)), world_(world), executor_(asio::get_associated_executor(handler_, world_.executor())),
+          tracked_(executor_), job_(std::forward<Args>(args)...) {
+        operation_base& op = job_.op();
+        op.drive = this;
+        op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
+    }
+    async_operation(const async_operation&) = delete;
+    async_operation& operator=(const async_operation&) = delete;
+    ~async_operation() = default;
+
+private:
+    enum class at : std::uint8_t { start, executor, worker };
+
+    /// The operation's waker, made on first use. It goes after the job, whose place in a queue may still name it.
+    struct waker_slot {
+        std::atomic<asio_waker*> made{nullptr};  // by the thread that works on the operation; read by a cancel
+        ~waker_slot() {
+            if (asio_waker* w = made.load(std::memory_order_relaxed)) w->detach();
+        }
+    };
+
+    /// A step that runs on the handler's executor, with the handler's allocator, and owns the operation meanwhile.
+    struct on_executor {
+        using executor_type = async_operation::executor_type;
+        using allocator_type = asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>;
+        owner self;
+        void (*step)(owner);
+
+        [[nodiscard]] executor_type get_executor() const noexcept { return self->executor_; }
+        [[nodiscard]] allocator_type get_allocator() const noexcept {
+            return asio::get_associated_allocator(self->handler_, asio::recycling_allocator<void>{});
+        }
+        template <class... Ignored>
+        void operator()(Ignored&&...) {
+            step(std::move(self));
+        }
+    };
+    /// A step on a work thread.
+    struct on_worker {
+        owner self;
+        void operator()() { run_away(std::move(self)); }
+    };
+
+    /// Steps as plain functions of the owner: the same few for every wait.
+    static void step_resume(owner self) {
+        async_operation& o = *self;
+        if (asio_waker* w = o.waker_.made.load(std::memory_order_relaxed)) w->unpark();
+        const need n = o.job_.resume();
+        o.go(std::move(self), n, at::executor);
+    }
+    static void step_finish(owner self) { finish(std::move(self)); }
+    static void step_call(owner self) {
+        async_operation& o = *self;
+        o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+            async_operation& back = *self;
+            back.go(std::move(self), need::work, at::executor);
+        });
+    }
+
+    void go(owner self, need n, at where) {
+        switch (n) {
+            case need::work:
+                return to_worker(std::move(self));
+            case need::park:
+                return park(std::move(self));
+            case need::call:
+                return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
+            default:
+                return where == at::executor ? finish(std::move(self)) : to_executor(std::move(self), &step_finish);
+        }
+    }
+
+    void park(owner self) {
+        asio_waker& w = *waker_of_this();
+        // Either a cancel sees the waker, or this sees the cancel.
+        if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
+        w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+    }
+
+    void to_executor(owner self, void (*step)(owner)) {
+        const executor_type ex = executor_;
+        asio::post(ex, on_executor{std::move(self), step});
+    }
+
+    void to_worker(owner self) {
+        away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
+        auto workers = world_.workers();
+        asio::post(workers, on_worker{std::move(self)});
+    }
+
+    /// On a work thread: works on while the next step may block, then goes back.
+    static void run_away(owner self) {
+        async_operation& o = *self;
+        away_service& service = o.away();
+        away_service::traveller mark;
+        service.arrive(o.traveller_, mark);
+        need n = need::work;
+        while (n == need::work) n = o.job_.resume();
+        service.come_back(mark, [&](bool context_ends) {
+            if (context_ends)
+                self.reset();
+            else
+                o.go(std::move(self), n, at::worker);
+        });
+    }
+
+    /// On the handler's executor: the memory goes back before the handler runs, so that the handler can use it again.
+    static void finish(owner self) {
+        async_operation& o = *self;
+        asio::get_associated_cancellation_slot(o.handler_).clear();
+        Handler handler{std::move(o.handler_)};
+        auto result = o.job_.take_result();
+        const asio::executor_work_guard<executor_type> tracked{std::move(o.tracked_)};
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* const raw = self.release();
+        allocator_traits::destroy(a, raw);
+        allocator_traits::deallocate(a, raw, 1);
+        std::move(result).deliver(std::move(handler));
+    }
+
+    void cancel(asio::cancellation_type type) {
+        job_.op().cancelled.store(true, std::memory_order_seq_cst);
+        job_.cancel(type);
+        if (asio_waker* w = waker_.made.load(std::memory_order_seq_cst)) w->wake();
+    }
+
+    [[nodiscard]] asio_waker* waker_of_this() {
+        if (waker_.made.load(std::memory_order_relaxed) == nullptr)
+            waker_.made.store(new asio_waker(world_.executor()), std::memory_order_seq_cst);
+        return waker_.made.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }
+
+    Handler handler_;
+    asio_world world_;
+    executor_type executor_;
+    asio::executor_work_guard<executor_type> tracked_;
+    waker_slot waker_;
+    Job job_;
+    away_service::traveller traveller_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,49 @@
+// Starts a job for whatever completion token the caller chose.
+#ifndef STRATA_ASYNC_START_HPP
+#define STRATA_ASYNC_START_HPP
+
+#include <strata/async/drive.hpp>
+#include <strata/transaction/options.hpp>
+
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+using default_token = asio::use_awaitable_t<asio::any_io_executor>;
+
+template <class T>
+inline constexpr bool is_options = std::is_same_v<T, call_options>;
+template <class Driver>
+inline constexpr bool is_options<transaction_options<Driver>> = true;
+
+/// Tells a completion token from options.
+template <class Token>
+concept completion = !is_options<std::remove_cvref_t<Token>>;
+
+/// The initiation: what a lazy token (deferred, use_awaitable) keeps and calls later.
+template <class Job>
+struct start_job {
+    asio_world world;
+    using executor_type = asio::any_io_executor;
+    [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
+
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const {
+        async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), world, std::forward<Args>(args)...);
+    }
+};
+
+/// `args` make the job, when the operation is initiated.
+template <class Job, class Token, class... Args>
+auto start(const asio_world& world, Token&& token, Args&&... args) {
+    return asio::async_initiate<Token, typename Job::form::signature>(start_job<Job>{world}, token, std::forward<Args>(args)...);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,176 @@
+// Where asynchronous calls live: an executor whose timers wait, and threads for drivers that block.
+#ifndef STRATA_ASYNC_WORLD_HPP
+#define STRATA_ASYNC_WORLD_HPP
+
+#include <strata/core/lock.hpp>
+#include <strata/core/waiter.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+
+#include <memory>
+#include <optional>
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+/// How the asynchronous face works.
+struct async_options {
+    /// Threads that run what blocks (SQLite); 0: one for each connection, but at most one more than the machine has processors.
+    std::size_t work_threads = 0;
+};
+
+namespace detail {
+
+/// Lets an operation wait on a timer of its executor until it is woken, time is up or it is cancelled.
+///
+/// The handler of a waiting operation is owned by the timer's context: when that is destroyed, so is the operation. A giver
+/// may hold the waker longer, so the timer is taken away when the operation ends.
+class asio_waker final : public waker {
+public:
+    explicit asio_waker(const asio::any_io_executor& ex) : timer_(std::in_place, ex) {}
+
+    void wake() noexcept override {
+        hold guard(lock_);
+        if (parked_) {
+            parked_ = false;
+            try {
+                timer_->cancel();
+            } catch (...) {  // the timer then ends by itself
+            }
+        } else {
+            woken_ = true;
+        }
+    }
+
+    /// Starts to wait; `go_on` is called on its executor, never here.
+    template <class Handler>
+    void park(time_point until, Handler&& go_on) {
+        hold guard(lock_);
+        timer_->expires_at(woken_ ? time_point::min() : until);
+        woken_ = false;
+        parked_ = true;
+        timer_->async_wait(std::forward<Handler>(go_on));
+    }
+    /// The wait has ended by the timer.
+    void unpark() noexcept {
+        hold guard(lock_);
+        parked_ = false;
+    }
+
+    /// The operation ends: from now on `wake` does nothing.
+    void detach() noexcept {
+        {
+            hold guard(lock_);
+            parked_ = false;
+            timer_.reset();
+        }
+        release();
+    }
+
+private:
+    void dispose() noexcept override { delete this; }
+    ~asio_waker() = default;
+
+    inline_lock lock_;
+    std::optional<asio::steady_timer> timer_;
+    bool parked_ = false;
+    bool woken_ = false;
+};
+
+/// Counts the operations of an execution context that are away on a work thread, so that the context is not
+/// destroyed under their feet: its end waits for them to come back, cancelled.
+class away_service : public asio::execution_context::service {
+public:
+    using key_type = away_service;
+    static inline asio::execution_context::id id;
+
+    explicit away_service(asio::execution_context& context) : asio::execution_context::service(context) {}
+
+    struct traveller {
+        std::atomic<bool>* cancelled = nullptr;
+        traveller* next = nullptr;
+        traveller* previous = nullptr;
+    };
+
+    /// The operation sets out for a work thread; `t` lies in it.
+    void leave(traveller& t) noexcept {
+        hold guard(lock_);
+        link(t);
+    }
+    /// On the work thread: from here on the mark lies there, because the operation may end before its mark is taken away.
+    void arrive(traveller& in_operation, traveller& on_thread) noexcept {
+        hold guard(lock_);
+        unlink(in_operation);
+        on_thread.cancelled = in_operation.cancelled;
+        link(on_thread);
+    }
+    /// Sends the operation back by `go_on(ending)` while the context certainly lives; true tells that it is being destroyed.
+    template <class GoOn>
+    void come_back(traveller& on_thread, GoOn&& go_on) noexcept {
+        bool ending = false;
+        {
+            hold guard(lock_);
+            ending = ending_;
+            on_thread.cancelled = nullptr;
+        }
+        go_on(ending);
+        hold guard(lock_);
+        unlink(on_thread);
+        back_.fetch_add(1, std::memory_order_release);
+        futex_wake_one(&back_);
+    }
+
+private:
+    void shutdown() override {
+        for (;;) {
+            const std::uint32_t seen = back_.load(std::memory_order_acquire);
+            {
+                hold guard(lock_);
+                ending_ = true;
+                if (first_ == nullptr) return;
+                for (traveller* t = first_; t != nullptr; t = t->next)
+                    if (t->cancelled != nullptr) t->cancelled->store(true, std::memory_order_relaxed);
+            }
+            futex_wait(back_, seen);
+        }
+    }
+
+    void link(traveller& t) noexcept {
+        t.previous = nullptr;
+        t.next = first_;
+        if (first_ != nullptr) first_->previous = &t;
+        first_ = &t;
+    }
+    void unlink(traveller& t) noexcept {
+        (t.previous != nullptr ? t.previous->next : first_) = t.next;
+        if (t.next != nullptr) t.next->previous = t.previous;
+    }
+
+    inline_lock lock_;
+    traveller* first_ = nullptr;
+    bool ending_ = false;
+    std::atomic<std::uint32_t> back_{0};
+};
+
+}  // namespace detail
+
+/// The executor of a face and the threads for blocking work, shared by all faces of a runtime.
+class asio_world {
+public:
+    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers) noexcept
+        : executor_(std::move(executor)), workers_(std::move(workers)) {}
+
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
+
+private:
+    asio::any_io_executor executor_;
+    std::shared_ptr<asio::thread_pool> workers_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

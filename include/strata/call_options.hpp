@@ -1,0 +1,23 @@
+// What a caller may say about one call.
+#ifndef STRATA_CALL_OPTIONS_HPP
+#define STRATA_CALL_OPTIONS_HPP
+
+#include <strata/core/operation.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+struct call_options {
+    duration deadline{};        ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
+    std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
+    bool idempotent = false;    ///< repeating the call after it may have been sent changes nothing
+};
+
+/// What `execute` returns.
+struct execution {
+    std::int64_t affected = 0;  ///< rows inserted, updated or deleted
+    std::int64_t last_id = 0;   ///< SQLite: rowid of the last inserted row; 0 when none was inserted
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,87 @@
+// The work of one statement: a driver's query between the engine and a sink.
+#ifndef STRATA_STATEMENT_WORK_HPP
+#define STRATA_STATEMENT_WORK_HPP
+
+#include <strata/call_options.hpp>
+#include <strata/core/guarded.hpp>
+#include <strata/core/signal.hpp>
+#include <strata/sql/bound.hpp>
+
+#include <optional>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The facts of an operation that consists of this statement. A caller may say `idempotent`, so "no" means "ask".
+template <class Bound>
+consteval operation_facts facts_of_statement(bool inside_transaction) {
+    constexpr statement_facts s = Bound::facts;
+    return {.kind = static_cast<operation_kind>(s.kind),
+            .kind_known = s.kind_known,
+            .idempotent = s.idempotent == known::yes ? known::yes : known::at_run_time,
+            .cacheable = s.kind_known && s.kind == statement_kind::read && s.idempotent == known::yes && !inside_transaction,
+            .inside_transaction = inside_transaction};
+}
+static_assert(static_cast<int>(operation_kind::other) == static_cast<int>(statement_kind::other));
+
+/// Tells the operation what kind of statement it is.
+template <class Op, class Bound>
+STRATA_INLINE void classify(Op& op, const Bound& statement, const call_options& options) {
+    if constexpr (!Op::facts.kind_known) op.run_time_kind = static_cast<operation_kind>(statement.kind());
+    if constexpr (Op::facts.idempotent == known::at_run_time) op.run_time_idempotent = options.idempotent || statement.idempotent();
+    op.reads_only = op.kind() == operation_kind::read;
+}
+
+/// Tells the operation what its statement is.
+template <class Op, class Bound>
+STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& options) {
+    op.name = statement.label();
+    op.statement = statement.text().text;
+    op.tags = options.tags;
+    classify(op, statement, options);
+}
+
+template <class Driver, class Bound, class Sink>
+class statement_work {
+    using connection = typename Driver::connection;
+    using query = typename connection::template query<Bound, Sink>;
+
+public:
+    statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
+
+    STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
+        const guarded guard{c, &op};
+        if (!query_) {
+            if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
+                return refused(result);
+            if (op.attempt > 1) [[unlikely]]
+                sink_.restart();
+            query_.emplace(c, statement_, sink_);
+        }
+        const signal s = query_->resume();
+        if (s == signal::done) [[likely]] executed_ = {query_->affected(), query_->last_id()};
+        else if (s == signal::failed) result.replace(std::move(query_->failure()));
+        return s;
+    }
+    STRATA_INLINE void end() noexcept { query_.reset(); }
+
+    [[nodiscard]] const execution& executed() const noexcept { return executed_; }
+
+private:
+    STRATA_COLD static signal refused(outcome& result) {
+        result.replace(error{errc::cancelled, phase::execute});
+        return signal::failed;
+    }
+
+    const Bound& statement_;
+    Sink& sink_;
+    std::optional<query> query_;
+    execution executed_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
