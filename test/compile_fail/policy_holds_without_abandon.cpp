@@ -1,0 +1,20 @@
+// expect: strata: a policy that takes something in admit (holds = true) must give it back in  void abandon(frame&) noexcept
+#include <strata/core/layers.hpp>
+
+struct keeper {
+    static constexpr auto place = strata::place::bulkhead;
+    static constexpr bool holds = true;
+    struct frame {};
+    void admit(auto&, frame&) {}
+};
+struct giver : keeper {
+    void abandon(frame&) noexcept {}
+};
+
+#ifdef STRATA_CONTROL
+static_assert(strata::interceptor<giver>);
+strata::layers<giver> policies;
+#else
+static_assert(!strata::interceptor<keeper>);
+strata::layers<keeper> policies;
+#endif

@@ -1,0 +1,9 @@
+// expect: strata: an argument is given twice
+#include <strata/sql/literal.hpp>
+using namespace strata::literals;
+
+#ifdef STRATA_CONTROL
+auto b = "select :id, :owner"_sql("id"_arg = 1, "owner"_arg = 2);
+#else
+auto b = "select :id, :owner"_sql("id"_arg = 1, "id"_arg = 2);
+#endif

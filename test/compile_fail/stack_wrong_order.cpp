@@ -1,0 +1,8 @@
+// expect: strata: the layers of the stack stand in the wrong order; outermost first
+#include "layers.hpp"
+
+#ifdef STRATA_CONTROL
+static_assert(accepted<strata::stack<outer, inner, source, driver>>);
+#else
+static_assert(accepted<strata::stack<inner, outer, source, driver>>);
+#endif
