@@ -1,0 +1,2026 @@
+// Generated from include/strata/async.hpp by single_include/generate.sh: edit that, not this.
+// Distributed under the Boost Software License, Version 1.0 (LICENSE, or https://www.boost.org/LICENSE_1_0.txt).
+#ifndef STRATA_SINGLE_ASYNC_HPP
+#define STRATA_SINGLE_ASYNC_HPP
+
+#include <strata/strata.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <thread>
+
+// How an asynchronous call ends: an error, an exception of the user's, or a value; delivered in one of two forms.
+#ifndef STRATA_ASYNC_ANSWER_HPP
+#define STRATA_ASYNC_ANSWER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What an exception says, as an error: for the forms that do not throw.
+[[nodiscard]] STRATA_COLD inline error error_of_exception(const std::exception_ptr& thrown) {
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const failure& f) {
+        return f.error();
+    } catch (const std::exception& e) {
+        return {errc::user_exception, e.what(), phase::execute, effect::unknown};
+    } catch (...) {
+        return {errc::user_exception, "an exception that is no std::exception", phase::execute, effect::unknown};
+    }
+}
+
+/// `async_x`: completes with `void(std::exception_ptr, T)`, or `void(std::exception_ptr)`.
+template <class T>
+struct throwing {
+    using value = T;
+    using signature = void(std::exception_ptr, T);
+};
+template <>
+struct throwing<void> {
+    using value = void;
+    using signature = void(std::exception_ptr);
+};
+
+/// `async_try_x`: completes with `void(strata::result<T>)`; a `T` that is our result already is not wrapped once more.
+template <class T>
+struct trying {
+    using value = T;
+    using signature = void(typename as_result<T>::type);
+};
+
+template <class Form>
+struct answer;
+
+template <class T>
+struct answer<throwing<T>> {
+    error failed;
+    std::exception_ptr thrown;
+    std::optional<storable<T>> value;
+
+    template <class Handler>
+    void deliver(Handler&& handler) && {
+        if (!thrown && failed) [[unlikely]]
+            thrown = std::make_exception_ptr(failure(std::move(failed)));
+        if constexpr (std::is_void_v<T>) {
+            std::move(handler)(std::move(thrown));
+        } else {
+            static_assert(
+                std::is_default_constructible_v<T>,
+                "strata: Asio needs a value also when there is an error: the type of an asynchronous result must be default-constructible");
+            if constexpr (!std::is_default_constructible_v<T>)
+                return;  // was refused above
+            else if (thrown || !value)
+                std::move(handler)(std::move(thrown), T{});
+            else
+                std::move(handler)(std::exception_ptr{}, std::move(*value));
+        }
+    }
+};
+
+template <class T>
+struct answer<trying<T>> {
+    error failed;
+    std::exception_ptr thrown;
+    std::optional<storable<T>> value;
+
+    template <class Handler>
+    void deliver(Handler&& handler) && {
+        using answered = typename as_result<T>::type;
+        if (thrown)
+            std::move(handler)(answered{error_of_exception(thrown)});
+        else if (failed)
+            std::move(handler)(answered{std::move(failed)});
+        else if constexpr (std::is_void_v<T>)
+            std::move(handler)(answered{});
+        else
+            std::move(handler)(answered{std::move(*value)});
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where asynchronous calls live: an executor whose timers wait, and threads for drivers that block.
+#ifndef STRATA_ASYNC_WORLD_HPP
+#define STRATA_ASYNC_WORLD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+/// How the asynchronous face works.
+struct async_options {
+    /// Threads that run what blocks (SQLite); 0: one for each connection, but at most one more than the machine has processors.
+    std::size_t work_threads = 0;
+};
+
+namespace detail {
+
+/// Lets an operation wait on a timer of its executor until it is woken, time is up or it is cancelled.
+///
+/// The handler of a waiting operation is owned by the timer's context: when that is destroyed, so is the operation. A giver
+/// may hold the waker longer, so the timer is taken away when the operation ends.
+class asio_waker final : public waker {
+public:
+    explicit asio_waker(const asio::any_io_executor& ex) : timer_(std::in_place, ex) {}
+
+    void wake() noexcept override {
+        hold guard(lock_);
+        if (parked_) {
+            parked_ = false;
+            try {
+                timer_->cancel();
+            } catch (...) {  // the timer then ends by itself
+            }
+        } else {
+            woken_ = true;
+        }
+    }
+
+    /// Starts to wait; `go_on` is called on its executor, never here.
+    template <class Handler>
+    void park(time_point until, Handler&& go_on) {
+        hold guard(lock_);
+        timer_->expires_at(woken_ ? time_point::min() : until);
+        woken_ = false;
+        parked_ = true;
+        timer_->async_wait(std::forward<Handler>(go_on));
+    }
+    /// The wait has ended by the timer.
+    void unpark() noexcept {
+        hold guard(lock_);
+        parked_ = false;
+    }
+
+    /// The operation ends: from now on `wake` does nothing.
+    void detach() noexcept {
+        {
+            hold guard(lock_);
+            parked_ = false;
+            timer_.reset();
+        }
+        release();
+    }
+
+private:
+    void dispose() noexcept override { delete this; }
+    ~asio_waker() = default;
+
+    inline_lock lock_;
+    std::optional<asio::steady_timer> timer_;
+    bool parked_ = false;
+    bool woken_ = false;
+};
+
+/// Counts the operations of an execution context that are away on a work thread, so that the context is not
+/// destroyed under their feet: its end waits for them to come back, cancelled.
+class away_service : public asio::execution_context::service {
+public:
+    using key_type = away_service;
+    static inline asio::execution_context::id id;
+
+    explicit away_service(asio::execution_context& context) : asio::execution_context::service(context) {}
+
+    struct traveller {
+        std::atomic<bool>* cancelled = nullptr;
+        traveller* next = nullptr;
+        traveller* previous = nullptr;
+    };
+
+    /// The operation sets out for a work thread; `t` lies in it.
+    void leave(traveller& t) noexcept {
+        hold guard(lock_);
+        link(t);
+    }
+    /// On the work thread: from here on the mark lies there, because the operation may end before its mark is taken away.
+    void arrive(traveller& in_operation, traveller& on_thread) noexcept {
+        hold guard(lock_);
+        unlink(in_operation);
+        on_thread.cancelled = in_operation.cancelled;
+        link(on_thread);
+    }
+    /// Sends the operation back by `go_on(ending)` while the context certainly lives; true tells that it is being destroyed.
+    template <class GoOn>
+    void come_back(traveller& on_thread, GoOn&& go_on) noexcept {
+        bool ending = false;
+        {
+            hold guard(lock_);
+            ending = ending_;
+            on_thread.cancelled = nullptr;
+        }
+        go_on(ending);
+        hold guard(lock_);
+        unlink(on_thread);
+        back_.fetch_add(1, std::memory_order_release);
+        futex_wake_one(&back_);
+    }
+
+private:
+    void shutdown() override {
+        for (;;) {
+            const std::uint32_t seen = back_.load(std::memory_order_acquire);
+            {
+                hold guard(lock_);
+                ending_ = true;
+                if (first_ == nullptr) return;
+                for (traveller* t = first_; t != nullptr; t = t->next)
+                    if (t->cancelled != nullptr) t->cancelled->store(true, std::memory_order_relaxed);
+            }
+            futex_wait(back_, seen);
+        }
+    }
+
+    void link(traveller& t) noexcept {
+        t.previous = nullptr;
+        t.next = first_;
+        if (first_ != nullptr) first_->previous = &t;
+        first_ = &t;
+    }
+    void unlink(traveller& t) noexcept {
+        (t.previous != nullptr ? t.previous->next : first_) = t.next;
+        if (t.next != nullptr) t.next->previous = t.previous;
+    }
+
+    inline_lock lock_;
+    traveller* first_ = nullptr;
+    bool ending_ = false;
+    std::atomic<std::uint32_t> back_{0};
+};
+
+}  // namespace detail
+
+/// The executor of a face and the threads for blocking work, shared by all faces of a runtime.
+class asio_world {
+public:
+    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers) noexcept
+        : executor_(std::move(executor)), workers_(std::move(workers)) {}
+
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
+
+private:
+    asio::any_io_executor executor_;
+    std::shared_ptr<asio::thread_pool> workers_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The asynchronous drive: carries a flight from one need to the next by timers, work threads and the handler's executor.
+//
+// One heap block an operation, from the handler's allocator (Asio's recycling one by default), owned by whatever it waits
+// on. Cancellation of any type makes the flight end as soon as it can; it still rolls back and returns its connection.
+#ifndef STRATA_ASYNC_DRIVE_HPP
+#define STRATA_ASYNC_DRIVE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What is driven. `Job` has
+///     operation_base& op();   need begin();   need resume();   waiter* parked_on();   time_point parked_until();
+///     void call(Executor, Done);     // for need::call: starts the user's coroutine, `Done` when it has ended
+///     void cancel(asio::cancellation_type);      // forwarded to the coroutine
+///     Result take_result();          // an object with `deliver(Handler&&) &&`
+template <class Handler, class Job>
+class async_operation {
+    using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
+    using allocator_type = typename std::allocator_traits<
+        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<async_operation>;
+    using allocator_traits = std::allocator_traits<allocator_type>;
+
+    struct deleter {
+        void operator()(async_operation* p) const noexcept {
+            allocator_type a{asio::get_associated_allocator(p->handler_, asio::recycling_allocator<void>{})};
+            allocator_traits::destroy(a, p);
+            allocator_traits::deallocate(a, p, 1);
+        }
+    };
+
+public:
+    using owner = std::unique_ptr<async_operation, deleter>;
+
+    /// Starts; the handler is called later, on its executor, never in this call.
+    template <class... Args>
+    static void launch(Handler handler, const asio_world& world, Args&&... args) {
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* raw = allocator_traits::allocate(a, 1);
+        try {
+            allocator_traits::construct(a, raw, std::move(handler), world, std::forward<Args>(args)...);
+        } catch (...) {
+            allocator_traits::deallocate(a, raw, 1);
+            throw;
+        }
+        owner self{raw};
+        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
+        if (slot.is_connected()) {
+            slot.assign([raw](asio::cancellation_type type) {
+                if (type != asio::cancellation_type::none) raw->cancel(type);
+            });
+        }
+        raw->go(std::move(self), raw->job_.begin(), at::start);
+    }
+
+    template <class... Args>
+    async_operation(Handler&& handler, const asio_world& world, Args&&... args)
+        : handler_(std::move(handler)), world_(world), executor_(asio::get_associated_executor(handler_, world_.executor())),
+          tracked_(executor_), job_(std::forward<Args>(args)...) {
+        operation_base& op = job_.op();
+        op.drive = this;
+        op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
+    }
+    async_operation(const async_operation&) = delete;
+    async_operation& operator=(const async_operation&) = delete;
+    ~async_operation() = default;
+
+private:
+    enum class at : std::uint8_t { start, executor, worker };
+
+    /// The operation's waker, made on first use. It goes after the job, whose place in a queue may still name it.
+    struct waker_slot {
+        std::atomic<asio_waker*> made{nullptr};  // by the thread that works on the operation; read by a cancel
+        ~waker_slot() {
+            if (asio_waker* w = made.load(std::memory_order_relaxed)) w->detach();
+        }
+    };
+
+    /// A step that runs on the handler's executor, with the handler's allocator, and owns the operation meanwhile.
+    struct on_executor {
+        using executor_type = async_operation::executor_type;
+        using allocator_type = asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>;
+        owner self;
+        void (*step)(owner);
+
+        [[nodiscard]] executor_type get_executor() const noexcept { return self->executor_; }
+        [[nodiscard]] allocator_type get_allocator() const noexcept {
+            return asio::get_associated_allocator(self->handler_, asio::recycling_allocator<void>{});
+        }
+        template <class... Ignored>
+        void operator()(Ignored&&...) {
+            step(std::move(self));
+        }
+    };
+    /// A step on a work thread.
+    struct on_worker {
+        owner self;
+        void operator()() { run_away(std::move(self)); }
+    };
+
+    /// Steps as plain functions of the owner: the same few for every wait.
+    static void step_resume(owner self) {
+        async_operation& o = *self;
+        if (asio_waker* w = o.waker_.made.load(std::memory_order_relaxed)) w->unpark();
+        const need n = o.job_.resume();
+        o.go(std::move(self), n, at::executor);
+    }
+    static void step_finish(owner self) { finish(std::move(self)); }
+    static void step_call(owner self) {
+        async_operation& o = *self;
+        o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+            async_operation& back = *self;
+            back.go(std::move(self), need::work, at::executor);
+        });
+    }
+
+    void go(owner self, need n, at where) {
+        switch (n) {
+            case need::work:
+                return to_worker(std::move(self));
+            case need::park:
+                return park(std::move(self));
+            case need::call:
+                return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
+            default:
+                return where == at::executor ? finish(std::move(self)) : to_executor(std::move(self), &step_finish);
+        }
+    }
+
+    void park(owner self) {
+        asio_waker& w = *waker_of_this();
+        // Either a cancel sees the waker, or this sees the cancel.
+        if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
+        w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+    }
+
+    void to_executor(owner self, void (*step)(owner)) {
+        const executor_type ex = executor_;
+        asio::post(ex, on_executor{std::move(self), step});
+    }
+
+    void to_worker(owner self) {
+        away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
+        auto workers = world_.workers();
+        asio::post(workers, on_worker{std::move(self)});
+    }
+
+    /// On a work thread: works on while the next step may block, then goes back.
+    static void run_away(owner self) {
+        async_operation& o = *self;
+        away_service& service = o.away();
+        away_service::traveller mark;
+        service.arrive(o.traveller_, mark);
+        need n = need::work;
+        while (n == need::work) n = o.job_.resume();
+        service.come_back(mark, [&](bool context_ends) {
+            if (context_ends)
+                self.reset();
+            else
+                o.go(std::move(self), n, at::worker);
+        });
+    }
+
+    /// On the handler's executor: the memory goes back before the handler runs, so that the handler can use it again.
+    static void finish(owner self) {
+        async_operation& o = *self;
+        asio::get_associated_cancellation_slot(o.handler_).clear();
+        Handler handler{std::move(o.handler_)};
+        auto result = o.job_.take_result();
+        const asio::executor_work_guard<executor_type> tracked{std::move(o.tracked_)};
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* const raw = self.release();
+        allocator_traits::destroy(a, raw);
+        allocator_traits::deallocate(a, raw, 1);
+        std::move(result).deliver(std::move(handler));
+    }
+
+    void cancel(asio::cancellation_type type) {
+        job_.op().cancelled.store(true, std::memory_order_seq_cst);
+        job_.cancel(type);
+        if (asio_waker* w = waker_.made.load(std::memory_order_seq_cst)) w->wake();
+    }
+
+    [[nodiscard]] asio_waker* waker_of_this() {
+        if (waker_.made.load(std::memory_order_relaxed) == nullptr)
+            waker_.made.store(new asio_waker(world_.executor()), std::memory_order_seq_cst);
+        return waker_.made.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }
+
+    Handler handler_;
+    asio_world world_;
+    executor_type executor_;
+    asio::executor_work_guard<executor_type> tracked_;
+    waker_slot waker_;
+    Job job_;
+    away_service::traveller traveller_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A batch, asynchronously: one operation and one hop to a work thread for all its elements.
+#ifndef STRATA_ASYNC_BATCH_HPP
+#define STRATA_ASYNC_BATCH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// `depth`: that of its savepoint; 0 for a transaction of its own.
+template <class Home, class Statement, class Range, class Form, bool InsideTransaction>
+class batch_job {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<facts_of_batch(InsideTransaction)>;
+    using work_type = batch_work<runtime_type, Statement, Range>;
+
+public:
+    using form = Form;
+
+    batch_job(Home home, unsigned depth, const Statement& statement, Range elements, const call_options& o)
+        : home_(std::move(home)), statement_(statement), elements_(std::move(elements)),
+          work_(home_.runtime(), statement_, elements_, depth),
+          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        describe_batch<op_type, bound_element<Statement, Range>>(op_, statement_, o);
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+        op_.outer = home_.outer();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.start(); }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(work_.executed());
+        return a;
+    }
+
+private:
+    Home home_;
+    Statement statement_;
+    Range elements_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Starts a job for whatever completion token the caller chose.
+#ifndef STRATA_ASYNC_START_HPP
+#define STRATA_ASYNC_START_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+using default_token = asio::use_awaitable_t<asio::any_io_executor>;
+
+template <class T>
+inline constexpr bool is_options = std::is_same_v<T, call_options>;
+template <class Driver>
+inline constexpr bool is_options<transaction_options<Driver>> = true;
+
+/// Tells a completion token from options.
+template <class Token>
+concept completion = !is_options<std::remove_cvref_t<Token>>;
+
+/// The initiation: what a lazy token (deferred, use_awaitable) keeps and calls later.
+template <class Job>
+struct start_job {
+    asio_world world;
+    using executor_type = asio::any_io_executor;
+    [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
+
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const {
+        async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), world, std::forward<Args>(args)...);
+    }
+};
+
+/// `args` make the job, when the operation is initiated.
+template <class Job, class Token, class... Args>
+auto start(const asio_world& world, Token&& token, Args&&... args) {
+    return asio::async_initiate<Token, typename Job::form::signature>(start_job<Job>{world}, token, std::forward<Args>(args)...);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement, asynchronously: the same operation, work and flight as the blocking call, with its own copy of the arguments.
+#ifndef STRATA_ASYNC_STATEMENT_HPP
+#define STRATA_ASYNC_STATEMENT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// `execute` has no sink of interest: its value is the work's count.
+template <class Sink>
+struct sink_value {
+    static auto take(Sink& sink, const execution&) { return std::move(sink).take(); }
+};
+template <>
+struct sink_value<discard_sink> {
+    static execution take(discard_sink&, const execution& done) { return done; }
+};
+
+/// `Home` keeps what the call needs alive: `runtime()` and `source()`.
+template <class Home, class Bound, class Sink, class Form, scope Where>
+class statement_job {
+    using runtime_type = typename Home::runtime_type;
+    using source_type = typename Home::source_type;
+    using op_type = operation<facts_of_statement<Bound>(Where != scope::database)>;
+    using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
+
+public:
+    using form = Form;
+
+    statement_job(Home home, Bound statement, Sink sink, const call_options& o)
+        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), work_(statement_, sink_),
+          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        op_.outer = home_.outer();
+        if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
+            flight_.result().replace(std::move(e));
+            return;
+        }
+        describe(op_, statement_, o);
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.result().ok() ? flight_.start() : need::done; }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(sink_value<Sink>::take(sink_, work_.executed()));
+        return a;
+    }
+
+private:
+    Home home_;
+    Bound statement_;
+    Sink sink_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, source_type, op_type, work_type> flight_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows in batches, asynchronously: one hop to a work thread a batch, never one a row.
+//
+//   auto accounts = adb.rows<account>(query);
+//   for (auto batch = co_await accounts.async_next(); !batch.empty(); batch = co_await accounts.async_next()) ...
+#ifndef STRATA_ASYNC_STREAM_HPP
+#define STRATA_ASYNC_STREAM_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The operation behind a stream: it lives between the batches, holding its connection.
+template <class Home, class Bound, class T, bool InsideTransaction>
+class async_stream_state {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+    using work_type = statement_work<typename runtime_type::driver, Bound, batch_sink<T>>;
+
+public:
+    static constexpr bool blocking = runtime_type::driver::blocking;
+
+    async_stream_state(Home h, Bound s, const call_options& o, std::size_t batch)
+        : home(std::move(h)), statement(std::move(s)), sink(batch), work(statement, sink),
+          f(std::in_place, home.runtime().world(), home.runtime().policies(), home.source(), op, work) {
+        describe(op, statement, o);
+        op.deadline = deadline_of(home.runtime().world(), o.deadline, home.outer());
+        op.outer = home.outer();
+    }
+
+    Home home;
+    Bound statement;
+    batch_sink<T> sink;
+    op_type op;
+    work_type work;
+    /// Gone once the stream has ended: the connection goes back with it.
+    std::optional<
+        flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type>>
+        f;
+    bool started = false;
+    bool busy = false;
+};
+
+/// One batch: drives the stream's flight to its next pause.
+template <class State, class Form>
+class next_batch_job {
+public:
+    using form = Form;
+
+    /// A call that overlaps with another has an operation of its own, so that it cannot disturb the other's.
+    explicit next_batch_job(std::shared_ptr<State> s) noexcept
+        : state_(std::move(s)), overlaps_(state_->busy), mine_(!overlaps_ && state_->f.has_value()) {
+        if (mine_) state_->busy = true;
+    }
+    next_batch_job(const next_batch_job&) = delete;
+    next_batch_job& operator=(const next_batch_job&) = delete;
+    /// Destroyed on its way, with its executor: the stream is over.
+    ~next_batch_job() {
+        if (mine_) state_->f.reset();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return mine_ ? state_->op : idle_; }
+    [[nodiscard]] need begin() noexcept {
+        if (!mine_) return need::done;
+        // A flight that pauses resumes where blocking is allowed.
+        if (std::exchange(state_->started, true)) return last_ = resume_held();
+        return last_ = state_->f->start();
+    }
+    [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
+    [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a;
+        if (overlaps_) {
+            a.failed = error{errc::misuse, "async_next was called while the batch before it is still on its way", phase::admission};
+            return a;
+        }
+        if (!mine_) {
+            a.value.emplace();  // the stream has ended before
+            return a;
+        }
+        state_->busy = mine_ = false;
+        if (last_ != need::item) {
+            a.failed = std::move(state_->f->result().error());
+            a.thrown = std::move(state_->f->thrown());
+            state_->f.reset();
+        }
+        if (!a.failed && !a.thrown) a.value.emplace(std::exchange(state_->sink.batch(), {}));
+        return a;
+    }
+
+private:
+    [[nodiscard]] need resume_held() noexcept {
+        if constexpr (State::blocking)
+            return need::work;
+        else
+            return state_->f->resume();
+    }
+
+    std::shared_ptr<State> state_;
+    operation_base idle_;
+    need last_ = need::done;
+    bool overlaps_;
+    bool mine_;
+};
+
+}  // namespace detail
+
+/// A stream of batches. One `async_next` at a time. It holds a connection from the first batch until the last one, or until
+/// it is destroyed. Repeated by the stack's retry only until the first batch has arrived.
+template <class T, class State>
+class async_row_stream {
+public:
+    async_row_stream(std::shared_ptr<State> s, asio_world w) noexcept : state_(std::move(s)), world_(std::move(w)) {}
+
+    /// The next rows, at least one; none at the end. Completes with `void(std::exception_ptr, std::vector<T>)`.
+    template <class Token = detail::default_token>
+    auto async_next(Token&& token = {}) {
+        return next<detail::throwing<std::vector<T>>>(std::forward<Token>(token));
+    }
+    /// Completes with `void(result<std::vector<T>>)`.
+    template <class Token = detail::default_token>
+    auto async_try_next(Token&& token = {}) {
+        return next<detail::trying<std::vector<T>>>(std::forward<Token>(token));
+    }
+
+private:
+    template <class Form, class Token>
+    auto next(Token&& token) {
+        return detail::start<detail::next_batch_job<State, Form>>(world_, std::forward<Token>(token), state_);
+    }
+
+    std::shared_ptr<State> state_;
+    asio_world world_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The calls that every asynchronous session offers, written once over `home()`: what a call needs to stay alive.
+//
+// Every call copies its arguments before it returns, except string_view, span and reference_wrapper. Any completion token
+// serves; the default is `use_awaitable`. Cancellation of every type is honoured.
+#ifndef STRATA_ASYNC_CALLS_HPP
+#define STRATA_ASYNC_CALLS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One statement of a session whose type is known: what `async_perform` of such a session does.
+template <class Form, class Session, class Bound, class Sink, class Token>
+auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token) {
+    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where>;
+    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
+}
+
+}  // namespace detail
+
+template <class Self>
+class async_calls {
+    using use_awaitable = detail::default_token;
+
+public:
+    /// As `calls::execute`.
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_execute(const S& statement, Token&& token = {}) {
+        return async_execute(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_execute(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<discard_sink, detail::throwing<execution>>(statement, o, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_try_execute(const S& statement, Token&& token = {}) {
+        return async_try_execute(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_try_execute(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<discard_sink, detail::trying<execution>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::one`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_one(const S& statement, Token&& token = {}) {
+        return async_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<one_sink<T>, detail::throwing<T>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_one(const S& statement, Token&& token = {}) {
+        return async_try_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<one_sink<T>, detail::trying<T>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::maybe_one`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_maybe_one(const S& statement, Token&& token = {}) {
+        return async_maybe_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_maybe_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<maybe_one_sink<T>, detail::throwing<std::optional<T>>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_maybe_one(const S& statement, Token&& token = {}) {
+        return async_try_maybe_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_maybe_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<maybe_one_sink<T>, detail::trying<std::optional<T>>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::all`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_all(const S& statement, Token&& token = {}) {
+        return async_all<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_all(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<all_sink<T>, detail::throwing<std::vector<T>>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_all(const S& statement, Token&& token = {}) {
+        return async_try_all<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_all(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<all_sink<T>, detail::trying<std::vector<T>>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::execute_many`. The elements are copied, or moved from an rvalue, in the call.
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_execute_many(const S& statement, Range&& elements, Token&& token = {}) {
+        return async_execute_many(statement, std::forward<Range>(elements), call_options{}, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_execute_many(const S& statement, Range&& elements, const call_options& o, Token&& token = {}) {
+        return go_many<detail::throwing<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_try_execute_many(const S& statement, Range&& elements, Token&& token = {}) {
+        return async_try_execute_many(statement, std::forward<Range>(elements), call_options{}, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_try_execute_many(const S& statement, Range&& elements, const call_options& o, Token&& token = {}) {
+        return go_many<detail::trying<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
+    }
+
+    /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
+    template <class T, class S>
+    [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
+        decltype(auto) bound = detail::as_bound(statement);
+        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
+        return static_cast<Self&>(*this).template stream_of<T>(bound.own(), o, batch);
+    }
+
+private:
+    template <class Sink, class Form, class S, class Token>
+    auto go(const S& statement, const call_options& o, Token&& token) {
+        decltype(auto) bound = detail::as_bound(statement);
+        detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
+        return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+    }
+
+    template <class Form, class Statement, class Range, class Token>
+    auto go_many(const Statement& statement, Range&& elements, const call_options& o, Token&& token) {
+        using range = std::remove_cvref_t<Range>;
+        detail::assert_placement<detail::bound_element<Statement, range>, Self>();
+        static_assert(
+            requires(Self& s) { s.home(); },
+            "strata: a batch needs a session whose type is known; with any_async_session write async_transaction and async_execute");
+        Self& self = static_cast<Self&>(*this);
+        using job = detail::batch_job<decltype(self.home()), Statement, range, Form, Self::where == scope::transaction>;
+        return detail::start<job>(self.world(), std::forward<Token>(token), self.home(), self.depth_of_batch(), statement,
+                                  range(std::forward<Range>(elements)), o);
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The try-forms of what is a coroutine itself: an awaitable's failure as a result.
+#ifndef STRATA_ASYNC_CAUGHT_HPP
+#define STRATA_ASYNC_CAUGHT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What an awaitable ends with, as a result; exceptions that are not ours are still thrown.
+template <class T>
+boost::asio::awaitable<typename as_result<T>::type> caught(boost::asio::awaitable<T> call) {
+    typename as_result<T>::type r;
+    try {
+        if constexpr (std::is_void_v<T>)
+            co_await std::move(call);
+        else
+            r = co_await std::move(call);
+    } catch (const failure& f) {
+        r = f.error();
+    }
+    co_return r;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `any_session` for coroutines: an asynchronous session whose stack and driver are not known.
+//
+//   asio::awaitable<account> load(strata::any_async_session s, std::int64_t id);    // a .cpp that sees no stack
+#ifndef STRATA_ASYNC_ANY_SESSION_HPP
+#define STRATA_ASYNC_ANY_SESSION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+class any_async_session;
+
+namespace detail {
+
+/// How an erased call ends: whatever the near side makes of it.
+struct erased_outcome {
+    using signature = void(error, std::exception_ptr, execution);
+};
+template <>
+struct answer<erased_outcome> {
+    error failed;
+    std::exception_ptr thrown;
+    std::optional<execution> value;
+
+    template <class Handler>
+    void deliver(Handler&& handler) && {
+        std::move(handler)(std::move(failed), std::move(thrown), value.value_or(execution{}));
+    }
+};
+/// The value of a call whose rows went to an erased sink.
+template <>
+struct sink_value<sink_ref> {
+    static execution take(sink_ref&, const execution& done) { return done; }
+};
+
+/// How the near side is told that an erased call has ended.
+class erased_end {
+public:
+    virtual ~erased_end() = default;
+    /// Takes itself along: the user's handler may destroy everything else.
+    virtual void end(std::unique_ptr<erased_end> self, error failed, std::exception_ptr thrown, execution done) = 0;
+};
+
+/// The handler of the far side: the user's executor and cancellation slot without the user's type.
+struct erased_handler {
+    using executor_type = asio::any_io_executor;
+    using cancellation_slot_type = asio::cancellation_slot;
+
+    std::unique_ptr<erased_end> call;
+    executor_type executor;
+    cancellation_slot_type slot;
+
+    [[nodiscard]] executor_type get_executor() const noexcept { return executor; }
+    [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return slot; }
+    void operator()(error failed, std::exception_ptr thrown, execution done) {
+        erased_end& near_side = *call;
+        near_side.end(std::move(call), std::move(failed), std::move(thrown), done);
+    }
+};
+
+using erased_closure = asio::awaitable<error> (*)(void* closure, any_async_session& inner);
+
+struct async_session_table {
+    dialect speaks;
+    scope where;
+    asio_world (*world)(void* session);
+    void (*start)(void* session, any_statement, any_sink&, const call_options&, erased_handler);
+    /// At most once if so marked.
+    asio::awaitable<error> (*transact)(void* session, void* closure, erased_closure, bool once);
+};
+
+/// The near side of an erased call: arguments and sink at a fixed address, until the far side has ended.
+template <class Handler, class Form, class Bound, class Sink>
+struct erased_call final : erased_end {
+    erased_call(Handler h, Bound s, Sink into)
+        : handler(std::move(h)), statement(std::move(s)), arguments(statement), sink(std::move(into)), out(sink) {}
+
+    void end(std::unique_ptr<erased_end> self, error failed, std::exception_ptr thrown, execution done) override {
+        answer<Form> a{std::move(failed), std::move(thrown), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(sink_value<Sink>::take(sink, done));
+        Handler mine{std::move(handler)};
+        self.reset();
+        std::move(a).deliver(std::move(mine));
+    }
+
+    Handler handler;
+    Bound statement;
+    argument_views arguments;
+    Sink sink;
+    erased_sink<Sink> out;
+};
+
+}  // namespace detail
+
+/// Refers to the session that it was made from. Cheap to copy. Streams are not offered here.
+class any_async_session : public async_calls<any_async_session> {
+    template <class Closure>
+    using awaited_of = typename std::remove_cvref_t<std::invoke_result_t<Closure&, any_async_session&>>::value_type;
+
+public:
+    /// From an asynchronous database, session or transaction, which must outlive it and the calls on it.
+    template <class Session>
+        requires(!std::is_same_v<std::remove_cv_t<Session>, any_async_session>)
+    any_async_session(Session& session) noexcept;
+
+    [[nodiscard]] dialect dialect_now() const noexcept { return table_->speaks; }
+    [[nodiscard]] scope where_now() const noexcept { return table_->where; }
+
+    /// A transaction; inside one, a savepoint. The closure is a coroutine that gets an `any_async_session&`.
+    template <class Closure>
+    auto async_transaction(Closure closure) -> asio::awaitable<awaited_of<Closure>> {
+        using value = awaited_of<Closure>;
+        struct context {
+            Closure& closure;
+            std::optional<detail::storable<value>> returned;
+        } here{closure, {}};
+        error e = co_await table_->transact(session_, &here, [](void* c, any_async_session& inner) -> asio::awaitable<error> {
+            context& at = *static_cast<context*>(c);
+            at.returned.reset();
+            if constexpr (std::is_void_v<value>) {
+                co_await at.closure(inner);
+                at.returned.emplace();
+            } else {
+                at.returned.emplace(co_await at.closure(inner));
+                if (detail::holds_error(*at.returned)) co_return detail::error_in(*at.returned);
+            }
+            co_return error{};
+        }, detail::runs_once<Closure>);
+        if (e) {
+            if constexpr (!std::is_void_v<value>) {
+                if (here.returned && detail::holds_error(*here.returned))
+                    co_return detail::failed_value(std::move(*here.returned), std::move(e));
+            }
+            throw_failure(std::move(e));
+        }
+        if constexpr (!std::is_void_v<value>) co_return std::move(*here.returned);
+    }
+
+    /// The same; failures of the database come as a `result`, exceptions of the closure are thrown.
+    template <class Closure>
+    auto async_try_transaction(Closure closure) {
+        return detail::caught<awaited_of<Closure>>(async_transaction(std::move(closure)));
+    }
+
+    /// For `async_calls`.
+    template <class Form, class Bound, class Sink, class Token>
+    auto async_perform(Bound statement, Sink sink, const call_options& o, Token&& token) {
+        return asio::async_initiate<Token, typename Form::signature>(
+            [me = *this](auto handler, Bound s, Sink into, const call_options& options) {
+                using handler_type = decltype(handler);
+                using call_type = detail::erased_call<handler_type, Form, Bound, Sink>;
+                asio::any_io_executor executor{asio::get_associated_executor(handler, me.table_->world(me.session_).executor())};
+                asio::cancellation_slot slot{asio::get_associated_cancellation_slot(handler)};
+                auto call = std::make_unique<call_type>(std::move(handler), std::move(s), std::move(into));
+                call_type& near_side = *call;
+                detail::erased_handler back{std::move(call), executor, slot};
+                if (error e = detail::check_placement(me, near_side.statement)) {
+                    asio::post(executor, [back = std::move(back), e = std::move(e)]() mutable { back(std::move(e), nullptr, {}); });
+                    return;
+                }
+                const any_statement erased{near_side.statement, near_side.arguments.all()};
+                me.table_->start(me.session_, erased, near_side.out, options, std::move(back));
+            },
+            token, std::move(statement), std::move(sink), o);
+    }
+
+private:
+    void* session_;
+    const detail::async_session_table* table_;
+};
+
+namespace detail {
+
+template <class Session>
+struct async_session_functions {
+    static asio_world world(void* s) { return static_cast<Session*>(s)->world(); }
+    static void start(void* s, any_statement statement, any_sink& sink, const call_options& o, erased_handler handler) {
+        Session& session = *static_cast<Session*>(s);
+        static_cast<void>(session.template async_perform<erased_outcome>(statement, sink_ref{sink}, o, std::move(handler)));
+    }
+    static asio::awaitable<error> transact(void* s, void* closure, erased_closure call, bool only_once) {
+        auto body = [closure, call](auto& tx) -> asio::awaitable<result<void>> {
+            any_async_session inner{tx};
+            error e = co_await call(closure, inner);
+            if (e) co_return e;
+            co_return result<void>{};
+        };
+        Session& session = *static_cast<Session*>(s);
+        result<void> r;
+        if (only_once)
+            r = co_await session.async_transaction(once(body));
+        else
+            r = co_await session.async_transaction(body);
+        co_return r ? error{} : std::move(r).error();
+    }
+    static constexpr async_session_table table{Session::dialect, Session::where, &world, &start, &transact};
+};
+
+}  // namespace detail
+
+template <class Session>
+    requires(!std::is_same_v<std::remove_cv_t<Session>, any_async_session>)
+any_async_session::any_async_session(Session& session) noexcept
+    : session_(&session), table_(&detail::async_session_functions<Session>::table) {
+    // Names the table of its transactions here: clang 19 does not make all virtual functions that are needed first deep inside another's.
+    static_cast<void>(&detail::async_session_functions<typename Session::transaction_type>::table);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The end of a runtime, asynchronously: no thread blocks while the last connections come back.
+#ifndef STRATA_ASYNC_CLOSE_HPP
+#define STRATA_ASYNC_CLOSE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Looks every few milliseconds whether all connections are back; what is not back after the grace is cancelled.
+template <class Runtime>
+class close_job {
+public:
+    using form = throwing<void>;
+
+    close_job(std::shared_ptr<Runtime> rt, duration grace) noexcept
+        : rt_(std::move(rt)), patience_(add_saturated(rt_->world().moment().now, grace)) {}
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return look(); }
+    [[nodiscard]] need resume() noexcept { return look(); }
+    [[nodiscard]] time_point parked_until() const noexcept { return next_look_; }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] answer<form> take_result() noexcept { return {}; }
+
+private:
+    [[nodiscard]] need look() noexcept {
+        const time_point now = rt_->world().moment().now;
+        if (rt_->connections().stop(rt_->world(), now)) return need::done;
+        if (now >= patience_ || op_.is_cancelled()) rt_->connections().cancel_all();
+        next_look_ = now + std::chrono::milliseconds{5};
+        return need::park;
+    }
+
+    std::shared_ptr<Runtime> rt_;
+    operation_base op_;
+    time_point patience_;
+    time_point next_look_{};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
+#ifndef STRATA_ASYNC_HOME_HPP
+#define STRATA_ASYNC_HOME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Runtime>
+class runtime_home {
+public:
+    using runtime_type = Runtime;
+    using source_type = typename Runtime::source;
+
+    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
+    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
+
+private:
+    std::shared_ptr<Runtime> rt_;
+};
+
+/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
+/// for what is held by hand, and a transaction's closure outlives what it awaits.
+template <class Runtime>
+class pinned_home {
+public:
+    using runtime_type = Runtime;
+    using driver = typename Runtime::driver;
+    using source_type = pinned_source<driver>;
+
+    pinned_home(Runtime& rt, typename driver::connection& c, bool needs_transaction, const interruption* outer,
+                std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(c, needs_transaction), outer_(outer), keep_(std::move(keep)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return source_; }
+    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
+
+private:
+    Runtime* rt_;
+    source_type source_;
+    const interruption* outer_;
+    std::shared_ptr<void> keep_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Transactions whose closures are coroutines.
+//
+//   co_await adb.async_transaction([&](auto& tx) -> asio::awaitable<void> {
+//       co_await tx.async_execute(add("amount"_arg = -100, "id"_arg = 1));
+//       co_await tx.async_execute(add("amount"_arg = +100, "id"_arg = 2));
+//   });
+#ifndef STRATA_ASYNC_TRANSACTION_HPP
+#define STRATA_ASYNC_TRANSACTION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class T>
+struct awaited;
+template <class T, class Executor>
+struct awaited<asio::awaitable<T, Executor>> {
+    using type = T;
+};
+
+template <class Closure, class Handle>
+using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>>::type;
+
+/// Runs one savepoint statement where blocking is allowed.
+template <class Runtime>
+class control_job {
+    using driver = typename Runtime::driver;
+
+public:
+    using form = trying<void>;
+    enum class what : std::uint8_t { enter, leave, undo };
+
+    control_job(typename driver::connection& c, operation_base& outer, what w, unsigned depth) noexcept
+        : connection_(c), what_(w), depth_(depth) {
+        op_.deadline = outer.deadline;
+    }
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return need::work; }
+    [[nodiscard]] need resume() noexcept {
+        const guarded unhurried{connection_, nullptr};
+        try {
+            if (!connection_.in_transaction()) {
+                if (what_ != what::undo)
+                    failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
+            } else if (what_ == what::enter) {
+                failed_ = connection_.control(driver::savepoint(depth_));
+            } else {
+                if (what_ == what::undo) failed_ = connection_.control(driver::rollback_to(depth_));
+                if (!failed_) failed_ = connection_.control(driver::release(depth_));
+            }
+        } catch (...) {
+            failed_ = error{errc::out_of_memory, phase::execute};
+        }
+        return need::done;
+    }
+    [[nodiscard]] time_point parked_until() const noexcept { return never; }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] answer<form> take_result() {
+        answer<form> a{std::move(failed_), nullptr, {}};
+        if (!a.failed) a.value.emplace();
+        return a;
+    }
+
+private:
+    typename driver::connection& connection_;
+    operation_base op_;
+    what what_;
+    unsigned depth_;
+    error failed_;
+};
+
+}  // namespace detail
+
+/// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time.
+template <class Runtime>
+class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
+public:
+    using transaction_type = async_transaction_handle;
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::transaction;
+
+    async_transaction_handle(Runtime& rt, const asio_world& world, connection& c, operation_base& op, unsigned depth)
+        : rt_(rt), world_(world), connection_(c), op_(op), depth_(depth) {}
+    async_transaction_handle(const async_transaction_handle&) = delete;
+    async_transaction_handle& operator=(const async_transaction_handle&) = delete;
+
+    /// A savepoint around a coroutine closure; see `basic_transaction::transaction`.
+    template <class Closure>
+    auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, async_transaction_handle>> {
+        using value = detail::awaited_value<Closure, async_transaction_handle>;
+        using what = typename detail::control_job<Runtime>::what;
+        auto entered = co_await control(what::enter);
+        if (!entered) throw_failure(std::move(entered).error());
+        async_transaction_handle inner{rt_, world_, connection_, op_, depth_ + 1};
+        std::exception_ptr thrown;
+        std::optional<detail::storable<value>> returned;
+        try {
+            if constexpr (std::is_void_v<value>) {
+                co_await closure(inner);
+                returned.emplace();
+            } else {
+                returned.emplace(co_await closure(inner));
+            }
+        } catch (...) {
+            thrown = std::current_exception();
+        }
+        const bool failed = thrown || detail::holds_error(*returned);
+        auto left = co_await control(failed ? what::undo : what::leave);
+        if (thrown) std::rethrow_exception(thrown);
+        if (!failed && !left) throw_failure(std::move(left).error());
+        if constexpr (!std::is_void_v<value>) co_return std::move(*returned);
+    }
+    /// The same; failures of the database come as a `result`, exceptions of the closure are thrown.
+    template <class Closure>
+    auto async_try_transaction(Closure closure) {
+        return detail::caught<detail::awaited_value<Closure, async_transaction_handle>>(async_transaction(std::move(closure)));
+    }
+
+    /// Number of the attempt, from 1.
+    [[nodiscard]] unsigned attempt() const noexcept { return op_.attempt; }
+
+    // For `async_calls`.
+    [[nodiscard]] auto home() { return detail::pinned_home<Runtime>{rt_, connection_, true, &op_, nullptr}; }
+    [[nodiscard]] unsigned depth_of_batch() const noexcept { return depth_ + 1; }
+    [[nodiscard]] const asio_world& world() const noexcept { return world_; }
+    template <class Form, class Bound, class Sink, class Token>
+    auto async_perform(Bound statement, Sink sink, const call_options& o, Token&& token) {
+        return detail::start_statement<Form>(*this, std::move(statement), std::move(sink), o, std::forward<Token>(token));
+    }
+    template <class T, class Bound>
+    auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
+        using state = detail::async_stream_state<detail::pinned_home<Runtime>, Bound, T, true>;
+        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world_};
+    }
+
+private:
+    auto control(typename detail::control_job<Runtime>::what w) {
+        detail::default_token token;
+        return detail::start<detail::control_job<Runtime>>(world_, token, std::ref(connection_), std::ref(op_), w, depth_ + 1);
+    }
+
+    Runtime& rt_;
+    const asio_world& world_;
+    connection& connection_;
+    operation_base& op_;
+    unsigned depth_;
+};
+
+namespace detail {
+
+/// BEGIN where blocking is allowed, the closure on the caller's executor, COMMIT or ROLLBACK where blocking is allowed.
+template <class Runtime, class Closure>
+class async_transaction_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    using handle = async_transaction_handle<Runtime>;
+    using value = awaited_value<Closure, handle>;
+
+public:
+    async_transaction_work(Runtime& rt, const asio_world& world, Closure closure, typename driver::locking locking)
+        : rt_(rt), world_(world), closure_(std::move(closure)), locking_(locking) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        if (connection_ == nullptr) {
+            thrown = nullptr;
+            returned.reset();
+            const guarded guard{c, &op};
+            if (error e = c.control(driver::begin(locking_))) {
+                result.replace(std::move(e));
+                return signal::failed;
+            }
+            connection_ = &c;
+            op_ = &op;
+            return signal::call;
+        }
+        error e;
+        if (thrown)
+            e = own_error();
+        else if (returned && holds_error(*returned))
+            e = error_in(*returned);
+        if (!e) e = stopped(op, rt_.world());  // also when the cancel was there before the closure
+        if (!e)
+            e = commit<driver>(c);
+        else
+            roll_back<driver>(c, e);
+        if (!e) return signal::done;
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept { connection_ = nullptr; }
+
+    /// Starts the closure; `done` is called on the executor when it has ended.
+    template <class Executor, class Done>
+    void call(const Executor& ex, Done done) {
+        if (op_->is_cancelled()) return done();
+        op_->handed_over = runs_once<Closure>;
+        asio::co_spawn(asio::any_io_executor(ex), run(),
+                       asio::bind_cancellation_slot(stop_.slot(), [this, done = std::move(done)](std::exception_ptr unstarted) mutable {
+                           if (unstarted && !op_->is_cancelled()) thrown = std::move(unstarted);  // or cancelled before its first line
+                           done();
+                       }));
+    }
+    void cancel(asio::cancellation_type type) { stop_.emit(type); }
+
+    std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
+    std::optional<storable<value>> returned;
+
+private:
+    /// Total cancellation is let through: by default a coroutine would not see it.
+    asio::awaitable<void> run() {
+        co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
+        co_await asio::this_coro::throw_if_cancelled(false);
+        handle tx{rt_, world_, *connection_, *op_, 0};
+        try {
+            if constexpr (std::is_void_v<value>) {
+                co_await closure_(tx);
+                returned.emplace();
+            } else {
+                returned.emplace(co_await closure_(tx));
+            }
+        } catch (...) {
+            thrown = std::current_exception();
+        }
+    }
+
+    /// Ours is an error like others, and so is what Asio throws after a cancel; what else the closure threw is kept for the caller.
+    [[nodiscard]] error own_error() {
+        try {
+            std::rethrow_exception(thrown);
+        } catch (const failure& f) {
+            thrown = nullptr;
+            return f.error();
+        } catch (const boost::system::system_error& s) {
+            if (s.code() != asio::error::operation_aborted || !op_->is_cancelled()) return error{errc::user_exception, phase::execute};
+            thrown = nullptr;
+            return error{errc::cancelled, phase::execute};
+        } catch (...) {
+            return error{errc::user_exception, phase::execute};
+        }
+    }
+
+    Runtime& rt_;
+    const asio_world& world_;
+    Closure closure_;
+    typename driver::locking locking_;
+    connection* connection_ = nullptr;
+    operation_base* op_ = nullptr;
+    asio::cancellation_signal stop_;
+};
+
+template <class Home, class Closure, class Form>
+class transaction_job {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<transaction_facts>;
+    using work_type = async_transaction_work<runtime_type, Closure>;
+
+public:
+    using form = Form;
+
+    transaction_job(Home home, const asio_world& world, Closure closure, const transaction_options<typename runtime_type::driver>& o)
+        : home_(std::move(home)), world_(world), work_(home_.runtime(), world_, std::move(closure), o.locking_or_default()),
+          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        op_.name = o.name;
+        op_.tags = o.tags;
+        op_.reads_only = o.read_only;
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+        op_.outer = home_.outer();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.start(); }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor& ex, Done&& done) {
+        work_.call(ex, std::forward<Done>(done));
+    }
+    void cancel(asio::cancellation_type type) { work_.cancel(type); }
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), flight_.thrown() ? flight_.thrown() : work_.thrown, {}};
+        if (work_.returned && !a.failed) {
+            a.value.emplace(std::move(*work_.returned));
+        } else if (work_.returned && holds_error(*work_.returned)) {  // comes out as a value, which knows what became of it
+            a.value.emplace(failed_value(std::move(*work_.returned), std::move(a.failed)));
+            a.failed = {};
+        }
+        return a;
+    }
+
+private:
+    Home home_;
+    asio_world world_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A connection in the hands of asynchronous code: a pinned session, or a transaction that is ended by hand.
+#ifndef STRATA_ASYNC_HELD_HPP
+#define STRATA_ASYNC_HELD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The end of a held connection that nobody has ended: when its handle and the calls on it are all gone it is rolled back and
+/// returned on a work thread.
+template <class Runtime, operation_facts Facts>
+struct give_back_later {
+    asio_world world;
+
+    void operator()(holding<Runtime, Facts>* h) const {
+        std::unique_ptr<holding<Runtime, Facts>> last{h};
+        if (last->work.held == nullptr) return;
+        auto workers = world.workers();
+        asio::post(workers, [last = std::move(last)] { static_cast<void>(last->give_back(ending::roll_back)); });
+    }
+};
+
+/// Takes the connection, or gives it back: the two halves of a held operation.
+template <class Runtime, operation_facts Facts, class Form>
+class holding_job {
+    using value = typename Form::value;
+    using state = holding<Runtime, Facts>;
+
+public:
+    using form = Form;
+
+    /// Takes a connection.
+    holding_job(const std::shared_ptr<Runtime>& rt, const asio_world& world, const transaction_options<typename Runtime::driver>& o,
+                std::optional<typename Runtime::driver::locking> begin)
+        : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
+        state_->op.name = o.name;
+        state_->op.tags = o.tags;
+        state_->op.reads_only = o.read_only;
+        state_->op.deadline = deadline_of(rt->world(), o.deadline, nullptr);
+    }
+    /// Gives it back.
+    holding_job(std::shared_ptr<state> s, const asio_world& world, ending how) noexcept
+        : state_(std::move(s)), world_(world), how_(how) {}
+
+    [[nodiscard]] operation_base& op() noexcept { return state_->op; }
+    [[nodiscard]] need begin() noexcept {
+        if (!how_) return state_->f.start();
+        state_->work.how = *how_;
+        if constexpr (Runtime::driver::blocking)
+            return need::work;
+        else
+            return state_->f.resume();
+    }
+    [[nodiscard]] need resume() noexcept { return state_->f.resume(); }
+    [[nodiscard]] time_point parked_until() const noexcept { return state_->f.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a;
+        const bool here = state_->work.held != nullptr;
+        if (!here) {
+            a.failed = std::move(state_->f.result().error());
+            a.thrown = std::move(state_->f.thrown());
+        }
+        if (!a.failed && !a.thrown) {
+            if constexpr (std::is_void_v<value>)
+                a.value.emplace();
+            else
+                a.value.emplace(value{std::move(state_), world_});
+        }
+        return a;
+    }
+
+private:
+    std::shared_ptr<state> state_;
+    asio_world world_;
+    std::optional<ending> how_;
+};
+
+/// What a handle owns.
+template <class Runtime, operation_facts Facts>
+class held_connection {
+public:
+    using state = holding<Runtime, Facts>;
+
+    held_connection() noexcept = default;
+    held_connection(std::shared_ptr<state> s, asio_world w) : state_(std::move(s)), world_(std::in_place, std::move(w)) {}
+
+    [[nodiscard]] state& get() {
+        if (state_ == nullptr) throw_failure(error{errc::misuse, "the handle is empty: it was ended or moved from", phase::admission});
+        return *state_;
+    }
+    [[nodiscard]] const std::shared_ptr<state>& shared() {
+        static_cast<void>(get());
+        return state_;
+    }
+    [[nodiscard]] std::shared_ptr<state> take() {
+        static_cast<void>(get());
+        return std::move(state_);
+    }
+    [[nodiscard]] const asio_world& world() const noexcept { return *world_; }
+
+private:
+    std::shared_ptr<state> state_;
+    std::optional<asio_world> world_;
+};
+
+/// What sessions and transactions in the user's hands share. `Scope` says which.
+template <class Runtime, operation_facts Facts, scope Scope>
+class async_held : public async_calls<async_held<Runtime, Facts, Scope>> {
+public:
+    using driver = typename Runtime::driver;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = Scope;
+
+    async_held() noexcept = default;  // Asio needs an empty one to complete with an error
+    async_held(std::shared_ptr<holding<Runtime, Facts>> s, const asio_world& w) : held_(std::move(s), w) {}
+
+    /// The driver's own handle. Not while a call is on its way.
+    [[nodiscard]] auto native_handle() { return held_.get().work.held->native_handle(); }
+
+    // For `async_calls`.
+    [[nodiscard]] auto home() {
+        auto& s = held_.get();
+        return pinned_home<Runtime>{*s.rt, *s.work.held, Scope == scope::transaction, &s.op, held_.shared()};
+    }
+    [[nodiscard]] unsigned depth_of_batch() const noexcept { return Scope == scope::transaction ? 1 : 0; }
+    [[nodiscard]] const asio_world& world() const noexcept { return held_.world(); }
+    template <class Form, class Bound, class Sink, class Token>
+    auto async_perform(Bound statement, Sink sink, const call_options& o, Token&& token) {
+        return start_statement<Form>(*this, std::move(statement), std::move(sink), o, std::forward<Token>(token));
+    }
+    template <class T, class Bound>
+    auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
+        using state = async_stream_state<pinned_home<Runtime>, Bound, T, true>;
+        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world()};
+    }
+
+protected:
+    template <class Form, class Token>
+    auto finish(ending how, Token&& token) {
+        auto last = held_.take();
+        const asio_world w = held_.world();
+        return start<holding_job<Runtime, Facts, Form>>(w, std::forward<Token>(token), std::move(last), w, how);
+    }
+    [[nodiscard]] const std::shared_ptr<holding<Runtime, Facts>>& shared() { return held_.shared(); }
+
+private:
+    held_connection<Runtime, Facts> held_;
+};
+
+}  // namespace detail
+
+/// A pinned connection. It goes back when the handle dies, or by `async_release`.
+template <class Runtime>
+class async_session_handle : public detail::async_held<Runtime, detail::session_facts, scope::session> {
+public:
+    using detail::async_held<Runtime, detail::session_facts, scope::session>::async_held;
+
+    using driver = typename Runtime::driver;
+    using transaction_type = async_transaction_handle<Runtime>;
+
+    /// A transaction on this very connection. Like `async_database::async_transaction`, it may be repeated.
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_transaction(Closure closure, Token&& token = {}) {
+        return async_transaction(std::move(closure), transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_transaction(Closure closure, const transaction_options<driver>& o, Token&& token = {}) {
+        return run<detail::throwing<detail::awaited_value<Closure, transaction_type>>>(std::move(closure), o, std::forward<Token>(token));
+    }
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_try_transaction(Closure closure, Token&& token = {}) {
+        return async_try_transaction(std::move(closure), transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_try_transaction(Closure closure, const transaction_options<driver>& o, Token&& token = {}) {
+        return run<detail::trying<detail::awaited_value<Closure, transaction_type>>>(std::move(closure), o, std::forward<Token>(token));
+    }
+
+    /// Gives the connection back and waits for it. The handle is empty after it.
+    template <class Token = detail::default_token>
+    auto async_release(Token&& token = {}) {
+        return this->template finish<detail::throwing<void>>(detail::ending::give_back, std::forward<Token>(token));
+    }
+
+private:
+    template <class Form, class Closure, class Token>
+    auto run(Closure closure, const transaction_options<driver>& o, Token&& token) {
+        using job = detail::transaction_job<detail::pinned_home<Runtime>, Closure, Form>;
+        return detail::start<job>(this->world(), std::forward<Token>(token), this->home(), this->world(), std::move(closure), o);
+    }
+};
+
+/// A transaction in the user's hands. Dropped without `async_commit` it is rolled back.
+template <class Runtime>
+class async_owned_transaction : public detail::async_held<Runtime, detail::transaction_facts, scope::transaction> {
+public:
+    using detail::async_held<Runtime, detail::transaction_facts, scope::transaction>::async_held;
+
+    using transaction_type = async_transaction_handle<Runtime>;
+
+    /// A savepoint around a coroutine closure; see `basic_transaction::transaction`.
+    template <class Closure>
+    auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, transaction_type>> {
+        const auto keep = this->shared();
+        const asio_world w = this->world();
+        transaction_type self{*keep->rt, w, *keep->work.held, keep->op, 0};
+        co_return co_await self.async_transaction(std::move(closure));
+    }
+    template <class Closure>
+    auto async_try_transaction(Closure closure) {
+        return detail::caught<detail::awaited_value<Closure, transaction_type>>(async_transaction(std::move(closure)));
+    }
+
+    /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out.
+    template <class Token = detail::default_token>
+    auto async_commit(Token&& token = {}) {
+        return this->template finish<detail::throwing<void>>(detail::ending::commit, std::forward<Token>(token));
+    }
+    template <class Token = detail::default_token>
+    auto async_try_commit(Token&& token = {}) {
+        return this->template finish<detail::trying<void>>(detail::ending::commit, std::forward<Token>(token));
+    }
+    template <class Token = detail::default_token>
+    auto async_rollback(Token&& token = {}) {
+        return this->template finish<detail::throwing<void>>(detail::ending::roll_back, std::forward<Token>(token));
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The asynchronous face of a stack.
+//
+//   auto adb = db.async(io.get_executor());            // shares pool, breaker and metrics with the blocking face
+//   account a = co_await adb.async_one<account>(find("id"_arg = 7));
+#ifndef STRATA_ASYNC_DATABASE_HPP
+#define STRATA_ASYNC_DATABASE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
+struct end_threads {
+    void operator()(asio::thread_pool* threads) const {
+        if (threads->get_executor().running_in_this_thread())
+            std::thread([threads] { delete threads; }).detach();
+        else
+            delete threads;
+    }
+};
+
+/// One set of work threads a runtime, made by its first asynchronous face.
+template <class Runtime>
+[[nodiscard]] std::shared_ptr<asio::thread_pool> work_threads(Runtime& rt, const async_options& o) {
+    typename Runtime::extension& e = rt.asynchronous();
+    hold guard(e.lock);
+    if (e.object == nullptr) {
+        std::size_t n = o.work_threads;
+        if (n == 0) {
+            const std::size_t processors = std::thread::hardware_concurrency();
+            const std::size_t connections = rt.connections().capacity();
+            n = connections < processors + 1 ? connections : processors + 1;
+        }
+        e.object = std::shared_ptr<asio::thread_pool>(new asio::thread_pool(n), end_threads{});
+    }
+    return std::static_pointer_cast<asio::thread_pool>(e.object);
+}
+
+}  // namespace detail
+
+/// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
+/// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers.
+template <class Stack, class World = system_world>
+class async_database : public async_calls<async_database<Stack, World>> {
+public:
+    using runtime_type = runtime<Stack, World>;
+    using driver = typename runtime_type::driver;
+    /// What a transaction's closure gets.
+    using transaction_type = async_transaction_handle<runtime_type>;
+    using owned_transaction_type = async_owned_transaction<runtime_type>;
+    using session_type = async_session_handle<runtime_type>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::database;
+
+    /// A face of an existing runtime: `db.async(executor)` is the same.
+    async_database(std::shared_ptr<runtime_type> rt, asio::any_io_executor ex, const async_options& o = {})
+        : rt_(std::move(rt)), world_(std::move(ex), detail::work_threads(*rt_, o)) {}
+    /// A runtime of its own; options as for `database`. Opens the first connections in this thread.
+    template <class... Options>
+    explicit async_database(asio::any_io_executor ex, const Options&... options)
+        : async_database(std::make_shared<runtime_type>(options...), std::move(ex)) {}
+
+    /// Runs the coroutine closure in a transaction; see `database::transaction`. `void(std::exception_ptr, T)`.
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_transaction(Closure closure, Token&& token = {}) {
+        return async_transaction(std::move(closure), transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_transaction(Closure closure, const transaction_options<driver>& o, Token&& token = {}) {
+        using value = detail::awaited_value<Closure, transaction_type>;
+        using job = detail::transaction_job<detail::runtime_home<runtime_type>, Closure, detail::throwing<value>>;
+        return detail::start<job>(world_, std::forward<Token>(token), home(), world_, std::move(closure), o);
+    }
+    /// The same; completes with `void(result<T>)`, exceptions of the closure as `errc::user_exception`.
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_try_transaction(Closure closure, Token&& token = {}) {
+        return async_try_transaction(std::move(closure), transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <class Closure, detail::completion Token = detail::default_token>
+    auto async_try_transaction(Closure closure, const transaction_options<driver>& o, Token&& token = {}) {
+        using value = detail::awaited_value<Closure, transaction_type>;
+        using job = detail::transaction_job<detail::runtime_home<runtime_type>, Closure, detail::trying<value>>;
+        return detail::start<job>(world_, std::forward<Token>(token), home(), world_, std::move(closure), o);
+    }
+
+    /// A transaction in the caller's hands.
+    template <detail::completion Token = detail::default_token>
+    auto async_begin(Token&& token = {}) {
+        return async_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_begin(const transaction_options<driver>& o, Token&& token = {}) {
+        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(),
+                                                                                   std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_try_begin(Token&& token = {}) {
+        return async_try_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_try_begin(const transaction_options<driver>& o, Token&& token = {}) {
+        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(),
+                                                                                   std::forward<Token>(token));
+    }
+
+    /// A pinned connection.
+    template <detail::completion Token = detail::default_token>
+    auto async_session(Token&& token = {}) {
+        return async_session(transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_session(const transaction_options<driver>& o, Token&& token = {}) {
+        return hold<detail::session_facts, detail::throwing<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_try_session(Token&& token = {}) {
+        return async_try_session(transaction_options<driver>{}, std::forward<Token>(token));
+    }
+    template <detail::completion Token = detail::default_token>
+    auto async_try_session(const transaction_options<driver>& o, Token&& token = {}) {
+        return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    }
+
+    /// As `database::close`, for all faces of the runtime; a cancel of this call shortens the grace. `void(std::exception_ptr)`.
+    template <class Token = detail::default_token>
+    auto async_close(duration grace = std::chrono::seconds{5}, Token&& token = {}) {
+        return detail::start<detail::close_job<runtime_type>>(world_, std::forward<Token>(token), rt_, grace);
+    }
+
+    /// The state of a layer: `adb.policy<strata::circuit_breaker<>>()`.
+    template <class P>
+    [[nodiscard]] P& policy() noexcept {
+        return rt_->template policy<P>();
+    }
+    [[nodiscard]] auto connections() noexcept { return rt_->connections().snapshot(); }
+    [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
+
+    // For `async_calls`.
+    [[nodiscard]] detail::runtime_home<runtime_type> home() { return detail::runtime_home<runtime_type>{rt_}; }
+    [[nodiscard]] static unsigned depth_of_batch() noexcept { return 0; }
+    [[nodiscard]] const asio_world& world() const noexcept { return world_; }
+    template <class Form, class Bound, class Sink, class Token>
+    auto async_perform(Bound statement, Sink sink, const call_options& o, Token&& token) {
+        return detail::start_statement<Form>(*this, std::move(statement), std::move(sink), o, std::forward<Token>(token));
+    }
+    template <class T, class Bound>
+    auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
+        using state = detail::async_stream_state<detail::runtime_home<runtime_type>, Bound, T, false>;
+        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world_};
+    }
+
+private:
+    template <operation_facts Facts, class Form, class Token>
+    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, Token&& token) {
+        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin);
+    }
+
+    std::shared_ptr<runtime_type> rt_;
+    asio_world world_;
+};
+
+namespace detail {
+
+template <class Stack, class World>
+struct async_face<Stack, World, true> {
+    template <class... Rest>
+    static async_database<Stack, World> make(const std::shared_ptr<runtime<Stack, World>>& rt, asio::any_io_executor ex,
+                                             const Rest&... rest) {
+        return {rt, std::move(ex), rest...};
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The asynchronous face: everything of strata that needs Boost.Asio.
+#ifndef STRATA_ASYNC_HPP
+#define STRATA_ASYNC_HPP
+
+#endif
+
+#endif

@@ -1,0 +1,9221 @@
+// Generated from include/strata/strata.hpp by single_include/generate.sh: edit that, not this.
+// Distributed under the Boost Software License, Version 1.0 (LICENSE, or https://www.boost.org/LICENSE_1_0.txt).
+#ifndef STRATA_SINGLE_STRATA_HPP
+#define STRATA_SINGLE_STRATA_HPP
+
+#include <boost/hana/accessors.hpp>
+#include <boost/system/result.hpp>
+#include <boost/version.hpp>
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <ctime>
+#include <exception>
+#include <initializer_list>
+#include <iterator>
+#include <limits>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// Version of the library and the name of its inline namespace.
+//
+// Everything lies in `strata::STRATA_ABI`, which carries the version of strata and of Boost (its types
+// are members of ours), so that two libraries of one program that were built with different ones do not clash.
+#ifndef STRATA_CORE_CONFIG_HPP
+#define STRATA_CORE_CONFIG_HPP
+
+#define STRATA_VERSION_MAJOR 0
+#define STRATA_VERSION_MINOR 1
+#define STRATA_VERSION_PATCH 0
+#define STRATA_VERSION_STRING "0.1.0"
+
+#define STRATA_PASTE_(a, b) a##b
+#define STRATA_PASTE(a, b) STRATA_PASTE_(a, b)
+#define STRATA_ABI STRATA_PASTE(v0_1_boost_, BOOST_VERSION)
+
+#if BOOST_VERSION < 108100
+#error "strata needs Boost 1.81 or newer (Debian 12: libboost1.81-dev)"
+#endif
+
+// Cold paths are kept out of line, hot ones inline: the passage of an empty call is a hundred instructions.
+#if defined(__GNUC__) || defined(__clang__)
+#define STRATA_INLINE inline __attribute__((always_inline))
+#define STRATA_NOINLINE __attribute__((noinline))
+#define STRATA_COLD __attribute__((noinline, cold))
+#else
+#define STRATA_INLINE inline
+#define STRATA_NOINLINE
+#define STRATA_COLD
+#endif
+
+#endif
+
+// Time as the library sees it: monotonic points and nanoseconds. Simulated worlds use the same types
+// with a virtual origin, so nothing above a world can tell them apart.
+#ifndef STRATA_CORE_TIME_HPP
+#define STRATA_CORE_TIME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+using clock = std::chrono::steady_clock;
+using duration = std::chrono::nanoseconds;
+using time_point = std::chrono::time_point<clock, duration>;
+
+/// "No deadline": later than every other point.
+inline constexpr time_point never = time_point::max();
+
+/// `clock::now()` without the way through the C++ library, which on Linux asks `CLOCK_MONOTONIC` too: read twice by each call.
+[[nodiscard]] STRATA_INLINE time_point steady_now() noexcept {
+#if defined(__linux__)
+    std::timespec t;
+    ::clock_gettime(CLOCK_MONOTONIC, &t);
+    return time_point{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}};
+#else
+    return clock::now();
+#endif
+}
+
+/// `at + by` that stops at `never` instead of overflowing. `by` must not be negative.
+[[nodiscard]] constexpr time_point add_saturated(time_point at, duration by) noexcept {
+    return by >= never - at ? never : at + by;
+}
+
+/// A value that is written before it is read, and so not first set to zero: for members on hot paths.
+template <class T>
+class unset {
+public:
+    unset() noexcept {}
+    unset(T value) noexcept : value_(value) {}
+    operator T() const noexcept { return value_; }
+
+private:
+    static_assert(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>);
+    union {
+        T value_;
+    };
+};
+
+/// A stream of random numbers for all threads of a world: splitmix64 (Steele, Lea, Flood 2014) over an
+/// atomic counter would be shared state; worlds decide. A policy draws through `moment::random()`.
+class random_source {
+public:
+    virtual std::uint64_t next() noexcept = 0;
+
+protected:
+    ~random_source() = default;
+};
+
+/// What the engine gives a policy with every hook: the time, read once a hop, and randomness, drawn only when asked.
+struct moment {
+    time_point now;
+    random_source* source = nullptr;
+
+    /// 64 uniform random bits; 0 in a world without randomness.
+    [[nodiscard]] std::uint64_t random() const noexcept { return source != nullptr ? source->next() : 0; }
+
+    /// Uniform in [0, 1): the upper 53 bits of `random()`.
+    [[nodiscard]] double random_unit() const noexcept { return static_cast<double>(random() >> 11) * 0x1.0p-53; }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What went wrong, as a value: a portable condition, what is known about the effect, and the texts.
+//
+// An error is small (at most 48 bytes) because it is made and dropped on hot paths: a refusal by an open
+// breaker has no texts and allocates nothing. The texts of a database's error hang on one pointer.
+#ifndef STRATA_CORE_ERROR_HPP
+#define STRATA_CORE_ERROR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Portable conditions: the vocabulary of retry, breaker and of users' code. The native code is in the texts.
+enum class errc : std::uint8_t {
+    ok = 0,
+    // refused locally: nothing was sent
+    circuit_open, bulkhead_full, rate_limited, pool_exhausted, pool_unreachable, shutting_down, refused, access_denied,
+    // time and the caller's will
+    timeout, cancelled,
+    // connection
+    cannot_connect, connection_lost,
+    // contention: as a rule worth another try
+    busy, busy_snapshot, locked, serialization_failure, deadlock, lock_not_available,
+    // constraints
+    unique_violation, foreign_key_violation, not_null_violation, check_violation, constraint_violation,
+    // the statement and its arguments
+    syntax_error, undefined_object, invalid_argument, invalid_statement, read_only, too_big, permission_denied,
+    // the result
+    no_rows, too_many_rows, missing_column, type_mismatch, out_of_range, null_value,
+    // the machine
+    disk_full, io_error, corrupt, out_of_memory, not_a_database,
+    // transactions
+    transaction_aborted, outcome_unknown,
+    // the user's code and ours
+    user_exception, user_error, misuse, unsupported, unknown
+};
+
+/// What a failed call did to the database. Only what is known to be safe is repeated.
+enum class effect : std::uint8_t { none, rolled_back, applied, unknown };
+
+/// How far a failed call had come.
+enum class phase : std::uint8_t { admission, acquire, connect, prepare, execute, commit, result };
+
+/// Whether the connection can serve the next caller.
+enum class health : std::uint8_t { good, lost };
+
+/// `serialization_failure` for `errc::serialization_failure`; static storage.
+[[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
+    constexpr std::string_view names[] = {
+        "ok", "circuit_open", "bulkhead_full", "rate_limited", "pool_exhausted", "pool_unreachable", "shutting_down", "refused",
+        "access_denied", "timeout", "cancelled", "cannot_connect", "connection_lost", "busy", "busy_snapshot", "locked",
+        "serialization_failure", "deadlock", "lock_not_available", "unique_violation", "foreign_key_violation",
+        "not_null_violation", "check_violation", "constraint_violation", "syntax_error", "undefined_object", "invalid_argument",
+        "invalid_statement", "read_only", "too_big", "permission_denied", "no_rows", "too_many_rows", "missing_column",
+        "type_mismatch", "out_of_range", "null_value", "disk_full", "io_error", "corrupt", "out_of_memory", "not_a_database",
+        "transaction_aborted", "outcome_unknown", "user_exception", "user_error", "misuse", "unsupported", "unknown"};
+    static_assert(sizeof(names) / sizeof(names[0]) == static_cast<std::size_t>(errc::unknown) + 1);
+    return names[static_cast<std::size_t>(code)];
+}
+
+[[nodiscard]] constexpr std::string_view to_string(effect e) noexcept {
+    constexpr std::string_view names[] = {"none", "rolled_back", "applied", "unknown"};
+    return names[static_cast<std::size_t>(e)];
+}
+
+[[nodiscard]] constexpr std::string_view to_string(phase p) noexcept {
+    constexpr std::string_view names[] = {"admission", "acquire", "connect", "prepare", "execute", "commit", "result"};
+    return names[static_cast<std::size_t>(p)];
+}
+
+/// The parts of an error that need memory. Every field may be empty; no secret is ever put here.
+struct error_texts {
+    std::string message;      ///< the database's or the library's own sentence
+    std::string native_code;  ///< SQLSTATE, or SQLite's extended code as a number
+    std::string detail;
+    std::string hint;        ///< what to do
+    std::string constraint;  ///< name of the violated constraint
+    std::string table;
+    std::string column;     ///< one column, or several separated by ", "
+    std::string statement;  ///< text or name of the statement
+    std::int64_t position = -1;  ///< byte position in the statement, -1 when unknown
+
+    STRATA_COLD ~error_texts() {}  // out of line: eight strings, wherever an error dies
+};
+
+/// An error as a value. Cost: a move is two words and a pointer; a copy clones the texts, if there are any.
+/// Distinct objects are independent; one object is not for concurrent use.
+class error {
+public:
+    constexpr error() noexcept = default;
+
+    /// A condition without texts; by default nothing happened in the database.
+    constexpr explicit error(errc code, strata::phase at = phase::admission, strata::effect did = effect::none) noexcept
+        : code_(code), effect_(did), phase_(at) {}
+
+    /// A condition with its sentence.
+    error(errc code, std::string message, strata::phase at = phase::execute, strata::effect did = effect::none)
+        : code_(code), effect_(did), phase_(at), texts_(std::make_unique<error_texts>()) {
+        texts_->message = std::move(message);
+    }
+
+    error(const error& other)
+        : code_(other.code_), effect_(other.effect_), phase_(other.phase_), health_(other.health_), local_(other.local_),
+          attempts_(other.attempts_), retry_after_(other.retry_after_),
+          texts_(other.texts_ ? std::make_unique<error_texts>(*other.texts_) : nullptr) {}
+    error(error&&) noexcept = default;
+    error& operator=(const error& other) {
+        if (this != &other) *this = error(other);
+        return *this;
+    }
+    error& operator=(error&&) noexcept = default;
+    ~error() = default;
+
+    [[nodiscard]] constexpr errc code() const noexcept { return code_; }
+    [[nodiscard]] constexpr strata::effect effect() const noexcept { return effect_; }
+    [[nodiscard]] constexpr strata::phase phase() const noexcept { return phase_; }
+    [[nodiscard]] constexpr strata::health health() const noexcept { return health_; }
+    /// True for a refusal made in this process (open breaker, full pool, shutdown): no sample for a breaker.
+    [[nodiscard]] constexpr bool local() const noexcept { return local_ != 0; }
+    /// How many attempts were made before the error was given up on; 0 when no attempt was made.
+    [[nodiscard]] constexpr unsigned attempts() const noexcept { return attempts_; }
+    /// When another try may succeed; zero when nobody knows.
+    [[nodiscard]] constexpr duration retry_after() const noexcept { return retry_after_; }
+    /// True when there is an error.
+    [[nodiscard]] constexpr explicit operator bool() const noexcept { return code_ != errc::ok; }
+
+    /// The texts; an empty set when there are none.
+    [[nodiscard]] const error_texts& texts() const noexcept {
+        static const error_texts none;
+        return texts_ ? *texts_ : none;
+    }
+    [[nodiscard]] bool has_texts() const noexcept { return texts_ != nullptr; }
+    [[nodiscard]] const std::string& message() const noexcept { return texts().message; }
+
+    // Made by drivers, sources and the engine.
+    constexpr error& set(errc c) noexcept { code_ = c; return *this; }
+    constexpr error& set(strata::effect e) noexcept { effect_ = e; return *this; }
+    constexpr error& set(strata::phase p) noexcept { phase_ = p; return *this; }
+    constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
+    constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
+    constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n); return *this; }
+    constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
+    /// The texts, to be filled in; made on first use.
+    [[nodiscard]] error_texts& edit_texts() {
+        if (!texts_) texts_ = std::make_unique<error_texts>();
+        return *texts_;
+    }
+
+    /// One line for people: condition, message, where, effect. Holds no parameter values.
+    [[nodiscard]] std::string to_string() const;
+
+private:
+    errc code_ = errc::ok;
+    strata::effect effect_ = effect::none;
+    strata::phase phase_ = phase::admission;
+    strata::health health_ = health::good;
+    std::uint16_t local_ = 0;  // two bytes, so that no hole is left and these six move as one word
+    std::uint16_t attempts_ = 0;
+    duration retry_after_{};
+    std::unique_ptr<error_texts> texts_;
+};
+
+static_assert(sizeof(error) <= 48);
+
+inline std::string error::to_string() const {
+    std::string s{strata::to_string(code_)};
+    const error_texts& t = texts();
+    const auto add = [&s](std::string_view label, const std::string& text) {
+        if (!text.empty()) s.append(label).append(text);
+    };
+    add(": ", t.message);
+    add("; ", t.detail);
+    add(" [code ", t.native_code);
+    if (!t.native_code.empty()) s += ']';
+    add("; table ", t.table);
+    add("; column ", t.column);
+    add("; constraint ", t.constraint);
+    if (t.position >= 0) s.append("; at byte ").append(std::to_string(t.position));
+    add("; in: ", t.statement);
+    if (effect_ != effect::none) s.append("; effect: ").append(strata::to_string(effect_));
+    if (attempts_ > 1) s.append("; attempts: ").append(std::to_string(attempts_));
+    add("; hint: ", t.hint);
+    return s;
+}
+
+/// What the throwing forms throw. `what()` is `error().to_string()`.
+class failure : public std::exception {
+public:
+    explicit failure(strata::error e) : error_(std::make_shared<const std::pair<strata::error, std::string>>(make(std::move(e)))) {}
+
+    [[nodiscard]] const strata::error& error() const noexcept { return error_->first; }
+    [[nodiscard]] errc code() const noexcept { return error_->first.code(); }
+    [[nodiscard]] const char* what() const noexcept override { return error_->second.c_str(); }
+
+private:
+    static std::pair<strata::error, std::string> make(strata::error e) {
+        std::string text = e.to_string();
+        return {std::move(e), std::move(text)};
+    }
+
+    std::shared_ptr<const std::pair<strata::error, std::string>> error_;  // copying an exception must not throw
+};
+
+/// Throws `failure` out of line, so that callers stay small.
+[[noreturn]] STRATA_COLD inline void throw_failure(error e) { throw failure(std::move(e)); }
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A string that can be a template argument: the text of a literal, the name of an argument.
+#ifndef STRATA_SQL_FIXED_STRING_HPP
+#define STRATA_SQL_FIXED_STRING_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A string of `Size - 1` characters and a NUL, structural.
+template <std::size_t Size>
+struct fixed_string {
+    char characters[Size]{};
+
+    constexpr fixed_string(const char (&text)[Size]) noexcept {
+        for (std::size_t i = 0; i < Size; ++i) characters[i] = text[i];
+    }
+    /// From `Size - 1` characters that need not end with a NUL, as reflection libraries give member names.
+    constexpr fixed_string(const char* text, std::size_t length) noexcept {
+        for (std::size_t i = 0; i < length && i + 1 < Size; ++i) characters[i] = text[i];
+    }
+
+    [[nodiscard]] static constexpr std::size_t size() noexcept { return Size - 1; }
+    [[nodiscard]] constexpr std::string_view view() const noexcept { return {characters, Size - 1}; }
+};
+
+namespace detail {
+
+/// Equality for constant evaluation: libstdc++'s `string_view` compares step by step through four calls.
+[[nodiscard]] constexpr bool same_text(std::string_view a, std::string_view b) noexcept {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (a[i] != b[i]) return false;
+    return true;
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Arguments of statements: `"id"_arg = 7`, and how a call keeps what it is given.
+//
+// Rvalues are kept by value, lvalues by reference to const; C strings become views that know where they came from, so
+// that a call which outlives its expression copies them, but not the views that a user made.
+#ifndef STRATA_SQL_ARGUMENTS_HPP
+#define STRATA_SQL_ARGUMENTS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+namespace plain {  // a namespace of its own: bound statements name it, and must not draw in our functions where a user calls theirs
+
+/// A view of a C string or character array. Codecs never see it: it is handed on as a `string_view`.
+struct c_text {
+    std::string_view view;
+
+    /// An array up to its first NUL, or whole; a pointer up to the NUL. A null pointer is taken as an empty text: for NULL
+    /// pass `std::nullopt` or an empty optional.
+    template <class T>
+    [[nodiscard]] static constexpr c_text of(const T& text) noexcept {
+        if constexpr (std::is_array_v<T>) {
+            std::size_t length = 0;
+            while (length < std::extent_v<T> && text[length] != '\0') ++length;
+            return {{text, length}};
+        } else {
+            return {text != nullptr ? std::string_view(text) : std::string_view()};
+        }
+    }
+};
+
+}  // namespace plain
+
+using plain::c_text;
+
+template <class T>
+inline constexpr bool is_c_text = false;
+template <>
+inline constexpr bool is_c_text<char*> = true;
+template <>
+inline constexpr bool is_c_text<const char*> = true;
+template <std::size_t Size>
+inline constexpr bool is_c_text<char[Size]> = true;
+
+/// How a call keeps an argument given as `T&&`.
+template <class T>
+using kept =
+    std::conditional_t<is_c_text<std::remove_cvref_t<T>>, c_text,
+                       std::conditional_t<std::is_lvalue_reference_v<T>, const std::remove_reference_t<T>&, std::remove_cvref_t<T>>>;
+
+template <class T>
+[[nodiscard]] constexpr kept<T> keep(T&& value) {
+    if constexpr (std::is_same_v<kept<T>, c_text>)
+        return c_text::of(value);
+    else
+        return static_cast<T&&>(value);
+}
+
+/// What a call that outlives its expression keeps of a kept argument.
+template <class Kept>
+struct owned_of {
+    using type = std::remove_cvref_t<Kept>;
+    static_assert(!std::is_array_v<type>, "strata: an array cannot be kept by a call: pass a std::array, std::vector or std::span");
+};
+template <>
+struct owned_of<c_text> {
+    using type = std::string;
+};
+template <class Kept>
+using owned = typename owned_of<Kept>::type;
+
+/// From a kept argument, moved if it is an rvalue.
+template <class Kept, class Given>
+[[nodiscard]] constexpr owned<Kept> own_argument(Given&& given) {
+    if constexpr (std::is_same_v<Kept, c_text>)
+        return std::string(given.view);
+    else
+        return static_cast<Given&&>(given);
+}
+
+/// What codecs see of a kept argument.
+[[nodiscard]] constexpr const std::string_view& shown(const c_text& text) noexcept {
+    return text.view;
+}
+template <class T>
+[[nodiscard]] constexpr const T& shown(const T& value) noexcept {
+    return value;
+}
+
+[[nodiscard]] constexpr bool is_name(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        const auto c = static_cast<unsigned char>(name[i]);
+        const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+        if (!letter && !(i > 0 && c >= '0' && c <= '9')) return false;
+    }
+    return !name.empty();
+}
+
+}  // namespace detail
+
+/// A named argument: made by `"id"_arg = value`. `Kept` is `T` for an rvalue and `const T&` for an lvalue.
+template <fixed_string Name, class Kept>
+struct argument {
+    Kept value;
+
+    [[nodiscard]] static constexpr std::string_view name() noexcept { return Name.view(); }
+};
+
+/// The name of an argument, waiting for its value.
+template <fixed_string Name>
+struct argument_name {
+    /// Keeps an rvalue by value and an lvalue by reference.
+    template <class T>
+    [[nodiscard]] constexpr argument<Name, detail::kept<T>> operator=(T&& value) const {  // NOLINT: makes an argument, assigns nothing
+        return {detail::keep(static_cast<T&&>(value))};
+    }
+};
+
+/// Arguments that belong together, such as the members of a struct: a statement takes those it names and ignores the others.
+template <class... Arguments>
+struct argument_set {
+    std::tuple<Arguments...> arguments;
+};
+template <class... Arguments>
+argument_set(std::tuple<Arguments...>) -> argument_set<Arguments...>;
+
+namespace literals {
+
+/// `"id"_arg = 7` gives the parameter `:id` its value.
+template <fixed_string Name>
+[[nodiscard]] consteval argument_name<Name> operator""_arg() noexcept {
+    static_assert(detail::is_name(Name.view()),
+                  "strata: an argument's name is that of the parameter without its colon: \"id\"_arg for :id");
+    return {};
+}
+
+}  // namespace literals
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A fact about an operation: settled at compile time, or asked of the object at run time.
+#ifndef STRATA_CORE_KNOWN_HPP
+#define STRATA_CORE_KNOWN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class known : std::uint8_t { no, yes, at_run_time };
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The two dialects whose lexical rules strata knows.
+#ifndef STRATA_SQL_DIALECT_HPP
+#define STRATA_SQL_DIALECT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Whose lexical rules a text is read under. PostgreSQL is read with `standard_conforming_strings = on` (its default).
+enum class dialect : std::uint8_t { postgres, sqlite };
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What is known about a statement: its kind, whether it may be repeated, which dialect it fits.
+#ifndef STRATA_SQL_FACTS_HPP
+#define STRATA_SQL_FACTS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What a text does. `read` only routes (to a reader, a replica); what is not understood is `other`, never `read`.
+enum class statement_kind : std::uint8_t {
+    read,                 ///< select, values, table, explain without analyze: changes nothing that its text shows
+    write,                ///< insert, update, delete, merge, replace; a query that locks, writes or calls a function known to
+    ddl,                  ///< create, alter, drop, ...
+    transaction_control,  ///< begin, commit, rollback, savepoint, release, prepare transaction
+    session,              ///< pragma, set, show, reset, attach, listen, ...: acts on this connection
+    other                 ///< everything else
+};
+
+/// Static storage.
+[[nodiscard]] constexpr std::string_view to_string(statement_kind k) noexcept {
+    constexpr std::string_view names[] = {"read", "write", "ddl", "transaction_control", "session", "other"};
+    return names[static_cast<unsigned>(k)];
+}
+
+/// The facts of a bound statement's type; structural, so that statements of equal facts share one type.
+struct statement_facts {
+    statement_kind kind = statement_kind::other;
+    bool kind_known = true;        ///< false: ask the object (`kind()`), `kind` means nothing
+    known idempotent = known::no;  ///< may be repeated after it may have been sent
+    bool fits_postgres = true;     ///< text and arguments are right under PostgreSQL's rules
+    bool fits_sqlite = true;       ///< the same under SQLite's
+    std::uint16_t statements = 1;  ///< how many statements the text holds; 0 for none, or when only known at run time
+
+    friend constexpr bool operator==(const statement_facts&, const statement_facts&) noexcept = default;
+};
+
+namespace detail {
+
+/// The kind of a text whose statements are of kinds `a` and `b`, or which two dialects read as `a` and as `b`: the one that
+/// demands most of where it runs, so that no COMMIT hides among other statements.
+[[nodiscard]] constexpr statement_kind join_kinds(statement_kind a, statement_kind b) noexcept {
+    using enum statement_kind;
+    if (a == b) return a;
+    for (const statement_kind demanding : {transaction_control, session, other, ddl})
+        if (a == demanding || b == demanding) return demanding;
+    return write;
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A 128-bit hash of a statement's text: the same number in every library and process, at compile time for literals.
+//
+// It is the key of each connection's prepared cache and becomes the statement's name on a server. It is not
+// cryptographic: texts come from programmers, and 128 well-mixed bits make an accidental collision negligible. A cache
+// that may meet texts which an attacker composed (quoted identifiers) compares the text as well on a hit.
+#ifndef STRATA_SQL_HASH_HPP
+#define STRATA_SQL_HASH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// 128 bits; structural and comparable.
+struct hash128 {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+
+    friend constexpr bool operator==(const hash128&, const hash128&) noexcept = default;
+};
+
+namespace detail {
+
+/// Eight bytes as a little-endian number: one step of constant evaluation.
+[[nodiscard]] constexpr std::uint64_t eight_bytes(const char* p) noexcept {
+    using u = std::uint64_t;
+    using c = unsigned char;
+    return static_cast<u>(static_cast<c>(p[0])) | static_cast<u>(static_cast<c>(p[1])) << 8 | static_cast<u>(static_cast<c>(p[2])) << 16 |
+           static_cast<u>(static_cast<c>(p[3])) << 24 | static_cast<u>(static_cast<c>(p[4])) << 32 |
+           static_cast<u>(static_cast<c>(p[5])) << 40 | static_cast<u>(static_cast<c>(p[6])) << 48 |
+           static_cast<u>(static_cast<c>(p[7])) << 56;
+}
+
+/// MurmurHash3's 64-bit finaliser (Appleby, public domain): every input bit reaches every output bit.
+[[nodiscard]] constexpr std::uint64_t finish_mix(std::uint64_t h) noexcept {
+    h = (h ^ (h >> 33)) * 0xff51afd7ed558ccdULL;
+    h = (h ^ (h >> 33)) * 0xc4ceb9fe1a85ec53ULL;
+    return h ^ (h >> 33);
+}
+
+}  // namespace detail
+
+/// Hash of a text. Two independent 64-bit states over words of eight bytes: one FNV-1a like (exclusive or, then
+/// multiply) with a folding shift, one Murmur-like (multiply, add, rotate); both are finalised with the length.
+[[nodiscard]] constexpr hash128 hash_text(std::string_view text) noexcept {
+    std::uint64_t a = 0xcbf29ce484222325ULL;  // FNV-1a's offset basis
+    std::uint64_t b = 0x9e3779b97f4a7c15ULL;  // 2^64 / golden ratio
+    const auto take = [&](std::uint64_t word) {
+        a = (a ^ word) * 0x00000100000001b3ULL;  // FNV's prime
+        a ^= a >> 29;
+        b += word * 0x87c37b91114253d5ULL;  // MurmurHash3's first constant
+        b = ((b << 31) | (b >> 33)) * 0x4cf5ad432745937fULL;
+    };
+    const char* p = text.data();
+    std::size_t left = text.size();
+    for (; left >= 8; left -= 8, p += 8) take(detail::eight_bytes(p));
+    std::uint64_t tail = 0;
+    for (std::size_t i = 0; i < left; ++i) tail |= static_cast<std::uint64_t>(static_cast<unsigned char>(p[i])) << (8 * i);
+    take(tail);
+    const std::uint64_t length = text.size();
+    const std::uint64_t high = detail::finish_mix(a ^ length);
+    const std::uint64_t low = detail::finish_mix(b + length * 0x9e3779b97f4a7c15ULL);
+    return {high + low, low ^ ((high << 17) | (high >> 47))};
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// All that drivers and caches need of one statement's text: made at compile time for literals, once for run-time texts.
+#ifndef STRATA_SQL_DESCRIPTOR_HPP
+#define STRATA_SQL_DESCRIPTOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// One statement text. Immutable; static for literals, shared by copies of a `strata::statement` otherwise.
+///
+/// Its address is no key (a reloaded library may get the same one): `hash` is. Equal hashes send equal texts to a database.
+struct descriptor {
+    std::string_view text;                    ///< as written; data() is NUL-terminated
+    hash128 hash;                             ///< of what is sent to a database
+    std::string_view sqlite_text;             ///< with ?1 ?2 ...; NUL-terminated; data() is null where the text does not fit SQLite
+    std::string_view postgres_text;           ///< with $1 $2 ...; the same
+    const std::string_view* names = nullptr;  ///< of the parameters, in their order
+    std::uint16_t parameters = 0;
+    statement_kind kind = statement_kind::other;
+    bool idempotent = false;       ///< by the text; the user may have said so of a bound statement
+    std::uint16_t statements = 0;  ///< how many the text holds
+
+    [[nodiscard]] constexpr std::string_view text_for(dialect d) const noexcept {
+        return d == dialect::postgres ? postgres_text : sqlite_text;
+    }
+    [[nodiscard]] constexpr bool fits(dialect d) const noexcept { return text_for(d).data() != nullptr; }
+    /// Name of parameter `index`, from 0; empty when there is none.
+    [[nodiscard]] constexpr std::string_view parameter(std::size_t index) const noexcept {
+        return index < parameters ? names[index] : std::string_view{};
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A statement with its arguments: what faces take and drivers run. Its type carries facts and argument types, never the text.
+#ifndef STRATA_SQL_BOUND_HPP
+#define STRATA_SQL_BOUND_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A literal called with its arguments, kept in the order of its parameters: `T` for rvalues, `const T&` for lvalues.
+/// A call that outlives its expression keeps `own()` instead.
+template <statement_facts Facts, class... Args>
+struct bound {
+    static constexpr statement_facts facts = Facts;
+
+    const descriptor* what;
+    std::string_view name;  ///< from `.named()`, for metrics; may be empty
+    std::tuple<Args...> arguments;
+
+    [[nodiscard]] constexpr const descriptor& text() const noexcept { return *what; }
+    [[nodiscard]] constexpr std::string_view label() const noexcept { return name; }
+    [[nodiscard]] static constexpr statement_kind kind() noexcept { return Facts.kind; }
+    [[nodiscard]] static constexpr bool idempotent() noexcept { return Facts.idempotent == known::yes; }
+
+    /// Calls `f(index, value)` for each argument, in order, index from 0 as `std::size_t`, value as `const T&`.
+    template <class F>
+    constexpr void for_each_argument(F&& f) const {
+        each(f, std::index_sequence_for<Args...>{});
+    }
+
+    /// The same with nothing kept by reference: lvalues copied, C strings as `std::string`. What a user passed as
+    /// `string_view`, `span` or `reference_wrapper` stays what it is.
+    [[nodiscard]] constexpr bound<Facts, detail::owned<Args>...> own() const& { return own_all(*this, std::index_sequence_for<Args...>{}); }
+    [[nodiscard]] constexpr bound<Facts, detail::owned<Args>...> own() && {
+        return own_all(std::move(*this), std::index_sequence_for<Args...>{});
+    }
+
+private:
+    template <class F, std::size_t... I>
+    constexpr void each(F& f, std::index_sequence<I...>) const {
+        (static_cast<void>(f(I, detail::shown(std::get<I>(arguments)))), ...);
+    }
+    template <class Self, std::size_t... I>
+    static constexpr auto own_all(Self&& self, std::index_sequence<I...>) {
+        return bound<Facts, detail::owned<Args>...>{
+            self.what, self.name,
+            std::tuple<detail::owned<Args>...>(detail::own_argument<Args>(std::get<I>(std::forward<Self>(self).arguments))...)};
+    }
+};
+
+namespace detail {
+template <class T>
+inline constexpr bool is_bound = false;
+template <statement_facts Facts, class... Args>
+inline constexpr bool is_bound<bound<Facts, Args...>> = true;
+
+struct argument_probe {
+    template <class T>
+    void operator()(std::size_t, const T&) const noexcept {}
+};
+}  // namespace detail
+
+/// What can be run: `bound`, or `strata::statement`, whose facts are known at run time only.
+template <class B>
+concept bound_statement = requires(const B& b) {
+    requires std::same_as<std::remove_cvref_t<decltype(B::facts)>, statement_facts>;
+    { b.text() } -> std::same_as<const descriptor&>;  // of a run-time statement: throws where check() returns an error
+    { b.label() } -> std::convertible_to<std::string_view>;
+    { b.kind() } -> std::same_as<statement_kind>;
+    { b.idempotent() } -> std::same_as<bool>;
+    b.for_each_argument(detail::argument_probe{});
+    b.own();
+};
+
+namespace detail {
+
+/// What is wrong with a statement under a dialect, before anything is sent. Nothing for a bound literal, whose face has
+/// asserted that it fits; a run-time statement is read here, and `text()` does not throw any more after it passed.
+template <bound_statement B>
+[[nodiscard]] error check_statement(const B& b, dialect d) {
+    if constexpr (requires { b.check(d); })
+        return b.check(d);
+    else
+        return error{};
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The classes of values that a database hands out.
+//
+// SQLite types values, not columns: two rows of one column may hold an integer and a text. So a class belongs to the value
+// that is read, and each value is checked when it is read; a typed database reports the same class for every row.
+#ifndef STRATA_VALUE_COLUMN_HPP
+#define STRATA_VALUE_COLUMN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The class of one value. `other`: only the driver's own getters can read it (a native timestamp, an array ...).
+enum class column_type : std::uint8_t { null, boolean, integer, real, text, blob, other };
+
+[[nodiscard]] constexpr std::string_view to_string(column_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "integer", "real", "text", "blob", "other"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What codecs are written against: a value that is read, a place where parameters go, a row.
+//
+// Each driver models these three; `any_column_reader`, `any_parameter_writer` and `any_row` erase them.
+#ifndef STRATA_VALUE_CONCEPTS_HPP
+#define STRATA_VALUE_CONCEPTS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// One value of a row. A getter is called only for the class that `type()` reports, and at most once a value. Texts and blobs are
+/// views that live until the next row. A reader may offer more, which codecs find by `if constexpr (requires ...)`:
+/// `std::optional<std::chrono::sys_time<std::chrono::microseconds>> timestamp()`, nullopt where the value is none.
+template <class R>
+concept column_reader = requires(const R& r) {
+    // `type()` is missing, or not const, or does not return strata::column_type: the class of this value.
+    { r.type() } -> std::same_as<column_type>;
+    // `boolean()` is missing. A database without booleans never reports the class; returning false is enough.
+    { r.boolean() } -> std::same_as<bool>;
+    // `integer()` is missing, or returns another type than std::int64_t: convert before you return.
+    { r.integer() } -> std::same_as<std::int64_t>;
+    // `real()` is missing, or does not return double.
+    { r.real() } -> std::same_as<double>;
+    // `text()` is missing, or does not return a std::string_view (UTF-8, valid until the next row; not NUL-terminated).
+    { r.text() } -> std::same_as<std::string_view>;
+    // `blob()` is missing, or does not return a std::span<const std::byte> (valid until the next row).
+    { r.blob() } -> std::same_as<std::span<const std::byte>>;
+};
+
+/// Where parameters go: each call writes the next one. A value that the database cannot hold (a NaN in SQLite, a text that is too
+/// long) is kept by the writer and becomes the call's error.
+template <class W>
+concept parameter_writer = requires(W& w, std::string_view text, std::span<const std::byte> blob) {
+    // `null()` is missing: writes NULL.
+    w.null();
+    // `boolean(bool)` is missing: writes the database's own truth value, or 0 and 1.
+    w.boolean(true);
+    // `integer(std::int64_t)` is missing.
+    w.integer(std::int64_t{});
+    // `real(double)` is missing.
+    w.real(double{});
+    // `text(std::string_view)` is missing: the characters live until the call ends, so they need not be copied.
+    w.text(text);
+    // `text_copy(std::string_view)` is missing: the characters may be gone when it returns.
+    w.text_copy(text);
+    // `blob(std::span<const std::byte>)` is missing: the bytes live until the call ends.
+    w.blob(blob);
+    // `blob_copy(std::span<const std::byte>)` is missing: the bytes may be gone when it returns.
+    w.blob_copy(blob);
+};
+
+/// The current row, and the names of its columns. Valid until the next row.
+template <class Row>
+concept row_reader = requires(const Row& r, int i) {
+    // `size()` is missing: the number of columns, as int.
+    { r.size() } -> std::same_as<int>;
+    // `name(int)` is missing: a column's name as the statement gives it. Asked once a statement, not per row.
+    { r.name(i) } -> std::same_as<std::string_view>;
+    // `declared_type(int)` is missing: the type in the table's declaration, for error texts; empty where nobody knows.
+    { r.declared_type(i) } -> std::same_as<std::string_view>;
+    // `column(int)` is missing, or what it returns (by value, cheap to make) is no strata::column_reader.
+    { r.column(i) } -> column_reader;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `codec<T>`: how a C++ type is read from a column and written as a parameter. The one customisation point.
+#ifndef STRATA_VALUE_PRIMARY_HPP
+#define STRATA_VALUE_PRIMARY_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool no_codec_for = false;  // depends on T, so that a static_assert waits for one
+
+/// What a codec answers to a class that it does not read.
+[[nodiscard]] constexpr errc unreadable(column_type found) noexcept {
+    return found == column_type::null ? errc::null_value : errc::type_mismatch;
+}
+
+}  // namespace detail
+
+/// The customisation point: specialise it for a type of yours. All members are static, none throws for a bad value:
+///
+/// ```cpp
+/// struct celsius { double degrees; };
+///
+/// template <>
+/// struct strata::codec<celsius> {
+///     static constexpr std::string_view name = "celsius";            // for error texts
+///     // optional: static constexpr std::string_view hint = "...";   // what to do when a value cannot be read
+///     // optional: static constexpr bool view = true;                // the object points into the row
+///
+///     template <strata::column_reader R>
+///     static strata::errc read(const R& in, celsius& out) { return strata::codec<double>::read(in, out.degrees); }
+///
+///     template <strata::parameter_writer W>
+///     static strata::errc write(W& out, const celsius& value) { return strata::codec<double>::write(out, value.degrees); }
+/// };
+/// ```
+///
+/// `read` answers `ok`, `null_value`, `type_mismatch` or `out_of_range`; `write` calls the writer exactly once and answers `ok`,
+/// or does not call it and answers `out_of_range` or `invalid_argument`. A type that is only read, or only written, has one of both.
+template <class T>
+struct codec {
+    /// No codec of its own: see `has_codec`.
+    using unspecialised = void;
+    static constexpr std::string_view name = "unknown";
+
+    template <class R>
+    static errc read(const R&, T&) {
+        refuse<R>();
+        return errc::unsupported;
+    }
+    template <class W>
+    static errc write(W&, const T&) {
+        refuse<W>();
+        return errc::unsupported;
+    }
+
+private:
+    template <class Other>
+    static void refuse() {
+        static_assert(detail::no_codec_for<Other>,
+                      "strata: this type is neither a column nor a parameter. Specialise strata::codec<T> with `name`, `read` and "
+                      "`write` (strata/value/primary.hpp shows how), include the header that has its codec (strata/value/json.hpp ...), "
+                      "or, for a row, adapt the struct with BOOST_HANA_ADAPT_STRUCT or BOOST_DESCRIBE_STRUCT");
+    }
+};
+
+/// True for a T that is a column, a parameter, or both.
+template <class T>
+concept has_codec = !requires { typename codec<T>::unspecialised; };
+
+namespace detail {
+
+template <class T, class R>
+concept column_of = requires(const R& in, T& out) {
+    { codec<T>::read(in, out) } -> std::same_as<errc>;
+};
+
+template <class T, class W>
+concept parameter_of = requires(W& out, const T& value) {
+    { codec<T>::write(out, value) } -> std::same_as<errc>;
+};
+
+template <class T>
+[[nodiscard]] constexpr std::string_view hint_of() noexcept {
+    if constexpr (requires { codec<T>::hint; }) return codec<T>::hint;
+    else return {};
+}
+
+/// True when a T that was read points into the row.
+template <class T>
+[[nodiscard]] constexpr bool is_view() noexcept {
+    if constexpr (requires { codec<T>::view; }) return codec<T>::view;
+    else return false;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Codecs of texts and blobs: owned, or as views that cost no copy.
+#ifndef STRATA_VALUE_TEXT_HPP
+#define STRATA_VALUE_TEXT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A blob that owns its bytes.
+using blob = std::vector<std::byte>;
+
+/// Text. Reads texts only, bytes as they are: neither a number nor a blob is taken for one.
+template <>
+struct codec<std::string> {
+    static constexpr std::string_view name = "string";
+
+    template <column_reader R>
+    static errc read(const R& in, std::string& out) {
+        const column_type found = in.type();
+        if (found != column_type::text) [[unlikely]] return detail::unreadable(found);
+        const std::string_view text = in.text();
+        out.clear();  // together less work than assign(), which also minds a text that lies in `out` itself
+        out.append(text);
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, const std::string& value) {
+        out.text(value);
+        return errc::ok;
+    }
+};
+
+/// Text without a copy. Read, it is a view into the row and lives until the next row: rows that are kept need `std::string`.
+/// Written, its characters must live until the call ends (an asynchronous call: until its completion).
+template <>
+struct codec<std::string_view> {
+    static constexpr std::string_view name = "string";
+    static constexpr bool view = true;
+
+    template <column_reader R>
+    static errc read(const R& in, std::string_view& out) {
+        const column_type found = in.type();
+        if (found != column_type::text) [[unlikely]] return detail::unreadable(found);
+        out = in.text();
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, std::string_view value) {
+        out.text(value);
+        return errc::ok;
+    }
+};
+
+/// Parameters only. A null pointer is `errc::invalid_argument`: NULL is `std::nullopt`.
+template <>
+struct codec<const char*> {
+    static constexpr std::string_view name = "string";
+
+    template <parameter_writer W>
+    static errc write(W& out, const char* value) {
+        if (value == nullptr) return errc::invalid_argument;
+        out.text(value);
+        return errc::ok;
+    }
+};
+
+template <>
+struct codec<char*> : codec<const char*> {};
+
+/// Parameters only: the characters before the first NUL.
+template <std::size_t Size>
+struct codec<char[Size]> {
+    static constexpr std::string_view name = "string";
+
+    template <parameter_writer W>
+    static errc write(W& out, const char (&value)[Size]) {
+        const void* const end = std::memchr(value, 0, Size);
+        out.text({value, end != nullptr ? static_cast<std::size_t>(static_cast<const char*>(end) - value) : Size});
+        return errc::ok;
+    }
+};
+
+/// Bytes. Reads blobs only.
+template <>
+struct codec<blob> {
+    static constexpr std::string_view name = "blob";
+
+    template <column_reader R>
+    static errc read(const R& in, blob& out) {
+        const column_type found = in.type();
+        if (found != column_type::blob) return detail::unreadable(found);
+        const std::span<const std::byte> bytes = in.blob();
+        out.assign(bytes.begin(), bytes.end());
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, const blob& value) {
+        out.blob(value);
+        return errc::ok;
+    }
+};
+
+/// Bytes without a copy; the same lifetimes as `std::string_view`.
+template <>
+struct codec<std::span<const std::byte>> {
+    static constexpr std::string_view name = "blob";
+    static constexpr bool view = true;
+
+    template <column_reader R>
+    static errc read(const R& in, std::span<const std::byte>& out) {
+        const column_type found = in.type();
+        if (found != column_type::blob) return detail::unreadable(found);
+        out = in.blob();
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, std::span<const std::byte> value) {
+        out.blob(value);
+        return errc::ok;
+    }
+};
+
+/// Parameters only.
+template <>
+struct codec<std::span<std::byte>> {
+    static constexpr std::string_view name = "blob";
+
+    template <parameter_writer W>
+    static errc write(W& out, std::span<const std::byte> value) {
+        out.blob(value);
+        return errc::ok;
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Codecs of the types that need no header of their own: numbers, bool, text and blobs (text.hpp), optional, enums.
+//
+// Exact by default: a value that does not fit its target is an error, never a wrap, a truncation or a guess, and only
+// `std::optional` takes NULL. `codec` itself is in primary.hpp.
+#ifndef STRATA_VALUE_CODEC_HPP
+#define STRATA_VALUE_CODEC_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Integers that are numbers: not bool, and not the types that are nothing but characters.
+template <class T>
+concept number = std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, wchar_t> && !std::same_as<T, char8_t> &&
+                 !std::same_as<T, char16_t> && !std::same_as<T, char32_t>;
+
+template <number T>
+[[nodiscard]] constexpr std::string_view integer_name() noexcept {
+    constexpr std::string_view names[2][4] = {{"uint8", "uint16", "uint32", "uint64"}, {"int8", "int16", "int32", "int64"}};
+    constexpr int log = sizeof(T) == 1 ? 0 : sizeof(T) == 2 ? 1 : sizeof(T) == 4 ? 2 : 3;
+    return names[std::is_signed_v<T> ? 1 : 0][log];
+}
+
+/// `value` as a T, exactly.
+template <number T>
+[[nodiscard]] constexpr errc narrow(std::int64_t value, T& out) noexcept {
+    const T narrowed = static_cast<T>(value);
+    if constexpr (!std::is_signed_v<T>) {
+        if (value < 0) [[unlikely]] return errc::out_of_range;
+    }
+    if constexpr (sizeof(T) < sizeof(std::int64_t)) {
+        if (static_cast<std::int64_t>(narrowed) != value) [[unlikely]] return errc::out_of_range;
+    }
+    out = narrowed;
+    return errc::ok;
+}
+
+/// `std::reference_wrapper`, `boost::reference_wrapper`, without their headers.
+template <class T>
+concept reference_like = std::is_class_v<T> && requires(const T& r) {
+    typename T::type;
+    { r.get() } -> std::same_as<typename T::type&>;
+};
+
+}  // namespace detail
+
+/// All integers, `char` among them (as a number). Reads integers only: neither a real nor a text is taken for one.
+template <detail::number T>
+struct codec<T> {
+    static_assert(sizeof(T) <= sizeof(std::int64_t), "strata: integers of more than 64 bits have no codec; strata::decimal has 38 digits");
+    static constexpr std::string_view name = detail::integer_name<T>();
+
+    template <column_reader R>
+    static errc read(const R& in, T& out) {
+        const column_type found = in.type();
+        if (found != column_type::integer) [[unlikely]] return detail::unreadable(found);
+        return detail::narrow(in.integer(), out);
+    }
+    template <parameter_writer W>
+    static errc write(W& out, T value) {
+        if constexpr (!std::is_signed_v<T> && sizeof(T) == sizeof(std::int64_t)) {
+            if (value > static_cast<T>(std::numeric_limits<std::int64_t>::max())) return errc::out_of_range;
+        }
+        out.integer(static_cast<std::int64_t>(value));
+        return errc::ok;
+    }
+};
+
+/// Reads booleans, and the integers 0 and 1; any other integer is out of range.
+template <>
+struct codec<bool> {
+    static constexpr std::string_view name = "bool";
+
+    template <column_reader R>
+    static errc read(const R& in, bool& out) {
+        const column_type found = in.type();
+        if (found == column_type::boolean) {
+            out = in.boolean();
+            return errc::ok;
+        }
+        if (found != column_type::integer) return detail::unreadable(found);
+        const std::int64_t value = in.integer();
+        if (value != 0 && value != 1) return errc::out_of_range;
+        out = value == 1;
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, bool value) {
+        out.boolean(value);
+        return errc::ok;
+    }
+};
+
+/// Reads reals, and integers that a double holds exactly (a database stores 2.0 as 2 where it may).
+template <>
+struct codec<double> {
+    static constexpr std::string_view name = "double";
+
+    template <column_reader R>
+    static errc read(const R& in, double& out) {
+        const column_type found = in.type();
+        if (found == column_type::real) [[likely]] {
+            out = in.real();
+            return errc::ok;
+        }
+        if (found != column_type::integer) return detail::unreadable(found);
+        const std::int64_t value = in.integer();
+        const double rounded = static_cast<double>(value);
+        // 2^63 itself would overflow on the way back
+        if (rounded >= 0x1p63 || static_cast<std::int64_t>(rounded) != value) return errc::out_of_range;
+        out = rounded;
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, double value) {
+        out.real(value);
+        return errc::ok;
+    }
+};
+
+/// As `double`; a real is rounded to the nearest float, as every assignment does, and is out of range when it is finite but
+/// greater than every float. What must keep its digits is a `double`.
+template <>
+struct codec<float> {
+    static constexpr std::string_view name = "float";
+
+    template <column_reader R>
+    static errc read(const R& in, float& out) {
+        double wide = 0;
+        if (const errc e = codec<double>::read(in, wide); e != errc::ok) return e;
+        constexpr double most = std::numeric_limits<float>::max();
+        constexpr double infinite = std::numeric_limits<double>::infinity();
+        if ((wide > most && wide != infinite) || (wide < -most && wide != -infinite)) return errc::out_of_range;
+        out = static_cast<float>(wide);
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, float value) {
+        out.real(static_cast<double>(value));
+        return errc::ok;
+    }
+};
+
+/// NULL or a value: `std::nullopt` is NULL, in both directions.
+template <class T>
+struct codec<std::optional<T>> {
+    static constexpr std::string_view name = codec<T>::name;
+    static constexpr std::string_view hint = detail::hint_of<T>();
+    static constexpr bool view = detail::is_view<T>();
+
+    template <column_reader R>
+        requires detail::column_of<T, R>
+    static errc read(const R& in, std::optional<T>& out) {
+        if (in.type() == column_type::null) {
+            out.reset();
+            return errc::ok;
+        }
+        const errc e = codec<T>::read(in, out.emplace());
+        if (e != errc::ok) out.reset();
+        return e;
+    }
+    template <parameter_writer W>
+        requires detail::parameter_of<T, W>
+    static errc write(W& out, const std::optional<T>& value) {
+        if (value) return codec<T>::write(out, *value);
+        out.null();
+        return errc::ok;
+    }
+};
+
+/// NULL as a parameter.
+template <>
+struct codec<std::nullopt_t> {
+    static constexpr std::string_view name = "null";
+
+    template <parameter_writer W>
+    static errc write(W& out, std::nullopt_t) {
+        out.null();
+        return errc::ok;
+    }
+};
+
+/// By default an enumeration is its underlying integer; that it has an enumerator for the value is not checked. Specialise
+/// `codec` for one that is stored as text.
+template <class T>
+    requires std::is_enum_v<T>
+struct codec<T> {
+    using underlying = std::underlying_type_t<T>;
+    static constexpr std::string_view name = codec<underlying>::name;
+
+    template <column_reader R>
+    static errc read(const R& in, T& out) {
+        underlying value{};
+        const errc e = codec<underlying>::read(in, value);
+        if (e == errc::ok) out = static_cast<T>(value);
+        return e;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, T value) {
+        return codec<underlying>::write(out, static_cast<underlying>(value));
+    }
+};
+
+/// Parameters only: what a `std::ref` refers to, which must live until the call ends.
+template <detail::reference_like T>
+struct codec<T> {
+    using referred = std::remove_cv_t<typename T::type>;
+    static constexpr std::string_view name = codec<referred>::name;
+
+    template <parameter_writer W>
+    static errc write(W& out, const T& value) {
+        return codec<referred>::write(out, value.get());
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A row whose driver is not known: one virtual call a column.
+#ifndef STRATA_VALUE_ANY_ROW_HPP
+#define STRATA_VALUE_ANY_ROW_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// One value of any row; models `column_reader`. A small value itself, so that reading it costs no further virtual calls;
+/// its text or blob is a view with the lifetime of the row that it comes from.
+class any_column_reader {
+public:
+    /// NULL.
+    any_column_reader() noexcept = default;
+    explicit any_column_reader(bool value) noexcept : type_(column_type::boolean), integer_(value ? 1 : 0) {}
+    explicit any_column_reader(std::int64_t value) noexcept : type_(column_type::integer), integer_(value) {}
+    explicit any_column_reader(double value) noexcept : type_(column_type::real), real_(value) {}
+    explicit any_column_reader(std::string_view value) noexcept
+        : type_(column_type::text), size_(value.size()), bytes_(value.data()) {}
+    explicit any_column_reader(std::span<const std::byte> value) noexcept
+        : type_(column_type::blob), size_(value.size()), bytes_(value.data()) {}
+    /// From another model.
+    template <column_reader R>
+    [[nodiscard]] static any_column_reader of(const R& in) {
+        switch (in.type()) {
+        case column_type::boolean: return any_column_reader{in.boolean()};
+        case column_type::integer: return any_column_reader{in.integer()};
+        case column_type::real: return any_column_reader{in.real()};
+        case column_type::text: return any_column_reader{in.text()};
+        case column_type::blob: return any_column_reader{in.blob()};
+        case column_type::null: return any_column_reader{};
+        case column_type::other: break;
+        }
+        return unreadable();
+    }
+    /// A value of `column_type::other`, which no getter reads.
+    [[nodiscard]] static any_column_reader unreadable() noexcept {
+        any_column_reader value;
+        value.type_ = column_type::other;
+        return value;
+    }
+
+    [[nodiscard]] column_type type() const noexcept { return type_; }
+    [[nodiscard]] bool boolean() const noexcept { return integer_ != 0; }
+    [[nodiscard]] std::int64_t integer() const noexcept { return integer_; }
+    [[nodiscard]] double real() const noexcept { return real_; }
+    [[nodiscard]] std::string_view text() const noexcept { return {static_cast<const char*>(bytes_), size_}; }
+    [[nodiscard]] std::span<const std::byte> blob() const noexcept { return {static_cast<const std::byte*>(bytes_), size_}; }
+
+private:
+    column_type type_ = column_type::null;
+    std::size_t size_ = 0;
+    union {
+        std::int64_t integer_ = 0;
+        double real_;
+        const void* bytes_;
+    };
+};
+
+/// The current row; models `row_reader`.
+class any_row {
+public:
+    [[nodiscard]] virtual int size() const = 0;
+    [[nodiscard]] virtual std::string_view name(int i) const = 0;
+    [[nodiscard]] virtual std::string_view declared_type(int i) const = 0;
+    [[nodiscard]] virtual any_column_reader column(int i) const = 0;
+
+protected:
+    any_row() = default;
+    any_row(const any_row&) = default;
+    any_row& operator=(const any_row&) = default;
+    ~any_row() = default;
+};
+
+/// A driver's row as `any_row`. Refers to it.
+template <row_reader Row>
+class erased_row final : public any_row {
+public:
+    explicit erased_row(const Row& row) noexcept : row_(row) {}
+
+    [[nodiscard]] int size() const override { return row_.size(); }
+    [[nodiscard]] std::string_view name(int i) const override { return row_.name(i); }
+    [[nodiscard]] std::string_view declared_type(int i) const override { return row_.declared_type(i); }
+    [[nodiscard]] any_column_reader column(int i) const override { return any_column_reader::of(row_.column(i)); }
+
+private:
+    const Row& row_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where parameters go when the driver's type is not known: run-time statements and erased sessions write here.
+#ifndef STRATA_VALUE_ANY_WRITER_HPP
+#define STRATA_VALUE_ANY_WRITER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A parameter writer behind virtual calls: one call a parameter. The members mean what they mean in the concept
+/// `parameter_writer`: `text` and `blob` must live until the call ends, `text_copy` and `blob_copy` are copied.
+class any_parameter_writer {
+public:
+    virtual void null() = 0;
+    virtual void boolean(bool value) = 0;
+    virtual void integer(std::int64_t value) = 0;
+    virtual void real(double value) = 0;
+    virtual void text(std::string_view value) = 0;
+    virtual void text_copy(std::string_view value) = 0;
+    virtual void blob(std::span<const std::byte> value) = 0;
+    virtual void blob_copy(std::span<const std::byte> value) = 0;
+
+protected:
+    any_parameter_writer() = default;
+    any_parameter_writer(const any_parameter_writer&) = default;
+    any_parameter_writer& operator=(const any_parameter_writer&) = default;
+    ~any_parameter_writer() = default;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The members of a struct that its author has adapted: their names, types and references, in one form for both libraries.
+//
+// Hana: BOOST_HANA_ADAPT_STRUCT (<boost/hana/adapt_struct.hpp>) or BOOST_HANA_DEFINE_STRUCT. Boost.Describe: BOOST_DESCRIBE_STRUCT or
+// BOOST_DESCRIBE_CLASS (<boost/describe/class.hpp>); public data members, those of described bases first. Describe's descriptors are
+// found through the functions that its macros define, so nothing of it is included here; of Hana, only its accessors.
+#ifndef STRATA_VALUE_MEMBERS_HPP
+#define STRATA_VALUE_MEMBERS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <class... Members>
+struct member_list {
+    static constexpr std::size_t size = sizeof...(Members);
+};
+
+template <class... Lists>
+struct joined {
+    using type = member_list<>;
+};
+template <class... A>
+struct joined<member_list<A...>> {
+    using type = member_list<A...>;
+};
+template <class... A, class... B, class... Rest>
+struct joined<member_list<A...>, member_list<B...>, Rest...> : joined<member_list<A..., B...>, Rest...> {};
+
+// Each member is a type with `name()`, `get(object)` and, for a struct, the `type` of the member.
+
+/// Of `hana::pair<hana::string<characters...>, accessor>`.
+template <class Pair>
+struct hana_member;
+template <template <class, class> class Pair, template <char...> class String, char... Characters, class Accessor>
+struct hana_member<Pair<String<Characters...>, Accessor>> {
+    static constexpr char characters[] = {Characters..., '\0'};
+    static constexpr std::string_view name() noexcept { return {characters, sizeof...(Characters)}; }
+    template <class T>
+    static constexpr decltype(auto) get(T& object) noexcept {
+        return Accessor{}(object);
+    }
+};
+
+template <class Tuple>
+struct hana_members;
+template <template <class...> class Tuple, class... Pairs>
+struct hana_members<Tuple<Pairs...>> {
+    using type = member_list<hana_member<Pairs>...>;
+};
+
+template <class T>
+concept hana_adapted = requires { boost::hana::accessors_impl<T>::apply(); };
+
+/// Of Describe's `member_descriptor`.
+template <class Descriptor>
+struct describe_member {
+    static constexpr std::string_view name() noexcept { return Descriptor::name; }
+    template <class T>
+    static constexpr auto& get(T& object) noexcept {
+        return object.*Descriptor::pointer;
+    }
+};
+
+/// Data members only: functions and static members have other pointers.
+template <class List>
+struct describe_members;
+template <template <class...> class List, class... Descriptors>
+struct describe_members<List<Descriptors...>> {
+    template <class D>
+    using if_data = std::conditional_t<std::is_member_object_pointer_v<std::remove_cv_t<decltype(D::pointer)>>,
+                                       member_list<describe_member<D>>, member_list<>>;
+    using type = typename joined<member_list<>, if_data<Descriptors>...>::type;
+};
+
+template <class T>
+concept describe_adapted = requires { boost_public_member_descriptor_fn(static_cast<T**>(nullptr)); };
+
+template <class T>
+struct members_of;
+
+template <class T>
+    requires hana_adapted<T>
+struct members_of<T> {
+    using type = typename hana_members<std::remove_cvref_t<decltype(boost::hana::accessors_impl<T>::apply())>>::type;
+};
+
+template <class List>
+struct describe_bases;
+template <template <class...> class List, class... Bases>
+struct describe_bases<List<Bases...>> {
+    using type = typename joined<member_list<>, typename members_of<typename Bases::type>::type...>::type;
+};
+
+template <class T>
+    requires(!hana_adapted<T> && describe_adapted<T>)
+struct members_of<T> {
+    using bases = decltype(boost_base_descriptor_fn(static_cast<T**>(nullptr)));
+    using own = decltype(boost_public_member_descriptor_fn(static_cast<T**>(nullptr)));
+    using type = typename joined<typename describe_bases<bases>::type, typename describe_members<own>::type>::type;
+};
+
+}  // namespace detail
+
+/// A struct whose members strata knows by name.
+template <class T>
+concept adapted_struct = std::is_class_v<T> && (detail::hana_adapted<T> || detail::describe_adapted<T>);
+
+namespace detail {
+
+template <adapted_struct T>
+using members = typename members_of<T>::type;
+
+template <class Member, class T>
+using member_type = std::remove_cvref_t<decltype(Member::get(std::declval<T&>()))>;
+
+template <class List>
+struct member_names;
+template <class... Members>
+struct member_names<member_list<Members...>> {
+    static constexpr std::string_view all[sizeof...(Members) + 1] = {Members::name()..., {}};
+};
+
+}  // namespace detail
+
+/// The number of members of an adapted struct.
+template <adapted_struct T>
+inline constexpr std::size_t member_count = detail::members<T>::size;
+
+/// The name of member `i` as it is declared.
+template <adapted_struct T>
+[[nodiscard]] constexpr std::string_view member_name(std::size_t i) noexcept {
+    return detail::member_names<detail::members<T>>::all[i];
+}
+
+/// The number of the member with this name; -1 when there is none.
+template <adapted_struct T>
+[[nodiscard]] constexpr int member_index(std::string_view name) noexcept {
+    for (std::size_t i = 0; i < member_count<T>; ++i)
+        if (member_name<T>(i) == name) return static_cast<int>(i);
+    return -1;
+}
+
+/// Calls `f(name, member)` for each member of `object`, in order of declaration; `member` is a reference, const if `object` is.
+template <class T, class F>
+    requires adapted_struct<std::remove_const_t<T>>
+constexpr void for_each_member(T& object, F&& f) {
+    [&]<class... M>(detail::member_list<M...>) {
+        (static_cast<void>(f(M::name(), M::get(object))), ...);
+    }(detail::members<std::remove_const_t<T>>{});
+}
+
+namespace detail {
+
+template <std::size_t I, class M>
+struct indexed_member {};
+template <class Indices, class... Members>
+struct indexed_members;
+template <std::size_t... I, class... Members>
+struct indexed_members<std::index_sequence<I...>, Members...> : indexed_member<I, Members>... {};
+template <std::size_t I, class M>
+M find_member(const indexed_member<I, M>&);
+template <std::size_t I, class... Members>
+auto nth_member(member_list<Members...>)
+    -> decltype(find_member<I>(std::declval<const indexed_members<std::index_sequence_for<Members...>, Members...>&>()));
+
+/// Member number I of T.
+template <adapted_struct T, std::size_t I>
+using member = decltype(nth_member<I>(members<T>{}));
+
+}  // namespace detail
+
+/// A reference to member number `I`, const if `object` is.
+template <std::size_t I, class T>
+    requires adapted_struct<std::remove_const_t<T>>
+[[nodiscard]] constexpr auto& get_member(T& object) noexcept {
+    return detail::member<std::remove_const_t<T>, I>::get(object);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a struct's members do not say about its table: the name, the key, the version column, columns with other names.
+#ifndef STRATA_VALUE_MAPPING_HPP
+#define STRATA_VALUE_MAPPING_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A member whose column has another name.
+struct renamed {
+    std::string_view member;
+    std::string_view column;
+};
+
+/// Specialise it for an adapted struct; each part may be left out. Rows are read, and parameters taken from members, by these names.
+///
+/// ```cpp
+/// struct account { std::int64_t id; std::string owner; std::int64_t version; };
+/// BOOST_HANA_ADAPT_STRUCT(account, id, owner, version);
+///
+/// template <>
+/// struct strata::mapping<account> {
+///     static constexpr std::string_view table = "accounts";
+///     static constexpr std::string_view key = "id";              // a column; more are {"branch", "id"} in a std::array
+///     static constexpr std::string_view version = "version";     // a column, counted up by each update
+///     static constexpr strata::renamed columns[] = {{.member = "owner", .column = "owner_name"}};
+/// };
+/// ```
+///
+/// A name in it that no member has does not compile.
+template <class T>
+struct mapping {};
+
+namespace detail {
+
+template <class T>
+[[nodiscard]] constexpr std::string_view column_of_member(std::string_view member) noexcept {
+    if constexpr (requires { mapping<T>::columns; }) {
+        for (const renamed& r : mapping<T>::columns)
+            if (r.member == member) return r.column;
+    }
+    return member;
+}
+
+/// The number of the member whose column has this name; -1 when there is none.
+template <adapted_struct T>
+[[nodiscard]] constexpr int member_of_column(std::string_view column) noexcept {
+    for (std::size_t i = 0; i < member_count<T>; ++i)
+        if (column_of_member<T>(member_name<T>(i)) == column) return static_cast<int>(i);
+    return -1;
+}
+
+template <adapted_struct T>
+consteval bool renamed_members_exist() {
+    if constexpr (requires { mapping<T>::columns; }) {
+        for (const renamed& r : mapping<T>::columns)
+            if (member_index<T>(r.member) < 0) return false;
+    }
+    return true;
+}
+
+template <class T>
+[[nodiscard]] consteval auto mapped_key() {
+    if constexpr (!requires { mapping<T>::key; }) return std::array<std::string_view, 0>{};
+    else if constexpr (requires { std::string_view{mapping<T>::key}; }) return std::array<std::string_view, 1>{mapping<T>::key};
+    else return mapping<T>::key;
+}
+
+template <adapted_struct T>
+consteval bool key_exists() {
+    for (const std::string_view k : mapped_key<T>())
+        if (member_of_column<T>(k) < 0) return false;
+    return true;
+}
+
+template <adapted_struct T>
+consteval bool version_exists() {
+    if constexpr (requires { mapping<T>::version; }) return member_of_column<T>(mapping<T>::version) >= 0;
+    else return true;
+}
+
+template <class T>
+consteval bool table_is_named() {
+    if constexpr (requires { mapping<T>::table; }) return !std::string_view{mapping<T>::table}.empty();
+    else return true;
+}
+
+/// Instantiated by everything that uses the mapping of T.
+template <adapted_struct T>
+struct checked_mapping {
+    static_assert(renamed_members_exist<T>(), "strata: mapping<T>::columns renames a member that T does not have, or has not adapted");
+    static_assert(key_exists<T>(), "strata: mapping<T>::key names a column that no member of T has");
+    static_assert(table_is_named<T>(), "strata: mapping<T>::table is empty; leave it out where T has no table");
+    static_assert(version_exists<T>(), "strata: mapping<T>::version names a column that no member of T has");
+
+    static constexpr auto columns = []() {
+        std::array<std::string_view, member_count<T>> names{};
+        for (std::size_t i = 0; i < names.size(); ++i) names[i] = column_of_member<T>(member_name<T>(i));
+        return names;
+    }();
+};
+
+}  // namespace detail
+
+/// The columns of T's members, renamed where its mapping says so, in order of declaration: `std::array<std::string_view, N>`.
+template <adapted_struct T>
+inline constexpr auto& column_names = detail::checked_mapping<T>::columns;
+
+/// The columns of T's key: `std::array<std::string_view, N>`, empty where the mapping names none.
+template <adapted_struct T>
+inline constexpr auto key_columns = detail::mapped_key<T>();
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where the columns of a row type are in a statement's result: looked up once a statement, not per row.
+#ifndef STRATA_VALUE_ROW_PLAN_HPP
+#define STRATA_VALUE_ROW_PLAN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Made by `row_decoder<T>::plan`, kept by a driver beside the prepared statement under `tag`, and made anew when the rows are
+/// wanted as another type or the statement was prepared anew. Move-only; reading it from one thread at a time is up to the connection.
+class row_plan {
+public:
+    /// So many columns need no memory of their own.
+    static constexpr std::size_t inline_columns = 16;
+
+    /// Which row type it was made for; nullptr: for none that needs columns.
+    const void* tag = nullptr;
+    /// What a decoder of dynamic rows keeps: names and types of the columns, shared with its rows.
+    std::shared_ptr<const void> layout;
+
+    /// Makes room for `count` columns, all of them number 0.
+    void reset(std::size_t count) {
+        more_ = count > inline_columns ? std::make_unique<std::uint16_t[]>(count) : nullptr;
+        for (std::uint16_t& i : few_) i = 0;
+        count_ = count;
+        layout = nullptr;
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return count_; }
+    void set(std::size_t i, int column) noexcept { (more_ ? more_.get() : few_)[i] = static_cast<std::uint16_t>(column); }
+
+    /// The column of each member. `count` is what was given to `reset`: known at compile time, so that no branch is left.
+    [[nodiscard]] const std::uint16_t* columns(std::size_t count) const noexcept { return count > inline_columns ? more_.get() : few_; }
+
+private:
+    std::uint16_t few_[inline_columns]{};
+    std::size_t count_ = 0;
+    std::unique_ptr<std::uint16_t[]> more_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Errors of rows that do not fit their type, and the search for columns by name: cold, and free of templates.
+#ifndef STRATA_VALUE_ROW_ERROR_HPP
+#define STRATA_VALUE_ROW_ERROR_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// A column that a row type needs.
+struct wanted_column {
+    std::string_view name;
+    std::string_view type;  ///< the codec's name
+};
+
+/// Why a value could not be read. Tells classes, never the value.
+[[nodiscard]] STRATA_COLD inline error column_error(errc code, std::string_view column, std::string_view wanted, column_type found,
+                                                    std::string_view declared, std::string_view hint) {
+    std::string message = "column \"";
+    message.append(column).append("\"");
+    if (code == errc::null_value) {
+        message.append(" is NULL, wanted ").append(wanted);
+        if (hint.empty()) hint = "read a column that may be NULL as std::optional";
+    } else if (code == errc::type_mismatch) {
+        message.append(": wanted ").append(wanted).append(", found ").append(to_string(found));
+        if (found == column_type::text && wanted != "blob" && !hint.empty()) message.append(" in another form");
+    } else if (code == errc::out_of_range) {
+        message.append(": the ").append(to_string(found)).append(" found does not fit ").append(wanted);
+    } else {
+        message.append(": ").append(to_string(found)).append(" cannot be read as ").append(wanted);
+    }
+    if (!declared.empty()) message.append(" (the column is declared ").append(declared).append(")");
+    error e{code, std::move(message), phase::result};
+    e.edit_texts().column = column;
+    e.edit_texts().hint = hint;
+    return e;
+}
+
+[[nodiscard]] inline std::string listed(std::span<const std::string_view> names) {
+    std::string list;
+    for (const std::string_view n : names) list.append(list.empty() ? "" : ", ").append(n);
+    return list;
+}
+
+[[nodiscard]] inline error no_columns_error() {
+    error e{errc::missing_column, "the statement returns no columns, but rows are wanted", phase::result};
+    e.edit_texts().hint = "a statement that writes returns rows only by RETURNING; without rows call execute";
+    return e;
+}
+
+[[nodiscard]] STRATA_COLD inline error missing_column_error(const wanted_column& wanted, std::span<const std::string_view> names) {
+    std::string message = "the statement returns no column \"";
+    message.append(wanted.name).append("\" (wanted ").append(wanted.type).append("); it returns ").append(listed(names));
+    error e{errc::missing_column, std::move(message), phase::result};
+    e.edit_texts().column = wanted.name;
+    return e;
+}
+
+[[nodiscard]] STRATA_COLD inline error ambiguous_column_error(std::string_view wanted, std::span<const std::string_view> names) {
+    std::string message = "more than one column is named \"";
+    message.append(wanted).append("\"; the statement returns ").append(listed(names));
+    error e{errc::invalid_statement, std::move(message), phase::result};
+    e.edit_texts().column = wanted;
+    e.edit_texts().hint = "give each a name of its own by AS";
+    return e;
+}
+
+[[nodiscard]] STRATA_COLD inline error column_count_error(std::size_t found, std::span<const wanted_column> wanted) {
+    if (found == 0) return no_columns_error();
+    std::string message = "wanted " + std::to_string(wanted.size()) + (wanted.size() == 1 ? " column (" : " columns (");
+    for (const wanted_column& w : wanted) message.append(&w == wanted.data() ? "" : ", ").append(w.type);
+    message.append("), the statement returns ").append(std::to_string(found));
+    return error{found < wanted.size() ? errc::missing_column : errc::type_mismatch, std::move(message), phase::result};
+}
+
+[[nodiscard]] constexpr char ascii_lower(char c) noexcept { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+[[nodiscard]] constexpr bool same_name_ignoring_case(std::string_view a, std::string_view b) noexcept {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (ascii_lower(a[i]) != ascii_lower(b[i])) return false;
+    return true;
+}
+
+inline constexpr int no_such_column = -1;
+inline constexpr int ambiguous_column = -2;
+
+/// The column of this name: the one that is equal, otherwise the one that is equal when ASCII letters' case is ignored.
+[[nodiscard]] constexpr int find_column(std::string_view name, std::span<const std::string_view> names) noexcept {
+    int equal = no_such_column;
+    int similar = no_such_column;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        if (names[i] == name) equal = equal == no_such_column ? static_cast<int>(i) : ambiguous_column;
+        if (same_name_ignoring_case(names[i], name)) similar = similar == no_such_column ? static_cast<int>(i) : ambiguous_column;
+    }
+    return equal != no_such_column ? equal : similar;
+}
+
+/// Finds each wanted column among those of the statement. Columns that nobody wants are left alone.
+[[nodiscard]] STRATA_COLD inline error plan_by_name(std::span<const std::string_view> names, std::span<const wanted_column> wanted,
+                                                    row_plan& p) {
+    if (names.empty()) return no_columns_error();
+    p.reset(wanted.size());
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const int column = find_column(wanted[i].name, names);
+        if (column == no_such_column) return missing_column_error(wanted[i], names);
+        if (column == ambiguous_column) return ambiguous_column_error(wanted[i].name, names);
+        p.set(i, column);
+    }
+    return {};
+}
+
+/// Why an argument could not be written; `number` counts from 1, `name` may be empty.
+[[nodiscard]] STRATA_COLD inline error argument_error(errc code, std::size_t number, std::string_view name, std::string_view type) {
+    std::string message = "argument " + std::to_string(number);
+    if (!name.empty()) message.append(" (").append(name).append(")");
+    message.append(" of type ").append(type);
+    message.append(code == errc::out_of_range ? " is out of the database's range" : " cannot be a parameter: ");
+    if (code != errc::out_of_range) message.append(to_string(code));
+    return error{code, std::move(message), phase::execute};
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows into C++ values: structs by column name, tuples and pairs by position, single values.
+//
+// Columns are found once a statement (`plan`); a row then costs one class check and one direct read a column. A database that
+// types values and not columns (SQLite) may hold a text in an integer column: so the class is checked with every value.
+#ifndef STRATA_VALUE_ROW_DECODER_HPP
+#define STRATA_VALUE_ROW_DECODER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <row_reader Row>
+STRATA_COLD void column_failed(const Row& row, int column, errc code, std::string_view wanted, std::string_view hint, error& e) {
+    e = column_error(code, row.name(column), wanted, row.column(column).type(), row.declared_type(column), hint);
+}
+
+template <class T, row_reader Row>
+STRATA_INLINE bool read_column(const Row& row, int column, T& out, error& e) {
+    const auto& in = row.column(column);
+    static_assert(column_of<T, std::remove_cvref_t<decltype(in)>>,
+                  "strata: this type can be a parameter but not a column; read std::string for text, strata::blob for bytes");
+    const errc code = codec<T>::read(in, out);
+    if (code == errc::ok) [[likely]] return true;
+    column_failed(row, column, code, codec<T>::name, hint_of<T>(), e);
+    return false;
+}
+
+template <row_reader Row>
+[[nodiscard]] STRATA_COLD error plan_columns(const Row& meta, std::span<const wanted_column> wanted, row_plan& p) {
+    std::vector<std::string_view> names;
+    for (int i = 0; i < meta.size(); ++i) names.push_back(meta.name(i));
+    return plan_by_name(names, wanted, p);
+}
+
+/// Tags tell plans apart. They are made of the wanted names, not of an address, which a plugin that was loaded anew may reuse:
+/// two types that want the same columns can share a plan. (FNV-1a; nobody chooses names to collide.)
+[[nodiscard]] constexpr std::uint64_t tag_of(std::string_view kind, std::span<const std::string_view> names) noexcept {
+    std::uint64_t hash = 14695981039346656037u;
+    const auto add = [&hash](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u; };
+    for (const char c : kind) add(c);
+    for (const std::string_view n : names) {
+        add('\0');
+        for (const char c : n) add(c);
+    }
+    return hash | 1;  // not that of rows that need no plan
+}
+
+[[nodiscard]] inline const void* tag_pointer(std::uint64_t hash) noexcept {
+    return reinterpret_cast<const void*>(static_cast<std::uintptr_t>(hash));
+}
+
+/// True when T keeps a view into the row.
+template <class T>
+struct keeps_view {
+    static constexpr bool value = is_view<T>();
+};
+template <class... E>
+struct keeps_view<std::tuple<E...>> {
+    static constexpr bool value = (is_view<E>() || ...);
+};
+template <class A, class B>
+struct keeps_view<std::pair<A, B>> : keeps_view<std::tuple<A, B>> {};
+
+template <class T>
+concept struct_row = adapted_struct<T> && !has_codec<T>;
+
+template <struct_row T>
+struct keeps_view<T> {
+    static constexpr bool value = []<class... M>(member_list<M...>) { return (is_view<member_type<M, T>>() || ...); }(members<T>{});
+};
+
+/// Columns by position, exactly as many as elements.
+template <class... E>
+struct positional {
+    static constexpr wanted_column wanted[sizeof...(E) + 1] = {{{}, codec<E>::name}..., {}};
+
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        const std::size_t found = static_cast<std::size_t>(meta.size());
+        if (found != sizeof...(E)) return column_count_error(found, {wanted, sizeof...(E)});
+        p.reset(0);
+        return {};
+    }
+};
+
+}  // namespace detail
+
+/// How a row becomes a T. T is one of
+/// * a struct adapted by Hana or Boost.Describe: by column name, as its `mapping` renames them; a name that is equal is preferred
+///   to one that is equal but for the case of ASCII letters; columns that no member has are ignored;
+/// * `std::tuple`, `std::pair`: by position, with exactly as many columns;
+/// * a type with a codec: exactly one column;
+/// * `strata::row` (strata/value/row.hpp): whatever there is.
+///
+/// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names only, so it may be
+/// asked before the first row or without any. `decode` writes all of `out`, or answers false with `e` naming column, wanted and
+/// found type; a struct that was there before is then half overwritten. Errors: `missing_column`, `invalid_statement` (a wanted name
+/// occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
+template <class T>
+struct row_decoder {
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::tag_of("#1", {})); }
+
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        p.tag = tag();
+        return detail::positional<T>::plan(meta, p);
+    }
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan&, T& out, error& e) {
+        return detail::read_column(row, 0, out, e);
+    }
+};
+
+template <detail::struct_row T>
+struct row_decoder<T> {
+    static constexpr std::size_t count = member_count<T>;
+    static_assert(count > 0, "strata: a row type needs a member");
+
+    [[nodiscard]] static const void* tag() noexcept {
+        constexpr std::uint64_t hash = detail::tag_of("struct", column_names<T>);
+        return detail::tag_pointer(hash);
+    }
+
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        p.tag = tag();
+        return detail::plan_columns(meta, wanted(detail::members<T>{}, std::make_index_sequence<count>{}), p);
+    }
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan& p, T& out, error& e) {
+        const std::uint16_t* const at = p.columns(count);
+        return decode_all(detail::members<T>{}, std::make_index_sequence<count>{}, row, at, out, e);
+    }
+
+private:
+    template <class... M, std::size_t... I>
+    static std::span<const detail::wanted_column> wanted(detail::member_list<M...>, std::index_sequence<I...>) noexcept {
+        static constexpr detail::wanted_column all[] = {{column_names<T>[I], codec<detail::member_type<M, T>>::name}...};
+        return all;
+    }
+    template <class... M, std::size_t... I, row_reader Row>
+    STRATA_INLINE static bool decode_all(detail::member_list<M...>, std::index_sequence<I...>, const Row& row, const std::uint16_t* at,
+                                         T& out, error& e) {
+        return (detail::read_column(row, at[I], M::get(out), e) && ...);
+    }
+};
+
+template <class... E>
+struct row_decoder<std::tuple<E...>> {
+    [[nodiscard]] static const void* tag() noexcept {
+        static constexpr char digits[] = {'#', static_cast<char>('0' + sizeof...(E) / 10 % 10), static_cast<char>('0' + sizeof...(E) % 10)};
+        constexpr std::uint64_t hash = detail::tag_of({digits, sizeof(digits)}, {});
+        return detail::tag_pointer(hash);
+    }
+
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        p.tag = tag();
+        return detail::positional<E...>::plan(meta, p);
+    }
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan&, std::tuple<E...>& out, error& e) {
+        return decode_all(std::index_sequence_for<E...>{}, row, out, e);
+    }
+
+private:
+    template <std::size_t... I, row_reader Row>
+    STRATA_INLINE static bool decode_all(std::index_sequence<I...>, const Row& row, std::tuple<E...>& out, error& e) {
+        return (detail::read_column(row, static_cast<int>(I), std::get<I>(out), e) && ...);
+    }
+};
+
+template <class A, class B>
+struct row_decoder<std::pair<A, B>> {
+    [[nodiscard]] static const void* tag() noexcept { return row_decoder<std::tuple<A, B>>::tag(); }
+
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        return row_decoder<std::tuple<A, B>>::plan(meta, p);
+    }
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan&, std::pair<A, B>& out, error& e) {
+        return detail::read_column(row, 0, out.first, e) && detail::read_column(row, 1, out.second, e);
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where the rows of a statement go: into one value, none or one, all, batches, nowhere.
+#ifndef STRATA_VALUE_SINKS_HPP
+#define STRATA_VALUE_SINKS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What a sink says after a row.
+enum class flow : std::uint8_t {
+    more,   ///< the next row
+    pause,  ///< not before I am asked again: a batch is full
+    stop    ///< no further row: enough, or the error is set
+};
+
+/// Takes the rows of one statement, attempt by attempt; `Row` is the driver's.
+template <class S, class Row = any_row>
+concept row_sink = requires(S& s, const Row& row, row_plan& plan, const row_plan& made, error& e) {
+    // `tag()` is missing: which plan the rows need; nullptr when none (row_decoder<T>::tag()).
+    { s.tag() } -> std::convertible_to<const void*>;
+    // `plan(row, row_plan&)` is missing: finds the columns, once a statement; also asked when there is no row at all.
+    { s.plan(row, plan) } -> std::same_as<error>;
+    // `row(row, const row_plan&, error&)` is missing: takes one row; `stop` with the error set when it cannot.
+    { s.row(row, made, e) } -> std::same_as<flow>;
+    // `finish(error&)` is missing: after the last row, not after `stop`; may set the error (no_rows).
+    s.finish(e);
+    // `restart()` is missing: before another attempt; forgets what the attempt before has delivered.
+    s.restart();
+};
+
+namespace detail {
+
+[[nodiscard]] STRATA_COLD inline error no_rows_error() {
+    return error{errc::no_rows, "the statement returned no row, but exactly one was wanted", phase::result};
+}
+[[nodiscard]] STRATA_COLD inline error too_many_rows_error() {
+    return error{errc::too_many_rows, "the statement returned more than one row", phase::result};
+}
+
+/// What sinks that keep rows as T share.
+template <class T>
+class decoding_sink {
+    static_assert(std::is_default_constructible_v<T>,
+                  "strata: a row is read into a default-constructed object; give this type a default constructor");
+    static_assert(!keeps_view<T>::value,
+                  "strata: this type keeps a view (std::string_view, std::span) into the row, which is gone when the call returns; use "
+                  "std::string or strata::blob, or read the rows one by one with rows()");
+
+public:
+    [[nodiscard]] static const void* tag() noexcept { return row_decoder<T>::tag(); }
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+        return row_decoder<T>::plan(meta, p);
+    }
+};
+
+}  // namespace detail
+
+/// At most one row. `Held` is `std::optional<T>&` for a value that lies with the caller.
+template <class T, class Held = std::optional<T>>
+class maybe_one_sink : public detail::decoding_sink<T> {
+public:
+    maybe_one_sink() requires(!std::is_reference_v<Held>) = default;
+    explicit maybe_one_sink(std::optional<T>& value) noexcept requires std::is_reference_v<Held> : value_(value) {}
+
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE flow row(const Row& r, const row_plan& p, error& e) {
+        if (value_) {
+            e = detail::too_many_rows_error();
+            return flow::stop;
+        }
+        return row_decoder<T>::decode(r, p, value_.emplace(), e) ? flow::more : flow::stop;
+    }
+    void finish(error&) noexcept {}
+    void restart() noexcept { value_.reset(); }
+
+    /// The value that was read. Call when the statement went well.
+    [[nodiscard]] std::optional<T> take() && { return std::move(value_); }
+
+private:
+    Held value_;
+};
+
+/// Exactly one row. `Held` is `T&` for a value that lies with the caller, fresh.
+template <class T, class Held = T>
+class one_sink : public detail::decoding_sink<T> {
+public:
+    one_sink() requires(!std::is_reference_v<Held>) : value_{} {}
+    explicit one_sink(T& value) noexcept requires std::is_reference_v<Held> : value_(value) {}
+
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE flow row(const Row& r, const row_plan& p, error& e) {
+        if (found_) [[unlikely]] {
+            e = detail::too_many_rows_error();
+            return flow::stop;
+        }
+        found_ = true;
+        return row_decoder<T>::decode(r, p, value_, e) ? flow::more : flow::stop;
+    }
+    void finish(error& e) {
+        if (!found_) [[unlikely]] e = detail::no_rows_error();
+    }
+    void restart() {
+        found_ = false;
+        value_ = T{};
+    }
+
+    /// The value that was read. Call when the statement went well.
+    [[nodiscard]] T take() && { return std::move(value_); }
+
+private:
+    Held value_;
+    bool found_ = false;
+};
+
+/// All rows, in memory. `Held` is `std::vector<T>&` for rows that lie with the caller.
+template <class T, class Held = std::vector<T>>
+class all_sink : public detail::decoding_sink<T> {
+public:
+    all_sink() requires(!std::is_reference_v<Held>) = default;
+    explicit all_sink(std::vector<T>& rows) noexcept requires std::is_reference_v<Held> : rows_(rows) {}
+
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE flow row(const Row& r, const row_plan& p, error& e) {
+        if constexpr (std::is_same_v<T, bool>) {  // std::vector<bool> has no bool to refer to
+            bool value = false;
+            if (!row_decoder<bool>::decode(r, p, value, e)) return flow::stop;
+            rows_.push_back(value);
+        } else {
+            if (!row_decoder<T>::decode(r, p, rows_.emplace_back(), e)) [[unlikely]] return flow::stop;
+        }
+        return flow::more;
+    }
+    void finish(error&) noexcept {}
+    void restart() noexcept { rows_.clear(); }
+
+    /// The rows that were read. Call when the statement went well.
+    [[nodiscard]] std::vector<T> take() && { return std::move(rows_); }
+
+private:
+    Held rows_;
+};
+
+/// Rows in batches: pauses when `limit` rows lie in `batch()`; the consumer takes them and lets the statement go on.
+template <class T>
+class batch_sink : public detail::decoding_sink<T> {
+public:
+    explicit batch_sink(std::size_t limit) noexcept : limit_(limit == 0 ? 1 : limit) {}
+
+    template <row_reader Row>
+    [[nodiscard]] STRATA_INLINE flow row(const Row& r, const row_plan& p, error& e) {
+        if constexpr (std::is_same_v<T, bool>) {
+            bool value = false;
+            if (!row_decoder<bool>::decode(r, p, value, e)) return flow::stop;
+            rows_.push_back(value);
+        } else if (!row_decoder<T>::decode(r, p, rows_.emplace_back(), e)) {
+            rows_.pop_back();
+            return flow::stop;
+        }
+        return rows_.size() >= limit_ ? flow::pause : flow::more;
+    }
+    void finish(error&) noexcept {}
+    void restart() noexcept { rows_.clear(); }
+
+    /// The rows since the last `clear()`: at most `limit`, fewer after the last row.
+    [[nodiscard]] std::vector<T>& batch() noexcept { return rows_; }
+    void clear() noexcept { rows_.clear(); }
+
+private:
+    std::vector<T> rows_;
+    std::size_t limit_;
+};
+
+/// Rows nobody wants.
+class discard_sink {
+public:
+    [[nodiscard]] static const void* tag() noexcept { return nullptr; }
+    template <row_reader Row>
+    [[nodiscard]] static error plan(const Row&, row_plan& p) noexcept {
+        p.tag = nullptr;
+        return {};
+    }
+    template <row_reader Row>
+    [[nodiscard]] static flow row(const Row&, const row_plan&, error&) noexcept {
+        return flow::more;
+    }
+    static void finish(error&) noexcept {}
+    static void restart() noexcept {}
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The bridge between what knows its driver and what does not: sinks and writers behind virtual calls.
+//
+// `any_session` hands an `any_sink` down to the stack (one virtual call a row and a column); run-time statements hand their
+// arguments to an `any_parameter_writer` (one virtual call a parameter).
+#ifndef STRATA_VALUE_ERASED_HPP
+#define STRATA_VALUE_ERASED_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A sink behind virtual calls; the members mean what they mean in the concept `row_sink`, of which it is a model over `any_row`.
+class any_sink {
+public:
+    [[nodiscard]] virtual const void* tag() const = 0;
+    [[nodiscard]] virtual error plan(const any_row& meta, row_plan& p) = 0;
+    [[nodiscard]] virtual flow row(const any_row& r, const row_plan& p, error& e) = 0;
+    virtual void finish(error& e) = 0;
+    virtual void restart() = 0;
+
+protected:
+    any_sink() = default;
+    any_sink(const any_sink&) = default;
+    any_sink& operator=(const any_sink&) = default;
+    ~any_sink() = default;
+};
+
+/// A concrete sink as `any_sink`. Refers to it.
+template <row_sink S>
+class erased_sink final : public any_sink {
+public:
+    explicit erased_sink(S& sink) noexcept : sink_(sink) {}
+
+    [[nodiscard]] const void* tag() const override { return sink_.tag(); }
+    [[nodiscard]] error plan(const any_row& meta, row_plan& p) override { return sink_.plan(meta, p); }
+    [[nodiscard]] flow row(const any_row& r, const row_plan& p, error& e) override { return sink_.row(r, p, e); }
+    void finish(error& e) override { sink_.finish(e); }
+    void restart() override { sink_.restart(); }
+
+private:
+    S& sink_;
+};
+
+/// An `any_sink` as a sink for the rows of every driver. Refers to it.
+class sink_ref {
+public:
+    explicit sink_ref(any_sink& sink) noexcept : sink_(&sink) {}
+
+    [[nodiscard]] const void* tag() const { return sink_->tag(); }
+    template <row_reader Row>
+    [[nodiscard]] error plan(const Row& meta, row_plan& p) {
+        return sink_->plan(erased_row<Row>{meta}, p);
+    }
+    template <row_reader Row>
+    [[nodiscard]] flow row(const Row& r, const row_plan& p, error& e) {
+        return sink_->row(erased_row<Row>{r}, p, e);
+    }
+    void finish(error& e) { sink_->finish(e); }
+    void restart() { sink_->restart(); }
+
+private:
+    any_sink* sink_;
+};
+
+/// A driver's writer as `any_parameter_writer`. Refers to it.
+template <parameter_writer W>
+class erased_writer final : public any_parameter_writer {
+public:
+    explicit erased_writer(W& writer) noexcept : writer_(writer) {}
+
+    void null() override { writer_.null(); }
+    void boolean(bool value) override { writer_.boolean(value); }
+    void integer(std::int64_t value) override { writer_.integer(value); }
+    void real(double value) override { writer_.real(value); }
+    void text(std::string_view value) override { writer_.text(value); }
+    void text_copy(std::string_view value) override { writer_.text_copy(value); }
+    void blob(std::span<const std::byte> value) override { writer_.blob(value); }
+    void blob_copy(std::span<const std::byte> value) override { writer_.blob_copy(value); }
+
+private:
+    W& writer_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A bound statement whose type is forgotten: descriptor, facts and a list of arguments that can write themselves.
+#ifndef STRATA_ANY_STATEMENT_HPP
+#define STRATA_ANY_STATEMENT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A reference to an argument: its address and how it is written.
+struct any_argument {
+    const void* value = nullptr;
+    errc (*write)(any_parameter_writer& out, const void* value) = nullptr;
+
+    template <class T>
+    [[nodiscard]] static any_argument of(const T& value) noexcept {
+        return {&value, [](any_parameter_writer& out, const void* v) { return codec<T>::write(out, *static_cast<const T*>(v)); }};
+    }
+};
+
+template <>
+struct codec<any_argument> {
+    static constexpr std::string_view name = "argument";
+    template <parameter_writer W>
+    static errc write(W& out, const any_argument& a) {
+        erased_writer<W> writer{out};
+        return a.write(writer, a.value);
+    }
+};
+
+/// Models `bound_statement` by reference: what it was made from must outlive it.
+class any_statement {
+public:
+    static constexpr statement_facts facts{
+        .kind = statement_kind::other, .kind_known = false, .idempotent = known::at_run_time, .statements = 0};
+
+    template <class Bound>
+    any_statement(const Bound& statement, std::span<const any_argument> arguments)
+        : what_(&statement.text()), label_(statement.label()), kind_(statement.kind()), idempotent_(statement.idempotent()),
+          arguments_(arguments) {}
+
+    [[nodiscard]] const descriptor& text() const noexcept { return *what_; }
+    [[nodiscard]] std::string_view label() const noexcept { return label_; }
+    [[nodiscard]] statement_kind kind() const noexcept { return kind_; }
+    [[nodiscard]] bool idempotent() const noexcept { return idempotent_; }
+    [[nodiscard]] any_statement own() const noexcept { return *this; }
+    template <class F>
+    void for_each_argument(F&& f) const {
+        for (std::size_t i = 0; i < arguments_.size(); ++i) f(i, arguments_[i]);
+    }
+
+private:
+    const descriptor* what_;
+    std::string_view label_;
+    statement_kind kind_;
+    bool idempotent_;
+    std::span<const any_argument> arguments_;
+};
+
+namespace detail {
+
+/// References to the arguments of a bound statement, eight of them without an allocation.
+class argument_views {
+public:
+    template <class Bound>
+    explicit argument_views(const Bound& statement) {
+        statement.for_each_argument([this](std::size_t, const auto& value) { add(any_argument::of(value)); });
+    }
+    argument_views(const argument_views&) = delete;
+    argument_views& operator=(const argument_views&) = delete;
+
+    [[nodiscard]] std::span<const any_argument> all() const noexcept {
+        return more_.empty() ? std::span<const any_argument>{few_.data(), size_} : std::span<const any_argument>{more_};
+    }
+
+private:
+    void add(const any_argument& a) {
+        if (size_ < few_.size() && more_.empty()) {
+            few_[size_++] = a;
+            return;
+        }
+        if (more_.empty()) more_.assign(few_.begin(), few_.end());
+        more_.push_back(a);
+    }
+
+    std::array<any_argument, 8> few_;
+    std::size_t size_ = 0;
+    std::vector<any_argument> more_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What can end a running call early: its deadline, or the caller's change of mind.
+//
+// One lies in each operation; the driver looks at it while it works and never keeps it beyond the call.
+#ifndef STRATA_CORE_INTERRUPTION_HPP
+#define STRATA_CORE_INTERRUPTION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct interruption {
+    interruption() noexcept = default;
+    explicit interruption(time_point until) noexcept : deadline(until) {}
+
+    /// The call ends with `errc::timeout` soon after this point. Written only while no driver works on the call.
+    time_point deadline = never;
+    /// Set from any thread: the call ends with `errc::cancelled` as soon as the driver can.
+    std::atomic<bool> cancelled{false};
+    /// What the call is part of (a transaction, a session); its cancel is the call's too. Outlives the call.
+    const interruption* outer = nullptr;
+
+    /// This call, or what it is part of, was cancelled.
+    [[nodiscard]] bool is_cancelled() const noexcept {
+        return cancelled.load(std::memory_order_relaxed) || (outer != nullptr && outer->is_cancelled());
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Waiting on a 32-bit word until it changes, with a deadline: the one blocking primitive of the library.
+//
+// On Linux it is the futex system call. Elsewhere (or with STRATA_PORTABLE_FUTEX) the word is polled with
+// growing pauses of at most a millisecond: correct, but neither exact nor free.
+#ifndef STRATA_CORE_FUTEX_HPP
+#define STRATA_CORE_FUTEX_HPP
+
+#if defined(__linux__) && !defined(STRATA_PORTABLE_FUTEX)
+#define STRATA_HAS_FUTEX 1
+#include <climits>
+#include <ctime>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
+#define STRATA_HAS_FUTEX 0
+#include <thread>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+static_assert(sizeof(std::atomic<std::uint32_t>) == sizeof(std::uint32_t), "strata: a futex word must be a plain 32-bit word");
+
+/// Sleeps while `word == expected`, at most until `until`. May return early without a cause.
+STRATA_COLD inline void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, time_point until = never) noexcept {
+#if STRATA_HAS_FUTEX
+    std::timespec at{};
+    if (until != never) {
+        const auto since = until.time_since_epoch();  // steady_clock is CLOCK_MONOTONIC, which FUTEX_WAIT_BITSET takes as it is
+        const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since);
+        at.tv_sec = static_cast<std::time_t>(seconds.count());
+        at.tv_nsec = static_cast<long>((since - seconds).count());
+        if (at.tv_sec < 0 || at.tv_nsec < 0) return;
+    }
+    ::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET_PRIVATE, expected, until == never ? nullptr : &at, nullptr, FUTEX_BITSET_MATCH_ANY);
+#else
+    auto pause = std::chrono::microseconds{10};
+    while (word.load(std::memory_order_acquire) == expected && clock::now() < until) {
+        std::this_thread::sleep_for(pause);
+        if (pause < std::chrono::milliseconds{1}) pause *= 2;
+    }
+#endif
+}
+
+/// Wakes at most one thread that sleeps on the word at this address. The word itself is not read: it may be gone already.
+STRATA_COLD inline void futex_wake_one(std::atomic<std::uint32_t>* word) noexcept {
+#if STRATA_HAS_FUTEX
+    ::syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+#else
+    static_cast<void>(word);
+#endif
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A lock of four bytes whose uncontended path is one exchange each way.
+//
+// Drepper, "Futexes are tricky", mutex 2: 0 free, 1 held, 2 held and somebody may wait. Measured around the
+// pool's hand-out: about 50 instructions an acquire and release together, against 163 with std::mutex.
+#ifndef STRATA_CORE_LOCK_HPP
+#define STRATA_CORE_LOCK_HPP
+
+namespace strata::inline STRATA_ABI {
+
+class inline_lock {
+public:
+    void lock() noexcept {
+        std::uint32_t free = 0;
+        if (!word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
+            wait();
+    }
+    void unlock() noexcept {
+        if (word_.exchange(0, std::memory_order_release) == 2) [[unlikely]]
+            futex_wake_one(&word_);
+    }
+
+private:
+    STRATA_COLD void wait() noexcept {
+        while (word_.exchange(2, std::memory_order_acquire) != 0) futex_wait(word_, 2);
+    }
+
+    std::atomic<std::uint32_t> word_{0};
+};
+
+/// For sources that only one thread uses.
+struct no_lock {
+    void lock() noexcept {}
+    void unlock() noexcept {}
+};
+
+/// Holds a lock for a scope; `unlock()` ends it early.
+template <class Lock>
+class [[nodiscard]] hold {
+public:
+    explicit hold(Lock& lock) noexcept : lock_(&lock) { lock_->lock(); }
+    hold(const hold&) = delete;
+    hold& operator=(const hold&) = delete;
+    ~hold() {
+        if (lock_ != nullptr) lock_->unlock();
+    }
+    void unlock() noexcept {
+        lock_->unlock();
+        lock_ = nullptr;
+    }
+
+private:
+    Lock* lock_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A place in a queue for something that somebody else will give: a connection, a slot, a permit.
+//
+// The node lies in the waiting operation. Whoever gives and whoever gives up race for it, and a
+// compare-and-swap decides exactly one of *granted* and *withdrawn*. The giver copies the way to wake the
+// other side (`wake_call`) while it still holds the queue's lock, because once granted the node may be gone.
+#ifndef STRATA_CORE_WAITER_HPP
+#define STRATA_CORE_WAITER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// How an operation that does not block a thread is woken: the asynchronous and the simulated drive make one.
+/// Counted, since a giver may still hold it when the operation has gone.
+class waker {
+public:
+    /// Lets the operation go on soon, on its own executor; never runs it in this call. From any thread.
+    virtual void wake() noexcept = 0;
+
+    void retain() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) dispose();
+    }
+
+protected:
+    waker() = default;
+    waker(const waker&) = delete;
+    waker& operator=(const waker&) = delete;
+    ~waker() = default;
+
+private:
+    virtual void dispose() noexcept = 0;
+
+    std::atomic<std::uint32_t> users_{1};
+};
+
+/// What a giver does after it has let go of the queue's lock.
+class [[nodiscard]] wake_call {
+public:
+    wake_call() noexcept = default;
+    wake_call(std::atomic<std::uint32_t>* word, waker* other) noexcept : word_(word), waker_(other) {
+        if (waker_ != nullptr) waker_->retain();
+    }
+    wake_call(wake_call&& other) noexcept : word_(std::exchange(other.word_, nullptr)), waker_(std::exchange(other.waker_, nullptr)) {}
+    wake_call& operator=(wake_call&& other) noexcept {
+        std::swap(word_, other.word_);
+        std::swap(waker_, other.waker_);
+        return *this;
+    }
+    ~wake_call() {
+        if (waker_ != nullptr) waker_->release();
+    }
+    void operator()() noexcept {
+        if (waker_ != nullptr) waker_->wake();
+        else if (word_ != nullptr) futex_wake_one(word_);
+    }
+
+private:
+    std::atomic<std::uint32_t>* word_ = nullptr;
+    waker* waker_ = nullptr;
+};
+
+class waiter {
+public:
+    enum state : std::uint32_t { idle, waiting, granted, withdrawn };
+
+    waiter() noexcept {}  // NOLINT: gift and links are written before they are read, for most operations never wait
+    waiter(const waiter&) = delete;
+    waiter& operator=(const waiter&) = delete;
+
+    /// Before the node is put into a queue. `other` is null when a thread will block on the node.
+    void prepare(waker* other) noexcept {
+        waker_ = other;
+        gift = nullptr;
+        state_.store(waiting, std::memory_order_relaxed);
+    }
+
+    /// Giver, under the queue's lock: true when the node is now granted; then `call` wakes it, after unlocking.
+    [[nodiscard]] bool grant(void* what, wake_call& call) noexcept {
+        // The giver alone may write the gift: it is read only after `granted` was seen.
+        gift = what;
+        wake_call made(&state_, waker_);
+        std::uint32_t expected = waiting;
+        if (!state_.compare_exchange_strong(expected, granted, std::memory_order_acq_rel, std::memory_order_acquire)) return false;
+        call = std::move(made);
+        return true;
+    }
+
+    /// The waiting side gives up: true when it was in time; false when the gift has arrived.
+    [[nodiscard]] bool withdraw() noexcept {
+        std::uint32_t expected = waiting;
+        return state_.compare_exchange_strong(expected, withdrawn, std::memory_order_acq_rel, std::memory_order_acquire);
+    }
+
+    [[nodiscard]] bool is_granted() const noexcept { return state_.load(std::memory_order_acquire) == granted; }
+
+    /// Blocks the thread until granted or `until`. For nodes prepared without a waker.
+    STRATA_COLD void block(time_point until) noexcept {
+        while (state_.load(std::memory_order_acquire) == waiting && clock::now() < until) futex_wait(state_, waiting, until);
+    }
+
+    void* gift;  ///< what was given; valid when granted
+
+    // Links of the queue that the node stands in; guarded by that queue's lock.
+    waiter* next;
+    waiter* previous;
+    bool queued = false;
+
+private:
+    std::atomic<std::uint32_t> state_{idle};
+    waker* waker_ = nullptr;
+};
+
+/// First in, first out; intrusive. Not synchronised: its owner's lock guards it.
+class wait_queue {
+public:
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    void push(waiter& w) noexcept {
+        w.next = nullptr;
+        w.previous = last_;
+        (last_ != nullptr ? last_->next : first_) = &w;
+        last_ = &w;
+        w.queued = true;
+        ++size_;
+    }
+    [[nodiscard]] waiter* front() noexcept { return first_; }
+    void remove(waiter& w) noexcept {
+        if (!w.queued) return;
+        (w.previous != nullptr ? w.previous->next : first_) = w.next;
+        (w.next != nullptr ? w.next->previous : last_) = w.previous;
+        w.queued = false;
+        --size_;
+    }
+    /// Gives `what` to the oldest node that still waits; nodes that have withdrawn are dropped. False when nobody waits.
+    [[nodiscard]] bool grant_first(void* what, wake_call& call) noexcept {
+        while (waiter* w = first_) {
+            remove(*w);
+            if (w->grant(what, call)) return true;
+        }
+        return false;
+    }
+
+private:
+    waiter* first_ = nullptr;
+    waiter* last_ = nullptr;
+    std::size_t size_ = 0;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What travels down a stack: the facts and the few variables that policies may look at.
+//
+// The type carries what is known at compile time (`operation_facts`); it never carries a statement's text or
+// its arguments, so one passage is compiled for all statements of equal facts.
+#ifndef STRATA_CORE_OPERATION_HPP
+#define STRATA_CORE_OPERATION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The first six mirror a statement's kind; the others are operations of several statements.
+enum class operation_kind : std::uint8_t {
+    read, write, ddl, transaction_control, session, other, transaction, batch, stream, pinned_session
+};
+inline constexpr std::size_t operation_kinds = 10;
+
+[[nodiscard]] constexpr std::string_view to_string(operation_kind k) noexcept {
+    constexpr std::string_view names[] = {"read", "write", "ddl", "transaction_control", "session",
+                                          "other", "transaction", "batch", "stream", "pinned_session"};
+    return names[static_cast<std::size_t>(k)];
+}
+
+/// What is known of an operation at compile time. A template argument.
+struct operation_facts {
+    operation_kind kind = operation_kind::other;
+    bool kind_known = true;               ///< false: `operation::run_time_kind` says it
+    known idempotent = known::no;
+    bool cacheable = false;               ///< a layer may `answer` it
+    bool inside_transaction = false;      ///< only layers with `inside_transaction = true` are asked
+};
+
+/// A user's mark on a call, for logs and metrics of their own. The views must live as long as the call.
+struct tag {
+    std::string_view key;
+    std::string_view value;
+};
+
+/// The part of an operation that does not depend on its facts. Not for concurrent use, but for `cancelled`.
+struct operation_base : interruption {
+    operation_base() noexcept = default;
+    operation_base(std::string_view label, std::string_view text, std::span<const tag> marks, time_point until) noexcept
+        : interruption(until), name(label), statement(text), tags(marks) {}
+
+    std::string_view name;       ///< of the statement, from `.named()`; empty without
+    std::string_view statement;  ///< text, for logs; empty for a transaction
+    std::span<const tag> tags;
+    unsigned attempt = 1;        ///< number of the current attempt, from 1
+    bool handed_over = false;    ///< a row or a handle has reached the user: never repeated any more
+    bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
+    bool reads_only = false;     ///< may run on a connection that cannot write
+    operation_kind run_time_kind = operation_kind::other;
+    bool run_time_idempotent = false;
+    /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
+    waker* (*make_waker)(operation_base&) = nullptr;
+    void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive
+
+    /// Whether another attempt may begin `after` from now: not beyond the deadline, not against the caller's will, and not
+    /// once a row or a handle has reached the user.
+    [[nodiscard]] bool may_repeat(duration after, moment m) const noexcept {
+        return !handed_over && !cancelled.load(std::memory_order_relaxed) && add_saturated(m.now, after) < deadline;
+    }
+
+    /// The waker for `waiter::prepare`: null when a thread will block.
+    [[nodiscard]] waker* waking() { return make_waker != nullptr ? make_waker(*this) : nullptr; }
+};
+
+/// One call on its way through a stack.
+template <operation_facts Facts>
+struct operation : operation_base {
+    using operation_base::operation_base;
+
+    static constexpr operation_facts facts = Facts;
+    static constexpr bool cacheable = Facts.cacheable;
+
+    /// `constexpr` unless the statement was made at run time.
+    [[nodiscard]] constexpr operation_kind kind() const noexcept {
+        if constexpr (Facts.kind_known) return Facts.kind;
+        else return this->run_time_kind;
+    }
+    /// True when repeating it after it may have been sent changes nothing.
+    [[nodiscard]] constexpr bool idempotent() const noexcept {
+        if constexpr (Facts.idempotent == known::at_run_time) return this->run_time_idempotent;
+        else return Facts.idempotent == known::yes;
+    }
+};
+
+/// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
+class outcome {
+public:
+    [[nodiscard]] bool ok() const noexcept { return error_.code() == errc::ok; }
+    [[nodiscard]] errc code() const noexcept { return error_.code(); }
+    [[nodiscard]] const strata::error& error() const noexcept { return error_; }
+    [[nodiscard]] strata::error& error() noexcept { return error_; }
+    void replace(strata::error e) noexcept { error_ = std::move(e); }
+    void clear() noexcept {
+        if (error_.code() != errc::ok) [[unlikely]]
+            error_ = strata::error{};
+    }
+
+private:
+    strata::error error_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a caller may say about one call.
+#ifndef STRATA_CALL_OPTIONS_HPP
+#define STRATA_CALL_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct call_options {
+    duration deadline{};        ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
+    std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
+    bool idempotent = false;    ///< repeating the call after it may have been sent changes nothing
+};
+
+/// What `execute` returns.
+struct execution {
+    std::int64_t affected = 0;  ///< rows inserted, updated or deleted
+    std::int64_t last_id = 0;   ///< SQLite: rowid of the last inserted row; 0 when none was inserted
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `result<T>`: a value or an error, for the `try_` forms. It is Boost.System's result with our error.
+#ifndef STRATA_CORE_RESULT_HPP
+#define STRATA_CORE_RESULT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A value or a `strata::error`; `value()` throws `strata::failure` when it holds an error.
+template <class T>
+using result = boost::system::result<T, error>;
+
+/// Found by argument-dependent look-up from `result<T>::value()`.
+[[noreturn]] inline void throw_exception_from_error(const error& e, const boost::source_location&) { throw_failure(e); }
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How the arguments of a call meet the parameters of a literal: one check for each dialect's list of names.
+#ifndef STRATA_SQL_LITERAL_CALL_HPP
+#define STRATA_SQL_LITERAL_CALL_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// What is wrong with a call.
+enum class call_problem : std::uint8_t { none, mixed, unknown_name, repeated_name, missing_name, wrong_count };
+
+/// Names parted by commas, apart again.
+template <fixed_string Joined>
+struct name_list {
+    static constexpr std::size_t count() {
+        std::size_t n = Joined.size() == 0 ? 0 : 1;
+        for (const char c : Joined.characters) n += c == ',' ? 1U : 0U;
+        return n;
+    }
+    static constexpr std::size_t size = count();
+    std::string_view names[size + 1]{};
+
+    constexpr name_list() {
+        std::size_t begin = 0;
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < Joined.size(); ++i) {
+            if (Joined.characters[i] != ',') continue;
+            names[n++] = {Joined.characters + begin, i - begin};
+            begin = i + 1;
+        }
+        if (size > 0) names[n] = {Joined.characters + begin, Joined.size() - begin};
+    }
+};
+
+template <class A>
+inline constexpr bool is_named = false;
+template <fixed_string Name, class Kept>
+inline constexpr bool is_named<argument<Name, Kept>> = true;
+
+template <class A>
+struct name_of_argument {
+    static constexpr std::string_view value{};
+};
+template <fixed_string Name, class Kept>
+struct name_of_argument<argument<Name, Kept>> {
+    static constexpr std::string_view value = Name.view();
+};
+
+/// What a call's arguments are: their names, empty where positional.
+template <class... Arguments>
+struct given_names {
+    static constexpr std::size_t size = sizeof...(Arguments);
+    std::string_view names[size + 1]{name_of_argument<Arguments>::value...};
+    static constexpr std::size_t named = (std::size_t{0} + ... + (is_named<Arguments> ? 1U : 0U));
+};
+
+/// How a call fits one list of parameters: `from[p]` is the argument of parameter `p`.
+template <std::size_t Parameters>
+struct call_match {
+    call_problem problem = call_problem::none;
+    std::size_t culprit = 0;  ///< index of the argument (unknown, repeated) or of the parameter (missing) that is wrong
+    std::uint16_t from[Parameters + 1]{};
+};
+
+/// `Rest`: arguments that no parameter names are ignored, as those of a struct's members are.
+template <bool Rest, fixed_string Joined, class... Arguments>
+constexpr auto match_call() {
+    constexpr name_list<Joined> parameters{};
+    constexpr given_names<Arguments...> given{};
+    call_match<parameters.size> m;
+    const auto fail = [&m](call_problem p, std::size_t culprit) {
+        m.problem = p;
+        m.culprit = culprit;
+        return m;
+    };
+    if (given.named == 0) {
+        if (given.size == 0 && parameters.size > 0) return fail(call_problem::missing_name, 0);
+        if (given.size != parameters.size) return fail(call_problem::wrong_count, 0);
+        for (std::size_t i = 0; i < given.size; ++i) m.from[i] = static_cast<std::uint16_t>(i);
+        return m;
+    }
+    if (given.named != given.size) return fail(call_problem::mixed, 0);
+    bool found[parameters.size + 1]{};
+    for (std::size_t a = 0; a < given.size; ++a) {
+        std::size_t p = 0;
+        while (p < parameters.size && !same_text(parameters.names[p], given.names[a])) ++p;
+        if (p == parameters.size) {
+            if (Rest) continue;
+            return fail(call_problem::unknown_name, a);
+        }
+        if (found[p]) return fail(call_problem::repeated_name, a);
+        found[p] = true;
+        m.from[p] = static_cast<std::uint16_t>(a);
+    }
+    for (std::size_t p = 0; p < parameters.size; ++p)
+        if (!found[p]) return fail(call_problem::missing_name, p);
+    return m;
+}
+
+/// One argument among others, reached by its index without recursion.
+template <std::size_t I, class T>
+struct indexed_argument {
+    T&& value;
+};
+template <class Indices, class... Arguments>
+struct argument_pack;
+template <std::size_t... I, class... Arguments>
+struct argument_pack<std::index_sequence<I...>, Arguments...> : indexed_argument<I, Arguments>... {};
+
+/// How a bound statement keeps the argument that was given as `T&&`.
+template <class T>
+struct kept_argument {
+    using type = kept<T>;
+    [[nodiscard]] static constexpr type make(T&& given) { return keep(static_cast<T&&>(given)); }
+};
+template <class T>
+    requires is_named<std::remove_cvref_t<T>>
+struct kept_argument<T> {
+    using type = decltype(std::remove_cvref_t<T>::value);
+    [[nodiscard]] static constexpr type make(T&& given) {
+        if constexpr (std::is_reference_v<type>)
+            return given.value;
+        else
+            return static_cast<T&&>(given).value;
+    }
+};
+
+template <std::size_t I, class T>
+[[nodiscard]] constexpr typename kept_argument<T>::type take(const indexed_argument<I, T>& a) {
+    return kept_argument<T>::make(static_cast<T&&>(a.value));
+}
+
+/// A call with the arguments `A&&...` against the parameters `Names`.
+template <bool Rest, fixed_string Names, class... A>
+struct call_of {
+    static constexpr auto match = match_call<Rest, Names, std::remove_cvref_t<A>...>();
+    static constexpr bool right = match.problem == call_problem::none;
+    using order = std::make_index_sequence<right ? name_list<Names>::size : 0>;
+};
+
+template <class A>
+inline constexpr bool is_argument_set = false;
+template <class... A>
+inline constexpr bool is_argument_set<argument_set<A...>> = true;
+
+/// Holds the errors of a call; the compiler's note shows the statement's names and the arguments' types.
+template <call_problem Problem>
+struct call_check {
+    using enum call_problem;
+    static_assert(Problem != mixed, "strata: give all arguments by name (\"id\"_arg = 7) or all by position");
+    static_assert(Problem != unknown_name,
+                  "strata: an argument has a name that this statement does not know: use the names written as :name in its text");
+    static_assert(Problem != repeated_name, "strata: an argument is given twice: give each name once");
+    static_assert(Problem != missing_name, "strata: a parameter has no argument: give \"name\"_arg = value for each :name in the text");
+    static_assert(Problem != wrong_count,
+                  "strata: the number of arguments is wrong: give one for each different :name, in the order of their first appearance");
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What the lexer cuts a text into, and what can be wrong with a text.
+#ifndef STRATA_SQL_TOKEN_HPP
+#define STRATA_SQL_TOKEN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What is wrong with a text under one dialect, or with its parameters.
+enum class text_problem : std::uint8_t {
+    none,
+    unterminated_string,
+    unterminated_name,
+    unterminated_comment,
+    placeholder,    ///< `?` or `$1`, the drivers' own forms
+    bad_parameter,  ///< a name that no database could tell from what follows
+    bad_number,
+    bad_blob,       ///< x'..' with an odd number of digits or other characters
+    bad_character,  ///< belongs to no token of the dialect
+    nul_character,
+    too_deep,  ///< more than 64 open brackets
+    list,      ///< `:name...` where lists are not possible
+    torn,      ///< a string, name, comment or parameter runs across the border of a fragment
+    arguments  ///< the arguments do not fit the parameters
+};
+
+/// What to write instead; static storage.
+[[nodiscard]] constexpr std::string_view to_string(text_problem p) noexcept {
+    constexpr std::string_view texts[] = {
+        "no problem",
+        "a string has no end: close it with ' and write a quote inside it twice",
+        "a quoted name has no end: close it",
+        "a comment has no end: close it with */",
+        "? and $1 are placeholders of drivers: write :name",
+        "a parameter's name is letters, digits and _, not followed by $",
+        "letters follow a number: put a space between them",
+        "a blob is x'..' with an even number of hexadecimal digits",
+        "a character that belongs to no token of this dialect",
+        "a text must not contain a NUL character",
+        "more than 64 brackets are open",
+        "a list is written in (:name...), alone in its parentheses",
+        "a string, quoted name, comment or word runs from one fragment into the next: end it, or put a space, before the fragment",
+        "arguments and parameters differ"};
+    static_assert(sizeof(texts) / sizeof(texts[0]) == static_cast<std::size_t>(text_problem::arguments) + 1);
+    return texts[static_cast<std::size_t>(p)];
+}
+
+namespace detail {
+
+enum class token_kind : std::uint8_t {
+    end,
+    bad,   ///< see `token::problem`
+    word,  ///< a key word or identifier that is not quoted
+    number,
+    string,     ///< every literal in quotes, with its prefix
+    name,       ///< a quoted identifier
+    parameter,  ///< :name
+    list,       ///< :name...
+    symbol      ///< punctuation, one character, or an operator
+};
+
+struct token {
+    token_kind kind = token_kind::end;
+    text_problem problem = text_problem::none;
+    std::size_t begin = 0;
+    std::size_t end = 0;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The words that decide a statement's facts: key words and names of functions, in sorted tables.
+//
+// Words are looked up by their first eight letters, folded to lower case and packed into a number: to compare two is one
+// step of constant evaluation, and a word that is in no table, as most are, meets only those with its first letter.
+#ifndef STRATA_SQL_WORDS_HPP
+#define STRATA_SQL_WORDS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// What a word means at the beginning of a statement, and what it may stand before.
+enum class word_role : std::uint8_t {
+    none,         ///< an ordinary identifier
+    connective,   ///< a key word after which an operand or a parenthesis follows
+    operand,      ///< a key word that may stand before a parenthesis without calling a function, such as a type
+    query,        ///< select, values, table, with
+    changing,     ///< insert, update, ...: begins a write, and makes one of a query that contains it
+    writing,      ///< replace, truncate: begins a write; elsewhere an ordinary identifier
+    ddl,          ///< create, alter, ...
+    transaction,  ///< begin, commit, ...
+    session,      ///< pragma, set, ...
+    prepare,      ///< with `transaction` transaction control, else session
+    start,        ///< with `transaction` transaction control
+    explain,
+};
+
+/// Up to eight characters of a word as a number, the first highest. Setting the sixth bit folds ASCII letters; of the
+/// characters that make up words no other two fall together with those of the tables.
+[[nodiscard]] constexpr std::uint64_t fold_letters(const char* p, std::size_t size) noexcept {
+    const std::size_t n = size < 8 ? size : 8;
+    std::uint64_t letters = 0;
+    for (std::size_t i = 0; i < n; ++i) letters = (letters << 8) | (static_cast<unsigned char>(p[i]) | 0x20U);
+    return n == 0 ? 0 : letters << (64 - 8 * n);
+}
+
+[[nodiscard]] constexpr bool same_folded(std::string_view a, std::string_view b) noexcept {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if ((static_cast<unsigned char>(a[i]) | 0x20U) != (static_cast<unsigned char>(b[i]) | 0x20U)) return false;
+    return true;
+}
+
+/// An index over words in alphabetical order.
+template <std::size_t Count>
+struct word_index {
+    std::string_view words[Count]{};
+    std::uint64_t letters[Count]{};
+    std::uint8_t begins[27]{};  // where the words with each first letter begin
+
+    template <class Entry>
+    constexpr explicit word_index(const Entry (&entries)[Count]) {
+        static_assert(Count < 256);
+        for (std::size_t i = 0; i < Count; ++i) {
+            words[i] = entries[i];
+            letters[i] = fold_letters(words[i].data(), words[i].size());
+            ++begins[words[i].front() - 'a' + 1];
+        }
+        for (int letter = 1; letter < 27; ++letter) begins[letter] = static_cast<std::uint8_t>(begins[letter] + begins[letter - 1]);
+    }
+    [[nodiscard]] constexpr bool sorted() const noexcept {
+        for (std::size_t i = 1; i < Count; ++i)
+            if (words[i - 1] >= words[i]) return false;
+        return true;
+    }
+    /// Index of the word, or `Count`.
+    [[nodiscard]] constexpr std::size_t find(std::string_view word) const noexcept {
+        const std::uint64_t wanted = fold_letters(word.data(), word.size());
+        const std::uint64_t first = (wanted >> 56) - 'a';
+        if (first > 25) return Count;
+        for (std::size_t i = begins[first]; i < begins[first + 1]; ++i)
+            if (letters[i] == wanted && (word.size() < 8 || same_folded(words[i], word))) return i;
+        return Count;
+    }
+    [[nodiscard]] constexpr bool contains(std::string_view word) const noexcept { return find(word) != Count; }
+};
+
+struct key_word {
+    std::string_view word;
+    word_role role = word_role::none;
+
+    constexpr operator std::string_view() const noexcept { return word; }  // NOLINT: an entry of an index
+};
+
+/// Words with a meaning, and a few ordinary ones that have one behind others (`for share`).
+struct key_words {
+    using enum word_role;
+    static constexpr word_role n = none, c = connective, o = operand, q = query, m = changing, w = writing, d = ddl, t = transaction,
+                               s = session;
+    // clang-format off
+    static constexpr key_word words[] = {
+        {"abort", t}, {"all", o}, {"alter", d}, {"analyse", n}, {"analyze", n}, {"and", c}, {"any", o}, {"array", o}, {"as", c},
+        {"atomic", n}, {"attach", s}, {"begin", t}, {"between", c}, {"bit", o}, {"by", c}, {"case", c}, {"char", o},
+        {"character", o}, {"close", s}, {"comment", d}, {"commit", t}, {"create", d}, {"cross", c}, {"cube", o},
+        {"deallocate", s}, {"decimal", o}, {"declare", s}, {"delete", m}, {"detach", s}, {"discard", s}, {"distinct", c},
+        {"drop", d}, {"else", c}, {"end", t}, {"except", c}, {"exists", c}, {"explain", explain}, {"fetch", s}, {"filter", o},
+        {"float", o}, {"for", n}, {"from", c}, {"grant", d}, {"group", o}, {"having", c}, {"ilike", c}, {"import", d},
+        {"in", c}, {"insert", m}, {"intersect", c}, {"interval", o}, {"into", m}, {"is", c}, {"join", c}, {"key", n},
+        {"lateral", c}, {"like", c}, {"limit", c}, {"listen", s}, {"load", s}, {"materialized", o}, {"merge", m}, {"move", s},
+        {"not", c}, {"numeric", o}, {"offset", c}, {"on", c}, {"or", c}, {"over", o}, {"pragma", s}, {"precision", o},
+        {"prepare", prepare}, {"reassign", d}, {"refresh", d}, {"release", t}, {"replace", w}, {"reset", s}, {"returning", c},
+        {"revoke", d}, {"rollback", t}, {"rollup", o}, {"row", o}, {"savepoint", t}, {"security", d}, {"select", q}, {"set", s},
+        {"share", n}, {"show", s}, {"some", o}, {"start", start}, {"table", q}, {"then", c}, {"time", o}, {"timestamp", o},
+        {"transaction", n}, {"trigger", n}, {"truncate", w}, {"union", c}, {"unlisten", s}, {"update", m}, {"using", c},
+        {"values", q}, {"varchar", o}, {"when", c}, {"where", c}, {"with", q}};
+    // clang-format on
+    static constexpr std::size_t count = sizeof(words) / sizeof(words[0]);
+    static constexpr word_index<count> index{words};
+
+    /// The role of the word at an index that `index.find` returned.
+    [[nodiscard]] static constexpr word_role role(std::size_t i) noexcept { return i < count ? words[i].role : none; }
+};
+static_assert(key_words::index.sorted());
+
+/// Functions that compute their value from their arguments, the rows or the time, and change nothing: a read that calls
+/// no others may be repeated.
+struct pure_functions {
+    // clang-format off
+    static constexpr std::string_view words[] = {
+        "abs", "acos", "age", "array_agg", "array_length", "array_position", "asin", "atan", "atan2", "avg", "bit_length",
+        "bool_and", "bool_or", "btrim", "cast", "cbrt", "ceil", "ceiling", "char_length", "chr", "coalesce", "concat",
+        "concat_ws", "cos", "count", "cume_dist", "date", "date_part", "date_trunc", "datetime", "degrees", "dense_rank", "div",
+        "every", "exp", "extract", "first_value", "floor", "format", "generate_series", "glob", "greatest", "group_concat",
+        "grouping", "hex", "ifnull", "iif", "initcap", "instr", "json", "json_agg", "json_array", "json_array_length",
+        "json_each", "json_extract", "json_object", "json_type", "json_valid", "jsonb_agg", "jsonb_array_length", "julianday",
+        "lag", "last_value", "lead", "least", "left", "length", "ln", "log", "log10", "log2", "lower", "lpad", "ltrim", "max",
+        "md5", "min", "mod", "now", "nth_value", "ntile", "nullif", "octet_length", "overlay", "percent_rank", "percentile_cont",
+        "percentile_disc", "pi", "position", "pow", "power", "printf", "quote", "radians", "rank", "regexp_replace", "repeat",
+        "replace", "reverse", "right", "round", "row_number", "rpad", "rtrim", "sign", "sin", "split_part", "sqrt", "stddev",
+        "stddev_pop", "stddev_samp", "strftime", "string_agg", "strpos", "substr", "substring", "sum", "tan", "to_char",
+        "to_date", "to_number", "to_timestamp", "total", "translate", "trim", "trunc", "typeof", "unicode", "unistr", "unixepoch",
+        "unnest", "upper", "var_pop", "var_samp", "variance"};
+    // clang-format on
+    static constexpr word_index<sizeof(words) / sizeof(words[0])> index{words};
+};
+static_assert(pure_functions::index.sorted());
+
+/// Functions that change something or answer about their own connection: a query that calls one is no read, for on a
+/// reader or a replica it fails or answers for the wrong connection.
+struct writing_functions {
+    // clang-format off
+    static constexpr std::string_view words[] = {
+        "changes", "currval", "last_insert_rowid", "lastval", "load_extension", "nextval", "pg_current_xact_id",
+        "pg_export_snapshot", "pg_notify", "set_config", "setseed", "setval", "total_changes", "txid_current"};
+    // clang-format on
+    static constexpr word_index<sizeof(words) / sizeof(words[0])> index{words};
+
+    /// The same for families: pg_advisory_lock, pg_try_advisory_xact_lock, lo_create, dblink_exec, ...
+    [[nodiscard]] static constexpr bool contains(std::string_view word) noexcept {
+        constexpr std::string_view families[] = {"dblink", "lo_", "pg_advisory", "pg_create", "pg_drop", "pg_try_advisory"};
+        for (const std::string_view family : families)
+            if (word.size() > family.size() && same_folded(word.substr(0, family.size()), family)) return true;
+        return index.contains(word);
+    }
+};
+static_assert(writing_functions::index.sorted());
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Finds a text's facts from its tokens: how many statements, of which kind, and whether all they call is known to be pure.
+//
+// It errs to one side only. A column named `update` may make a write of a read; nothing makes a read of a write.
+#ifndef STRATA_SQL_CLASSIFIER_HPP
+#define STRATA_SQL_CLASSIFIER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Fed with every token of a text in order, then asked.
+class classifier {
+public:
+    constexpr classifier(std::string_view text, dialect d) noexcept : text_(text), postgres_(d == dialect::postgres) {}
+
+    constexpr void take(const token& t) noexcept {
+        const char c = t.kind == token_kind::symbol ? text_[t.begin] : '\0';
+        if (c == ';') {
+            if (body_ == 0 && parentheses_ == 0) return end_statement();
+        } else if (!begun_) {
+            begun_ = true;
+            if (count_ != 0xffff) ++count_;
+        }
+        if (t.kind == token_kind::word) {
+            take_word({text_.data() + t.begin, t.end - t.begin});
+            return;
+        }
+        if (verb_ == verb::none && (c != '(' || first_ != word_role::none)) verb_ = verb::fixed;  // nothing begins so
+        if (c == '(') {
+            ++parentheses_;
+            note_call();
+        } else if (c == ')' && parentheses_ > 0) {
+            --parentheses_;
+        }
+        closed_ = c == ')';
+        qualified_ = c == '.' && t.end - t.begin == 1;
+        callee_ = t.kind == token_kind::name ? callee::quoted : callee::none;
+        if (t.kind == token_kind::name) callee_text_ = {text_.data() + t.begin + 1, t.end - t.begin - 2};
+        previous_ = key_words::count;
+    }
+
+    constexpr void finish() noexcept { end_statement(); }
+
+    [[nodiscard]] constexpr std::uint16_t statements() const noexcept { return count_; }
+    [[nodiscard]] constexpr statement_kind kind() const noexcept { return finished_ ? kind_ : statement_kind::other; }
+    /// True when the other dialect would have found the same from the same tokens.
+    [[nodiscard]] constexpr bool neutral() const noexcept { return !differs_; }
+    /// All are reads, and all functions are in the list.
+    [[nodiscard]] constexpr bool idempotent() const noexcept { return kind() == statement_kind::read && pure_; }
+
+private:
+    static constexpr std::size_t is_analyse = key_words::index.find("analyse"), is_analyze = key_words::index.find("analyze"),
+                                 is_atomic = key_words::index.find("atomic"), is_begin = key_words::index.find("begin"),
+                                 is_case = key_words::index.find("case"), is_create = key_words::index.find("create"),
+                                 is_end = key_words::index.find("end"), is_filter = key_words::index.find("filter"),
+                                 is_for = key_words::index.find("for"), is_key = key_words::index.find("key"),
+                                 is_over = key_words::index.find("over"), is_share = key_words::index.find("share"),
+                                 is_transaction = key_words::index.find("transaction"), is_trigger = key_words::index.find("trigger"),
+                                 is_with = key_words::index.find("with");
+
+    enum class verb : std::uint8_t { none, query, with, explain, fixed };
+    enum class callee : std::uint8_t { none, word, quoted, qualified };
+
+    constexpr void take_word(std::string_view text) noexcept {
+        const std::size_t word = key_words::index.find(text);
+        const word_role role = key_words::role(word);
+        callee_ = qualified_ ? callee::qualified : may_call(role, word) ? callee::word : callee::none;
+        callee_text_ = text;
+        qualified_ = closed_ = false;
+        switch (verb_) {
+            case verb::none:
+                if (first_ == word_role::none)
+                    begin(role, word);
+                else
+                    second(word);
+                break;
+            case verb::explain:
+                take_explained(role, word);
+                break;
+            case verb::query:
+            case verb::with:
+                take_in_query(role, word);
+                break;
+            case verb::fixed:
+                take_body(word);
+                break;
+        }
+        previous_ = word;
+    }
+
+    /// Whether a word before a parenthesis is a function's name; `over` and `filter` are key words only behind a call.
+    [[nodiscard]] constexpr bool may_call(word_role role, std::size_t word) const noexcept {
+        switch (role) {
+            case word_role::connective:
+            case word_role::query:
+            case word_role::changing:
+            case word_role::explain:
+                return false;
+            case word_role::operand:
+                return !closed_ && (word == is_over || word == is_filter);
+            default:
+                return true;
+        }
+    }
+
+    constexpr void begin(word_role role, std::size_t word) noexcept {
+        if (role == word_role::prepare || role == word_role::start) {
+            first_ = role;
+            current_ = role == word_role::prepare ? statement_kind::session : statement_kind::other;
+        } else if (role == word_role::explain) {
+            verb_ = verb::explain;
+        } else if (role == word_role::query) {
+            verb_ = word == is_with ? verb::with : verb::query;
+            current_ = verb_ == verb::with ? statement_kind::other : statement_kind::read;
+        } else {
+            verb_ = verb::fixed;
+            current_ = kind_of(role);
+            create_ = word == is_create;
+        }
+    }
+    constexpr void second(std::size_t word) noexcept {
+        verb_ = verb::fixed;
+        if (word == is_transaction) current_ = statement_kind::transaction_control;
+    }
+    [[nodiscard]] static constexpr statement_kind kind_of(word_role role) noexcept {
+        switch (role) {
+            case word_role::changing:
+            case word_role::writing:
+                return statement_kind::write;
+            case word_role::ddl:
+                return statement_kind::ddl;
+            case word_role::transaction:
+                return statement_kind::transaction_control;
+            case word_role::session:
+                return statement_kind::session;
+            default:
+                return statement_kind::other;
+        }
+    }
+
+    /// Behind explain: options until a word that begins a statement. Without analyze the statement does not run.
+    constexpr void take_explained(word_role role, std::size_t word) noexcept {
+        if (word == is_analyze || word == is_analyse) {
+            runs_ = true;
+        } else if (role == word_role::query || role == word_role::changing || role == word_role::writing || role == word_role::ddl) {
+            if (role == word_role::ddl) {  // SQLite takes even the explanation for a change
+                verb_ = verb::fixed;
+                current_ = statement_kind::write;
+            } else if (!runs_) {
+                verb_ = verb::fixed;
+                current_ = statement_kind::read;
+            } else {
+                begin(role, word);
+            }
+        } else if (role == word_role::session || role == word_role::transaction || role == word_role::prepare) {
+            verb_ = verb::fixed;  // SQLite acts on some pragmas while it prepares them, explained or not
+        }
+    }
+
+    constexpr void take_in_query(word_role role, std::size_t word) noexcept {
+        const bool locks = previous_ == is_for && (word == is_share || word == is_key);
+        if (role == word_role::changing || locks) {
+            current_ = statement_kind::write;  // select into, select for update, with ... delete
+        } else if (verb_ == verb::with && role == word_role::query && current_ == statement_kind::other) {
+            current_ = statement_kind::read;
+        }
+    }
+
+    /// The body of a trigger (SQLite) or function (PostgreSQL's begin atomic) holds semicolons of its own.
+    constexpr void take_body(std::size_t word) noexcept {
+        if (!create_) return;
+        if (body_ == 0) {
+            differs_ = true;
+            if (!postgres_ && word == is_trigger) trigger_ = true;
+            const bool atomic = postgres_ && previous_ == is_begin && word == is_atomic;
+            if (atomic || (trigger_ && word == is_begin)) body_ = 1;
+        } else if (word == is_case) {
+            ++body_;
+        } else if (word == is_end) {
+            --body_;
+        }
+    }
+
+    /// At a parenthesis: what stands before it may be a function's name.
+    constexpr void note_call() noexcept {
+        if (callee_ == callee::none) return;
+        if (callee_ != callee::word || !pure_functions::index.contains(callee_text_)) pure_ = false;
+        if (writing_functions::contains(callee_text_)) calls_writer_ = true;
+    }
+
+    constexpr void end_statement() noexcept {
+        if (begun_) {
+            statement_kind kind = current_;
+            if (kind == statement_kind::read && calls_writer_) kind = statement_kind::write;
+            kind_ = finished_ ? join_kinds(kind_, kind) : kind;
+            finished_ = true;
+        }
+        begun_ = runs_ = create_ = trigger_ = calls_writer_ = qualified_ = closed_ = false;
+        verb_ = verb::none;
+        first_ = word_role::none;
+        current_ = statement_kind::other;
+        callee_ = callee::none;
+        previous_ = key_words::count;
+        parentheses_ = body_ = 0;
+    }
+
+    std::string_view text_;
+    bool postgres_;
+    // of the whole text
+    bool finished_ = false;
+    bool pure_ = true;
+    bool differs_ = false;
+    statement_kind kind_ = statement_kind::other;
+    std::uint16_t count_ = 0;
+    // of the current statement
+    bool begun_ = false;
+    bool runs_ = false;
+    bool create_ = false;
+    bool trigger_ = false;
+    bool calls_writer_ = false;
+    verb verb_ = verb::none;
+    word_role first_ = word_role::none;
+    statement_kind current_ = statement_kind::other;
+    unsigned parentheses_ = 0;
+    unsigned body_ = 0;
+    std::size_t previous_ = key_words::count;  // word; the number of words if it was none
+    // of the last token
+    bool qualified_ = false;
+    bool closed_ = false;
+    callee callee_ = callee::none;
+    std::string_view callee_text_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One lexer for both dialects, at compile time and at run time: it cuts a text into tokens just finely enough to find
+// parameters and facts, and to never take a colon in a string, a name, a comment, a cast or a slice for a parameter.
+//
+// A parameter is a colon directly followed by a letter, _ or a byte >= 0x80. A colon that is none is followed by
+// something else (`arr[1:2]`, `arr[lo : hi]`), or belongs to `::` or `:=`, or stands between the bounds of a slice:
+// inside the brackets of PostgreSQL and behind an operand (`arr[1:n]`, n being a column).
+#ifndef STRATA_SQL_LEXER_HPP
+#define STRATA_SQL_LEXER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Classes of characters: one look-up each.
+struct character_table {
+    /// `operation`: characters of operators in both dialects; `special`: in PostgreSQL only, but for `!=`.
+    static constexpr unsigned char blank = 1, start = 2, more = 4, digit = 8, operation = 16, special = 32, hexadecimal = 64;
+    unsigned char classes[256]{};
+
+    constexpr character_table() {
+        for (int c = 0; c < 256; ++c) {
+            const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c >= 0x80;
+            if (letter) classes[c] = start | more;
+            if (c >= '0' && c <= '9') classes[c] = digit | more | hexadecimal;
+            if ((c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F')) classes[c] |= hexadecimal;
+        }
+        for (const char c : {' ', '\t', '\n', '\r', '\f'}) classes[static_cast<unsigned char>(c)] = blank;
+        for (const char c : {'~', '&', '|', '+', '-', '*', '/', '%', '<', '>', '='}) classes[static_cast<unsigned char>(c)] = operation;
+        for (const char c : {'!', '@', '#', '^', '`', '?'}) classes[static_cast<unsigned char>(c)] = special;
+        classes[static_cast<unsigned char>('$')] = more;
+    }
+};
+inline constexpr character_table characters{};
+
+/// The text ends with a NUL that is not part of it, so that looking one character ahead needs no question.
+class lexer {
+public:
+    constexpr lexer(std::string_view text, strata::dialect d) noexcept
+        : text_(text.data()), size_(text.size()), postgres_(d == strata::dialect::postgres) {}
+
+    /// The next token; `end` at the end, for ever. After a `bad` one the lexer is not to be used any more.
+    constexpr token next() noexcept {
+        const std::size_t comment = skip_blank();
+        if (comment != none) return {token_kind::bad, at_end(text_problem::unterminated_comment), comment, at_};
+        token t{token_kind::symbol, text_problem::none, at_, at_};
+        const unsigned char c = class_of(at_);
+        if ((c & character_table::start) != 0)
+            lex_word(t);
+        else if ((c & character_table::digit) != 0)
+            lex_number(t);
+        else if (at_ == size_)
+            t.kind = token_kind::end;
+        else
+            lex_other(t);
+        t.end = at_;
+        if (t.problem != text_problem::none) t.kind = token_kind::bad;
+        last_ = t;
+        return t;
+    }
+
+    /// The first character of the next token, or NUL at the end: what follows the last token.
+    [[nodiscard]] constexpr char following() noexcept {
+        lexer ahead = *this;
+        const bool some = ahead.skip_blank() == none;
+        asked_ = asked_ || ahead.asked_;
+        return some ? ahead.text_[ahead.at_] : '\0';
+    }
+
+    /// True while nothing was met that depends on the dialect: so far the other one's tokens are the same.
+    [[nodiscard]] constexpr bool neutral() const noexcept { return !asked_; }
+
+private:
+    static constexpr std::size_t none = ~std::size_t{0};
+
+    /// Every decision between the dialects is made through this.
+    [[nodiscard]] constexpr bool postgres() noexcept {
+        asked_ = true;
+        return postgres_;
+    }
+    [[nodiscard]] constexpr unsigned char class_of(std::size_t position) const noexcept {
+        return characters.classes[static_cast<unsigned char>(text_[position])];
+    }
+    [[nodiscard]] constexpr bool is(std::size_t position, unsigned char mask) const noexcept { return (class_of(position) & mask) != 0; }
+    [[nodiscard]] constexpr bool begins(char first, char second) const noexcept { return text_[at_] == first && text_[at_ + 1] == second; }
+    constexpr void skip(unsigned char mask) noexcept {
+        while ((characters.classes[static_cast<unsigned char>(text_[at_])] & mask) != 0) ++at_;
+    }
+    /// A NUL ends everything; one inside the text is the problem then.
+    [[nodiscard]] constexpr text_problem at_end(text_problem p) const noexcept { return at_ < size_ ? text_problem::nul_character : p; }
+
+    /// Skips white space and comments. Returns `none`, or where a comment begins that has no end.
+    constexpr std::size_t skip_blank() noexcept {
+        for (;;) {
+            skip(character_table::blank);
+            if (text_[at_] != '-' && text_[at_] != '/') return none;
+            if (begins('-', '-')) {
+                skip_line();
+            } else if (begins('/', '*')) {
+                const std::size_t begin = at_;
+                if (!skip_block()) return begin;
+            } else {
+                return none;
+            }
+        }
+    }
+    constexpr void skip_line() noexcept {  // only PostgreSQL ends a line at a carriage return
+        while (text_[at_] != '\0' && text_[at_] != '\n' && !(text_[at_] == '\r' && postgres())) ++at_;
+    }
+    constexpr bool skip_block() noexcept {  // only PostgreSQL nests them
+        at_ += 2;
+        for (std::size_t depth = 1; depth != 0;) {
+            while (text_[at_] != '*' && text_[at_] != '/' && text_[at_] != '\0') ++at_;
+            if (text_[at_] == '\0') return false;
+            if (begins('*', '/'))
+                --depth, at_ += 2;
+            else if (begins('/', '*') && postgres())
+                ++depth, at_ += 2;
+            else
+                ++at_;
+        }
+        return true;
+    }
+
+    /// From the opening quote to behind the closing one; a doubled quote is part of the text, but for SQLite's [name].
+    constexpr bool skip_quoted(char quote, bool backslash) noexcept {
+        for (++at_;; ++at_) {
+            while (text_[at_] != quote && text_[at_] != '\0' && !(text_[at_] == '\\' && backslash)) ++at_;
+            if (text_[at_] == '\\' && backslash)
+                ++at_;
+            else if (text_[at_] == quote && text_[at_ + 1] == quote && quote != ']')
+                ++at_;
+            else
+                break;
+            if (text_[at_] == '\0') break;
+        }
+        if (text_[at_] == '\0') return false;
+        ++at_;
+        return true;
+    }
+    constexpr void lex_string(token& t, bool backslash) noexcept {
+        t.kind = token_kind::string;
+        do {
+            if (skip_quoted('\'', backslash)) continue;
+            t.problem = at_end(text_problem::unterminated_string);
+            return;
+        } while (backslash && continues());
+    }
+    /// PostgreSQL joins strings that only white space with a line break (and -- comments) part, and the second follows
+    /// the rules of the first. It matters where a backslash escapes a quote.
+    constexpr bool continues() noexcept {
+        lexer ahead = *this;
+        bool line_break = false;
+        for (;;) {
+            const std::size_t blank = ahead.at_;
+            ahead.skip(character_table::blank);
+            for (std::size_t i = blank; i < ahead.at_; ++i) line_break = line_break || text_[i] == '\n' || text_[i] == '\r';
+            if (!ahead.begins('-', '-')) break;
+            ahead.skip_line();
+        }
+        if (!line_break || text_[ahead.at_] != '\'') return false;
+        at_ = ahead.at_;
+        return true;
+    }
+    constexpr void lex_name(token& t, char quote) noexcept {
+        t.kind = token_kind::name;
+        if (!skip_quoted(quote, false)) t.problem = at_end(text_problem::unterminated_name);
+    }
+
+    constexpr void lex_word(token& t) noexcept {
+        t.kind = token_kind::word;
+        skip(character_table::more);
+        if (at_ - t.begin != 1) return;
+        const char prefix = static_cast<char>(text_[t.begin] | 0x20);
+        const char c = text_[at_];
+        if ((c != '\'' && c != '&') || (prefix != 'e' && prefix != 'x' && prefix != 'b' && prefix != 'n' && prefix != 'u')) return;
+        if (!postgres()) {
+            if (c == '\'' && prefix == 'x') lex_sqlite_blob(t);
+        } else if (c == '\'' && prefix != 'u') {
+            lex_string(t, prefix == 'e');
+        } else if (prefix == 'u' && c == '&' && (text_[at_ + 1] == '\'' || text_[at_ + 1] == '"')) {
+            ++at_;
+            if (text_[at_] == '"')
+                lex_name(t, '"');
+            else
+                lex_string(t, false);
+        }
+    }
+    constexpr void lex_sqlite_blob(token& t) noexcept {
+        t.kind = token_kind::string;
+        const std::size_t begin = ++at_;
+        skip(character_table::hexadecimal);
+        if (text_[at_] != '\'' || (at_ - begin) % 2 != 0)
+            t.problem = text_problem::bad_blob;
+        else
+            ++at_;
+    }
+
+    constexpr void lex_number(token& t) noexcept {
+        t.kind = token_kind::number;
+        const char radix = text_[at_] == '0' ? static_cast<char>(text_[at_ + 1] | 0x20) : ' ';
+        if (radix == 'x' || radix == 'o' || radix == 'b') {
+            at_ += 2;
+            const std::size_t digits = at_;
+            while (is(at_, character_table::hexadecimal) || text_[at_] == '_') ++at_;
+            if (at_ == digits) t.problem = text_problem::bad_number;
+        } else {
+            lex_digits();
+            if (text_[at_] == '.' && text_[at_ + 1] != '.') {  // 1..2 is a range
+                ++at_;
+                lex_digits();
+            }
+            if ((text_[at_] | 0x20) == 'e') {
+                const bool sign = text_[at_ + 1] == '+' || text_[at_ + 1] == '-';
+                if (is(at_ + (sign ? 2U : 1U), character_table::digit)) {
+                    at_ += sign ? 2U : 1U;
+                    lex_digits();
+                }
+            }
+        }
+        if (is(at_, character_table::more)) t.problem = text_problem::bad_number;
+    }
+    constexpr void lex_digits() noexcept {
+        while (is(at_, character_table::digit) || (text_[at_] == '_' && is(at_ + 1, character_table::digit))) ++at_;
+    }
+
+    constexpr void lex_other(token& t) noexcept {
+        const char c = text_[at_];
+        switch (c) {
+            case '\'':
+                return lex_string(t, false);
+            case '"':
+                return lex_name(t, '"');
+            case ':':
+                return lex_colon(t);
+            case '$':
+                return lex_dollar(t);
+            case '(':
+            case ')':
+            case ',':
+            case ';':
+                break;
+            case '[':
+                if (!postgres()) return lex_name(t, ']');
+                break;
+            case ']':
+                if (!postgres()) t.problem = text_problem::bad_character;
+                break;
+            case '.':
+                if (is(at_ + 1, character_table::digit)) return lex_number(t);
+                if (text_[at_ + 1] == '.') ++at_;
+                break;
+            case '\0':
+                t.problem = text_problem::nul_character;
+                break;
+            default:
+                if (is(at_, character_table::operation | character_table::special)) return lex_operator(t);
+                t.problem = text_problem::bad_character;
+        }
+        ++at_;
+        track_brackets(t, c);
+    }
+
+    constexpr void track_brackets(token& t, char c) noexcept {
+        if (c == '(' || c == '[') {
+            if (depth_ == 64) t.problem = text_problem::too_deep;
+            square_ = (square_ << 1) | (c == '[' ? 1U : 0U);
+            ++depth_;
+        } else if ((c == ')' || c == ']') && depth_ > 0) {
+            square_ >>= 1;
+            --depth_;
+        }
+    }
+
+    /// The longest run of an operator's characters, ended by a comment. Where all are common to both dialects nobody
+    /// needs to know that SQLite would see several operators.
+    constexpr void lex_operator(token& t) noexcept {
+        lex_run(character_table::operation);
+        if (text_[at_] == '!' && text_[at_ + 1] == '=' && at_ == t.begin) {
+            at_ += 2;
+            lex_run(character_table::operation);
+        }
+        if (!is(at_, character_table::special)) return;
+        if (postgres()) {
+            lex_run(character_table::operation | character_table::special);
+            if (text_[at_ - 1] == '?' && is_placeholder(t.begin)) t.problem = text_problem::placeholder;
+        } else if (at_ == t.begin) {
+            lex_sqlite_special(t);
+        }
+    }
+    constexpr void lex_run(unsigned char mask) noexcept {
+        while (is(at_, mask) && !begins('-', '-') && !begins('/', '*')) ++at_;
+    }
+    /// `?` is an operator only between operands; no operator ends `=?`.
+    [[nodiscard]] constexpr bool is_placeholder(std::size_t begin) noexcept {
+        if (at_ - begin > 1) {
+            for (std::size_t i = begin; i + 1 < at_; ++i)
+                if (text_[i] != '=' && text_[i] != '<' && text_[i] != '>' && text_[i] != '!') return false;
+            return true;
+        }
+        const char after = following();
+        return !after_operand() || after == '\0' || after == ')' || after == ',' || after == ';';
+    }
+    constexpr void lex_sqlite_special(token& t) noexcept {
+        const char c = text_[at_];
+        if (c == '`') return lex_name(t, '`');
+        ++at_;
+        if (c == '?' || (c == '@' && is(at_, character_table::more)))
+            t.problem = text_problem::placeholder;
+        else if (c != '!' || text_[at_] != '=')
+            t.problem = text_problem::bad_character;
+    }
+
+    constexpr void lex_colon(token& t) noexcept {
+        const bool slice = (square_ & 1U) != 0;  // only PostgreSQL has brackets
+        const char c = text_[at_ + 1];
+        if (is(at_ + 1, character_table::start)) {
+            if (slice && after_operand())
+                ++at_;
+            else
+                lex_parameter(t);
+        } else if (is(at_ + 1, character_table::digit) && !slice) {
+            t.problem = text_problem::placeholder;
+        } else {
+            if (!postgres()) t.problem = text_problem::bad_character;
+            at_ += c == ':' || c == '=' ? 2 : 1;
+        }
+    }
+    constexpr void lex_parameter(token& t) noexcept {
+        t.kind = token_kind::parameter;
+        ++at_;
+        skip(character_table::more);
+        for (std::size_t i = t.begin; i < at_; ++i)
+            if (text_[i] == '$') t.problem = text_problem::bad_parameter;
+        if (text_[at_] == '.' && text_[at_ + 1] == '.' && text_[at_ + 2] == '.') {
+            t.kind = token_kind::list;
+            at_ += 3;
+        }
+    }
+
+    constexpr void lex_dollar(token& t) noexcept {
+        const bool named = is(at_ + 1, character_table::start);
+        if (is(at_ + 1, character_table::digit) || (named && !postgres())) {
+            t.problem = text_problem::placeholder;
+            return;
+        }
+        std::size_t tag_end = at_ + 1;
+        while (is(tag_end, character_table::more) && text_[tag_end] != '$') ++tag_end;
+        if (!postgres() || text_[tag_end] != '$') {
+            t.problem = text_problem::bad_character;
+            return;
+        }
+        const std::string_view tag{text_ + at_, tag_end - at_ + 1};
+        t.kind = token_kind::string;
+        for (at_ = tag_end + 1; text_[at_] != '\0'; ++at_) {
+            if (text_[at_] != '$' || size_ - at_ < tag.size() || !same_text({text_ + at_, tag.size()}, tag)) continue;
+            at_ += tag.size();
+            return;
+        }
+        t.problem = at_end(text_problem::unterminated_string);
+    }
+
+    /// Whether the last token ends an operand, so that an infix operator or a slice's colon may follow.
+    [[nodiscard]] constexpr bool after_operand() const noexcept {
+        switch (last_.kind) {
+            case token_kind::word: {
+                const word_role role = key_words::role(key_words::index.find({text_ + last_.begin, last_.end - last_.begin}));
+                return role != word_role::connective && role != word_role::query;
+            }
+            case token_kind::number:
+            case token_kind::string:
+            case token_kind::name:
+            case token_kind::parameter:
+                return true;
+            case token_kind::symbol:
+                return text_[last_.begin] == ')' || text_[last_.begin] == ']';
+            default:
+                return false;
+        }
+    }
+
+    const char* text_;
+    std::size_t size_;
+    bool postgres_;
+    bool asked_ = false;
+    std::size_t at_ = 0;
+    std::uint64_t square_ = 0;  // innermost bracket in the lowest bit: 1 for [
+    unsigned depth_ = 0;
+    token last_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One pass over a text under one dialect: its facts, its parameters, or the first thing that is wrong with it.
+#ifndef STRATA_SQL_READING_HPP
+#define STRATA_SQL_READING_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// What a text is under one dialect.
+struct reading {
+    text_problem problem = text_problem::none;
+    std::size_t position = 0;  ///< of the problem, in bytes
+    statement_kind kind = statement_kind::other;
+    bool idempotent = false;
+    std::uint16_t statements = 0;
+    bool neutral = false;  ///< the other dialect reads the text in the same way
+
+    [[nodiscard]] constexpr bool fits() const noexcept { return problem == text_problem::none; }
+};
+
+/// A parameter where it stands in the text.
+struct occurrence {
+    std::size_t begin = 0;  ///< of the colon
+    std::size_t end = 0;    ///< behind the name, for a list behind its dots
+    bool list = false;
+    bool negated = false;      ///< a list behind `not in`
+    std::size_t in_begin = 0;  ///< a list's `in` or `not in`
+    std::size_t close = 0;     ///< behind a list's closing parenthesis
+
+    [[nodiscard]] constexpr std::string_view name(std::string_view text) const noexcept {
+        return {text.data() + begin + 1, end - begin - (list ? 4 : 1)};
+    }
+};
+
+/// Reads a text, in one go or in several.
+class text_reader {
+public:
+    constexpr text_reader(std::string_view text, dialect d) noexcept : text_(text), lexer_(text, d), facts_(text, d) {}
+
+    /// Reads the tokens that begin before `until`. `on_token(const token&)` sees each token, `on_parameter(const
+    /// occurrence&)` each parameter, in order; both return what is wrong, or `text_problem::none`.
+    template <class OnToken, class OnParameter>
+    constexpr void read(std::size_t until, OnToken&& on_token, OnParameter&& on_parameter) {
+        while (!finished_ && last_.begin < until) {
+            token t = lexer_.next();
+            if (t.kind == token_kind::end) return finish();
+            const std::size_t begin = t.begin;
+            text_problem problem = t.problem;
+            if (problem == text_problem::none) problem = on_token(t);
+            if (problem == text_problem::none && t.kind == token_kind::parameter) problem = on_parameter(occurrence{t.begin, t.end});
+            if (problem == text_problem::none && t.kind == token_kind::list) problem = read_list(t, on_token, on_parameter);
+            if (problem != text_problem::none) {
+                finished_ = true;
+                read_.problem = problem;
+                read_.position = begin;
+                read_.neutral = lexer_.neutral();
+                return;
+            }
+            note(t);
+        }
+    }
+    [[nodiscard]] constexpr const reading& result() const noexcept { return read_; }
+
+private:
+    constexpr void note(const token& t) noexcept {
+        facts_.take(t);
+        before_[0] = before_[1];
+        before_[1] = last_;
+        last_ = t;
+    }
+    constexpr void finish() noexcept {
+        finished_ = true;
+        facts_.finish();
+        read_.neutral = lexer_.neutral() && facts_.neutral();
+        read_.kind = facts_.kind();
+        read_.idempotent = facts_.idempotent();
+        read_.statements = facts_.statements();
+    }
+    [[nodiscard]] constexpr bool is_word(const token& t, std::string_view word) const noexcept {
+        return t.kind == token_kind::word && same_folded(text_.substr(t.begin, t.end - t.begin), word);
+    }
+    /// `[not] in (:name...)`; leaves `t` at the closing parenthesis.
+    template <class OnToken, class OnParameter>
+    constexpr text_problem read_list(token& t, OnToken& on_token, OnParameter& on_parameter) {
+        const bool open = last_.kind == token_kind::symbol && text_[last_.begin] == '(';
+        if (!open || !is_word(before_[1], "in") || lexer_.following() != ')') return text_problem::list;
+        occurrence list{t.begin, t.end, true, is_word(before_[0], "not"), before_[1].begin, 0};
+        if (list.negated) list.in_begin = before_[0].begin;
+        facts_.take(t);
+        t = lexer_.next();
+        list.close = t.end;
+        const text_problem problem = on_parameter(list);
+        return problem != text_problem::none ? problem : on_token(t);
+    }
+
+    std::string_view text_;
+    lexer lexer_;
+    classifier facts_;
+    reading read_;
+    bool finished_ = false;
+    token before_[2];  // what stands before the last token
+    token last_;
+};
+
+/// Reads a whole text.
+template <class OnToken, class OnParameter>
+constexpr reading read_text(std::string_view text, dialect d, OnToken&& on_token, OnParameter&& on_parameter) {
+    text_reader reader(text, d);
+    reader.read(~std::size_t{0}, on_token, on_parameter);
+    return reader.result();
+}
+
+/// What two dialects say together: the kind both can answer for, idempotent only if both are.
+[[nodiscard]] constexpr reading join_readings(const reading& a, const reading& b) noexcept {
+    if (!b.fits()) return a;
+    if (!a.fits()) return b;
+    reading r = a;
+    r.kind = join_kinds(a.kind, b.kind);
+    r.idempotent = a.idempotent && b.idempotent;
+    r.statements = a.statements > b.statements ? a.statements : b.statements;
+    return r;
+}
+
+/// Writes a text in pieces; without a place to write to it only counts, so that one algorithm measures and writes.
+struct text_writer {
+    char* out = nullptr;
+    std::size_t size = 0;
+    bool writes = false;  // g++ under -fsanitize=undefined compares no address with null in a constant expression
+
+    constexpr text_writer() noexcept = default;
+    constexpr explicit text_writer(char* to) noexcept : out(to), writes(true) {}
+
+    constexpr void put(char c) noexcept {
+        if (writes) out[size] = c;
+        ++size;
+    }
+    constexpr void put(std::string_view s) noexcept {
+        if (writes)
+            for (std::size_t i = 0; i < s.size(); ++i) out[size + i] = s[i];
+        size += s.size();
+    }
+    /// `$7` or `?7`, apart from a word or number before it: PostgreSQL's identifiers may contain `$`.
+    constexpr void put_placeholder(dialect d, unsigned number, char before) noexcept {
+        if ((characters.classes[static_cast<unsigned char>(before)] & character_table::more) != 0) put(' ');
+        put(d == dialect::postgres ? '$' : '?');
+        unsigned unit = 1;
+        while (number / unit >= 10) unit *= 10;
+        for (; unit != 0; unit /= 10) put(static_cast<char>('0' + number / unit % 10));
+    }
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The compile-time side of `"..."_sql`: reads a literal under both dialects and lays out its descriptor.
+//
+// Each step is a constant of its own, so that each has the whole budget of constant evaluation that compilers allow.
+// One variable a literal is emitted; its name carries the text, so everything else is kept out of it.
+#ifndef STRATA_SQL_LITERAL_TEXT_HPP
+#define STRATA_SQL_LITERAL_TEXT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+inline constexpr std::size_t literal_limit = 16 * 1024;
+
+/// A literal under one dialect. `Capacity` is the number of colons in the text: there are no more parameters. Names are
+/// found by hashing, or a literal of a thousand parameters would exceed the compilers' limits.
+template <std::size_t Capacity>
+struct literal_reading {
+    reading read;
+    std::size_t count = 0;                 // of occurrences
+    std::size_t parameters = 0;            // of different names
+    std::uint16_t begins[Capacity + 1]{};  // of each occurrence
+    std::uint16_t ends[Capacity + 1]{};
+    std::uint16_t numbers[Capacity + 1]{};  // of each occurrence: its parameter, from 0
+    std::uint16_t firsts[Capacity + 1]{};   // of each parameter: its first occurrence
+
+    constexpr void add(std::string_view text, const occurrence& o) {
+        begins[count] = static_cast<std::uint16_t>(o.begin);
+        ends[count] = static_cast<std::uint16_t>(o.end);
+        numbers[count] = number_of(text, o.name(text));
+        ++count;
+    }
+
+    [[nodiscard]] constexpr std::string_view name(std::string_view text, std::size_t parameter) const noexcept {
+        const std::size_t o = firsts[parameter];
+        return {text.data() + begins[o] + 1, static_cast<std::size_t>(ends[o] - begins[o] - 1)};
+    }
+    /// The parameter of this name, or `parameters`.
+    [[nodiscard]] constexpr std::size_t find(std::string_view text, std::string_view wanted) const noexcept {
+        const std::size_t b = bucket_of(text, wanted);
+        return buckets[b] != 0 ? buckets[b] - 1U : parameters;
+    }
+
+private:
+    constexpr std::uint16_t number_of(std::string_view text, std::string_view wanted) {
+        const std::size_t b = bucket_of(text, wanted);
+        if (buckets[b] == 0) {
+            firsts[parameters++] = static_cast<std::uint16_t>(count);
+            buckets[b] = static_cast<std::uint16_t>(parameters);
+        }
+        return static_cast<std::uint16_t>(buckets[b] - 1);
+    }
+    /// Where the name is, or would be.
+    [[nodiscard]] constexpr std::size_t bucket_of(std::string_view text, std::string_view wanted) const noexcept {
+        std::size_t hash = 0;
+        for (const char c : wanted) hash = hash * 31 + static_cast<unsigned char>(c);
+        std::size_t b = hash % bucket_count;
+        while (buckets[b] != 0 && !same_text(name(text, buckets[b] - 1U), wanted)) b = (b + 1) % bucket_count;
+        return b;
+    }
+
+    static constexpr std::size_t bucket_count = 2 * Capacity + 3;  // odd, and never full
+    std::uint16_t buckets[bucket_count]{};                         // a parameter and one, or 0
+};
+
+/// A literal that is being read.
+template <std::size_t Capacity>
+struct literal_reader {
+    text_reader reader;
+    literal_reading<Capacity> found;
+
+    constexpr literal_reader(std::string_view text, dialect d) : reader(text, d) {}
+
+    [[nodiscard]] constexpr literal_reader read(std::string_view text, std::size_t until) const {
+        literal_reader next = *this;
+        next.reader.read(
+            until, [](const token&) { return text_problem::none; },
+            [&](const occurrence& o) {
+                if (o.list) return text_problem::list;
+                next.found.add(text, o);
+                return text_problem::none;
+            });
+        next.found.read = next.reader.result();
+        return next;
+    }
+};
+
+/// Writes the text with placeholders that carry the numbers of `names`.
+template <std::size_t Capacity>
+constexpr void write_literal(text_writer& out, std::string_view text, dialect d, const literal_reading<Capacity>& r,
+                             const literal_reading<Capacity>& names) {
+    std::size_t from = 0;
+    for (std::size_t i = 0; i < r.count; ++i) {
+        out.put(std::string_view(text.data() + from, r.begins[i] - from));
+        const std::size_t number = &r == &names ? r.numbers[i] : names.find(text, r.name(text, r.numbers[i]));
+        out.put_placeholder(d, static_cast<unsigned>(number + 1), r.begins[i] == 0 ? '\0' : text[r.begins[i] - 1U]);
+        from = r.ends[i];
+    }
+    out.put(std::string_view(text.data() + from, text.size() - from));
+    out.put('\0');
+}
+
+/// All that is found out about one literal.
+template <fixed_string Text>
+struct literal_text {
+    static constexpr std::size_t count_colons() {
+        std::size_t n = 0;
+        for (const char c : Text.characters) n += c == ':' ? 1U : 0U;
+        return n;
+    }
+    static constexpr std::string_view text = Text.view();
+
+    /// Reads 4 KiB more in each step.
+    template <dialect D, std::size_t Step>
+    static constexpr auto read_to() {
+        constexpr std::size_t until = (Step + 1) * 4096;
+        if constexpr (Step == 0)
+            return literal_reader<count_colons()>(text, D).read(text, until);
+        else
+            return steps<D, Step - 1>.read(text, until);
+    }
+    template <dialect D, std::size_t Step>
+    static constexpr auto steps = read_to<D, Step>();
+
+    static constexpr auto postgres = steps<dialect::postgres, Text.size() / 4096>.found;
+    static constexpr auto read_sqlite() {
+        if constexpr (postgres.read.neutral)
+            return postgres;
+        else
+            return steps<dialect::sqlite, Text.size() / 4096>.found;
+    }
+    static constexpr auto sqlite = read_sqlite();
+    static constexpr bool fits = postgres.read.fits() || sqlite.read.fits();
+
+    static constexpr bool same_names() {
+        if (!postgres.read.fits() || !sqlite.read.fits()) return true;
+        if (postgres.parameters != sqlite.parameters) return false;
+        for (std::size_t i = 0; i < sqlite.parameters; ++i)
+            if (postgres.find(text, sqlite.name(text, i)) == postgres.parameters) return false;
+        return true;
+    }
+    /// Both dialects see the same set of names, or only one fits. If they see it in different orders, PostgreSQL's counts.
+    static constexpr bool same = same_names();
+    /// The one whose list of names counts; the other one's counts beside it where `same` is false.
+    static constexpr const auto& main = postgres.read.fits() ? postgres : sqlite;
+    static constexpr const auto& sqlite_names = same ? main : sqlite;
+
+    static constexpr void write(text_writer& out, dialect d) {
+        if (d == dialect::postgres || postgres.read.neutral)
+            write_literal(out, text, d, postgres, postgres);
+        else
+            write_literal(out, text, d, sqlite, sqlite_names);
+    }
+    /// The size of a rewritten text with its NUL; 0 where the text as it is serves, or does not fit.
+    static constexpr std::size_t measure(dialect d) {
+        text_writer out;
+        if (!(d == dialect::postgres ? postgres : sqlite).read.fits() || main.count + sqlite.count == 0) return 0;
+        write(out, d);
+        return out.size;
+    }
+    template <dialect D>
+    struct rewritten {
+        static constexpr std::size_t size = measure(D);
+        char characters[size + 1]{};
+
+        constexpr rewritten() {
+            text_writer out{characters};
+            if (size > 0) write(out, D);
+        }
+    };
+    static constexpr rewritten<dialect::postgres> postgres_rewritten{};
+    static constexpr rewritten<dialect::sqlite> sqlite_rewritten{};
+
+    /// The names of a list in their order, parted by commas: the part of a literal's type that its calls are checked with.
+    template <bool Main>
+    static constexpr auto joined_names() {
+        constexpr std::size_t size = join_names<Main>(text_writer{}) + 1;
+        char joined[size]{};
+        join_names<Main>(text_writer{joined});
+        return fixed_string<size>(joined);
+    }
+    template <bool Main>
+    static constexpr std::size_t join_names(text_writer out) {
+        const auto& r = Main ? main : sqlite_names;
+        for (std::size_t i = 0; i < r.parameters; ++i) {
+            if (i > 0) out.put(',');
+            out.put(r.name(text, i));
+        }
+        return out.size;
+    }
+
+    /// The one object that is emitted: descriptors and every character they point to.
+    struct storage {
+        static constexpr std::size_t lists = same ? 1 : 2;
+        static constexpr std::size_t names_count = main.parameters + (same ? 0 : sqlite_names.parameters);
+
+        descriptor of[lists]{};  // by PostgreSQL's names and, where they differ, by SQLite's
+        std::string_view names[names_count + 1]{};
+        char characters[Text.size() + 1 + postgres_rewritten.size + sqlite_rewritten.size]{};
+
+        constexpr storage() {
+            text_writer out{characters};
+            out.put(text);
+            out.put('\0');
+            const std::string_view written{characters, Text.size()};
+            const std::string_view postgres_text = place(out, postgres.read, postgres_rewritten, written);
+            const std::string_view sqlite_text = place(out, sqlite.read, sqlite_rewritten, written);
+            const reading both = join_readings(postgres.read, sqlite.read);
+            for (std::size_t i = 0; i < main.parameters; ++i) names[i] = main.name(written, i);
+            of[0] = {written,   hash_text(text), sqlite_text,    postgres_text, names, static_cast<std::uint16_t>(main.parameters),
+                     both.kind, both.idempotent, both.statements};
+            if constexpr (!same) {
+                for (std::size_t i = 0; i < sqlite.parameters; ++i) names[main.parameters + i] = sqlite.name(written, i);
+                of[1] = of[0];
+                of[1].names = names + main.parameters;
+                of[1].parameters = static_cast<std::uint16_t>(sqlite.parameters);
+            }
+        }
+
+    private:
+        template <class Rewritten>
+        static constexpr std::string_view place(text_writer& out, const reading& r, const Rewritten& from, std::string_view written) {
+            if (!r.fits()) return {};
+            if (from.size == 0) return written;
+            const std::size_t begin = out.size;
+            out.put(std::string_view(from.characters, from.size));
+            return {out.out + begin, from.size - 1};
+        }
+    };
+    static constexpr storage stored{};
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `"select ... where id = :id"_sql`: a statement that is read, checked and rewritten while the program is compiled.
+//
+// The literal's type carries its facts and the names of its parameters, never its text: statements of the same shape
+// share types, and with them all that faces, engine and driver instantiate.
+#ifndef STRATA_SQL_LITERAL_HPP
+#define STRATA_SQL_LITERAL_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+struct dialect_facts {
+    bool fits = false;
+    statement_kind kind = statement_kind::other;
+    bool idempotent = false;
+    std::uint16_t statements = 0;
+};
+
+/// What a literal's type carries beside the names.
+struct literal_facts {
+    dialect_facts postgres;
+    dialect_facts sqlite;
+    bool same_names = true;
+    bool broken = false;  // was refused already: say nothing more
+};
+
+[[nodiscard]] consteval dialect_facts facts_of(const reading& r) noexcept {
+    return {r.fits(), r.kind, r.idempotent, r.statements};
+}
+
+[[nodiscard]] consteval statement_facts join_facts(const dialect_facts& p, const dialect_facts& s, bool postgres, bool sqlite) noexcept {
+    statement_facts f;
+    const dialect_facts& one = postgres ? p : s;
+    f.kind = postgres && sqlite ? join_kinds(p.kind, s.kind) : one.kind;
+    f.idempotent = one.idempotent && (!(postgres && sqlite) || s.idempotent) ? known::yes : known::no;
+    f.statements = postgres && sqlite && s.statements > p.statements ? s.statements : one.statements;
+    f.fits_postgres = postgres;
+    f.fits_sqlite = sqlite;
+    return f;
+}
+
+/// Holds the errors of a literal's text. The compiler's note names problem and byte: `text_check<problem, byte>`.
+template <text_problem Problem, std::size_t Byte>
+struct text_check {
+    using enum text_problem;
+    static_assert(Problem != unterminated_string,
+                  "strata: a string of this statement has no end: close it with ' and write a quote inside it twice");
+    static_assert(Problem != unterminated_name, "strata: a quoted name of this statement has no end: close it");
+    static_assert(Problem != unterminated_comment, "strata: a comment of this statement has no end: close it with */");
+    static_assert(Problem != placeholder, "strata: ? and $1 are placeholders of drivers: write :name");
+    static_assert(Problem != bad_parameter, "strata: a parameter's name is letters, digits and _, not followed by $");
+    static_assert(Problem != bad_number, "strata: letters follow a number in this statement: put a space between them");
+    static_assert(Problem != bad_blob, "strata: a blob is written x'..' with an even number of hexadecimal digits");
+    static_assert(Problem != bad_character,
+                  "strata: this text fits neither PostgreSQL nor SQLite: outside of strings it has a character that neither knows");
+    static_assert(Problem != nul_character, "strata: a statement must not contain a NUL character");
+    static_assert(Problem != too_deep, "strata: this statement has more than 64 open brackets");
+    static_assert(Problem != list, "strata: a list (:name...) is expanded at run time: use strata::statement");
+    static constexpr bool right = Problem == none;
+};
+
+/// The problem to tell: the only one, or what the dialect says that got further or knows the character.
+[[nodiscard]] consteval reading worst(const reading& p, const reading& s) noexcept {
+    if (p.fits() || s.fits()) return {};
+    if (p.problem == text_problem::bad_character) return s;
+    if (s.problem == text_problem::bad_character) return p;
+    return s.position > p.position ? s : p;
+}
+
+}  // namespace detail
+
+/// A statement known at compile time. Call it with arguments to get a `bound` statement; without parameters it can be
+/// given to a face as it is. Two words of size, constexpr, free to copy; the text has static storage.
+template <detail::literal_facts Facts, fixed_string Names, fixed_string SqliteNames>
+class literal {
+public:
+    constexpr explicit literal(const descriptor* what, std::string_view name = {}) noexcept : what_(what), name_(name) {}
+
+    /// The text's facts and rewritten texts.
+    [[nodiscard]] constexpr const descriptor& text() const noexcept { return *what_; }
+    [[nodiscard]] constexpr std::string_view label() const noexcept { return name_; }
+
+    /// The same with a name for metrics and logs, which must live as long as the literal: give a string literal.
+    [[nodiscard]] constexpr literal named(std::string_view name) const noexcept { return literal(what_, name); }
+
+    /// The same, said by the user to be harmless when repeated after it may have been executed.
+    [[nodiscard]] constexpr auto idempotent() const noexcept {
+        constexpr detail::literal_facts said = [] {
+            detail::literal_facts f = Facts;
+            f.postgres.idempotent = f.sqlite.idempotent = true;
+            return f;
+        }();
+        return literal<said, Names, SqliteNames>(what_, name_);
+    }
+
+    /// Binds arguments: all by name, in any order, or all by position, in the order in which the names first appear.
+    /// Rvalues are kept by value, lvalues by reference to const.
+    /// Given one `argument_set` (a struct's members), it takes those that the text names.
+    template <class... A>
+    [[nodiscard]] constexpr auto operator()(A&&... arguments) const {
+        if constexpr (sizeof...(A) == 1 && (detail::is_argument_set<std::remove_cvref_t<A>> && ...)) {
+            return std::apply([this](const auto&... each) { return this->template call<true>(each...); }, arguments.arguments...);
+        } else {
+            return call<false>(static_cast<A&&>(arguments)...);
+        }
+    }
+
+private:
+    template <bool Rest, class... A>
+    [[nodiscard]] constexpr auto call(A&&... arguments) const {
+        const detail::argument_pack<std::index_sequence_for<A...>, A...> pack{{static_cast<A&&>(arguments)}...};
+        using first = detail::call_of<Rest, Names, A...>;
+        if constexpr (Facts.broken) {
+            return bound<statement_facts{}>{what_, name_, {}};
+        } else if constexpr (Facts.same_names) {
+            static_cast<void>(detail::call_check<first::match.problem>{});
+            constexpr statement_facts facts = detail::join_facts(Facts.postgres, Facts.sqlite, Facts.postgres.fits, Facts.sqlite.fits);
+            return bind<facts, first>(what_, pack, typename first::order{});
+        } else {  // the dialects see different parameters: the call decides
+            using second = detail::call_of<Rest, SqliteNames, A...>;
+            constexpr bool wrong = !first::right && !second::right;
+            static_cast<void>(detail::call_check<wrong ? first::match.problem : detail::call_problem::none>{});
+            constexpr statement_facts facts = detail::join_facts(Facts.postgres, Facts.sqlite, first::right || wrong, second::right);
+            if constexpr (first::right || wrong)
+                return bind<facts, first>(what_, pack, typename first::order{});
+            else
+                return bind<facts, second>(what_ + 1, pack, typename second::order{});
+        }
+    }
+
+    template <statement_facts F, class Call, class Pack, std::size_t... P>
+    constexpr auto bind(const descriptor* what, [[maybe_unused]] const Pack& pack, std::index_sequence<P...>) const {
+        using kept_arguments = std::tuple<decltype(detail::take<Call::match.from[P]>(pack))...>;
+        return bound<F, decltype(detail::take<Call::match.from[P]>(pack))...>{what, name_,
+                                                                              kept_arguments(detail::take<Call::match.from[P]>(pack)...)};
+    }
+
+    const descriptor* what_;
+    std::string_view name_;
+};
+
+namespace detail {
+
+template <class T>
+inline constexpr bool is_literal = false;
+template <literal_facts Facts, fixed_string Names, fixed_string SqliteNames>
+inline constexpr bool is_literal<literal<Facts, Names, SqliteNames>> = true;
+
+/// What a face was given, as a bound statement: a literal is called without arguments, everything else is passed on, a
+/// temporary as a temporary.
+template <class S>
+[[nodiscard]] constexpr decltype(auto) as_bound(S&& s) {
+    using given = std::remove_cvref_t<S>;
+    if constexpr (is_literal<given>) {
+        return s();
+    } else if constexpr (bound_statement<given>) {
+        return static_cast<S&&>(s);
+    } else {
+        static_assert(bound_statement<given>,
+                      "strata: a statement is \"...\"_sql, such a literal called with its arguments, or a strata::statement");
+        return bound<statement_facts{}>{nullptr, {}, {}};  // says nothing more
+    }
+}
+
+}  // namespace detail
+
+namespace literals {
+
+/// A statement, read at compile time under both dialects; compiles if it fits one. At most 16 KiB.
+template <fixed_string Text>
+[[nodiscard]] consteval auto operator""_sql() noexcept {
+    constexpr bool short_enough = Text.size() <= detail::literal_limit;
+    static_assert(short_enough, "strata: a literal has at most 16 KiB: use strata::statement, or several statements");
+    if constexpr (!short_enough) {
+        return literal<detail::literal_facts{{}, {}, true, true}, "", "">(nullptr);
+    } else {
+        using text = detail::literal_text<Text>;
+        constexpr detail::reading worst = detail::worst(text::postgres.read, text::sqlite.read);
+        if constexpr (!detail::text_check<worst.problem, worst.position>::right) {
+            return literal<detail::literal_facts{{}, {}, true, true}, "", "">(nullptr);
+        } else {
+            constexpr detail::literal_facts facts{detail::facts_of(text::postgres.read), detail::facts_of(text::sqlite.read), text::same};
+            if constexpr (text::same)
+                return literal<facts, text::template joined_names<true>(), "">(text::stored.of);
+            else
+                return literal<facts, text::template joined_names<true>(), text::template joined_names<false>()>(text::stored.of);
+        }
+    }
+}
+
+}  // namespace literals
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a resumable algorithm of a driver says when it returns: finished, or what it waits for.
+#ifndef STRATA_CORE_SIGNAL_HPP
+#define STRATA_CORE_SIGNAL_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class signal : std::uint8_t {
+    done,    ///< finished well
+    failed,  ///< finished with an error: ask the object for it
+    io,      ///< wait for a descriptor, then resume
+    park,    ///< wait for what the connection says (pacing.hpp), then resume
+    work,    ///< the next resume may block: move to a thread that may
+    call,    ///< a closure of the user must run: resume when it has ended
+    item     ///< rows for the consumer are ready: resume when they are taken
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a driver waits through the world: for time that it wants to pass, or for something that somebody will give.
+//
+// A driver whose connections have these members may answer `signal::park`, while it connects and while it works, and is
+// resumed when the wait has ended, for whatever reason. It is told operation and time before each resume and so reads no
+// clock; the blocking, the asynchronous and the simulated drive then wait for it as they wait for everything else.
+// Connections without them never park, and cost nothing here.
+#ifndef STRATA_CORE_PACING_HPP
+#define STRATA_CORE_PACING_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Connection>
+concept paced_connection = requires(Connection& c, operation_base& op, moment m) {
+    // `on_resume(op, moment)` is missing: called before each resume; the node that is waited on is prepared with `op.waking()`.
+    c.on_resume(op, m);
+    // `parked_on()` is missing: after `park`, the node that is waited on; null when it is only time.
+    { c.parked_on() } -> std::same_as<waiter*>;
+    // `parked_until()` is missing: after `park`, how long at most; after `io`, the bound of that wait.
+    { c.parked_until() } -> std::same_as<time_point>;
+};
+
+/// Connects over several resumes, and says so by a signal.
+template <class Connection, class Options, class Role>
+concept opens_in_steps = requires(Connection& c, const Options& o, Role role, error& e) {
+    { c.open_step(o, role, e) } -> std::same_as<signal>;
+};
+
+template <class Connection, class World>
+STRATA_INLINE void announce_resume([[maybe_unused]] Connection& c, [[maybe_unused]] operation_base& op,
+                                   [[maybe_unused]] World& world) noexcept {
+    if constexpr (paced_connection<Connection>) c.on_resume(op, world.moment());
+}
+template <class Connection>
+[[nodiscard]] waiter* node_of([[maybe_unused]] Connection& c) noexcept {
+    if constexpr (paced_connection<Connection>)
+        return c.parked_on();
+    else
+        return nullptr;
+}
+template <class Connection>
+[[nodiscard]] time_point end_of_wait([[maybe_unused]] Connection& c) noexcept {
+    if constexpr (paced_connection<Connection>)
+        return c.parked_until();
+    else
+        return never;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where in a stack a layer may stand. `stack.hpp` checks that places never ascend towards the top;
+// layers of equal place stand in any order.
+#ifndef STRATA_CORE_PLACE_HPP
+#define STRATA_CORE_PLACE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Outermost first. DESIGN: what stands further out sees an operation as a whole, what stands inside `repeat` sees each attempt.
+enum class place : std::uint8_t {
+    extend,    ///< members of the faces only, no hooks: transactions, optimistic locking
+    observe,   ///< metrics, logs, tracing: the logical operation, cached answers and all retries as one
+    shape,     ///< validation, access control, masking
+    fallback,  ///< a value for a failure
+    cache,     ///< inside observation, outside repetition
+    bound,     ///< total_timeout and limits per operation
+    repeat,    ///< retry
+    rate,      ///< rate limit per attempt
+    throttle,  ///< client-side throttling per attempt
+    breaker,   ///< circuit breaker: samples attempts
+    bulkhead,  ///< concurrent attempts
+    limit,     ///< adaptive concurrency limit
+    attempt,   ///< one attempt, after admission: attempt_timeout, chaos
+    source,    ///< exactly one: where a connection comes from
+    driver     ///< exactly one: the database
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What an interceptor's hook answers: go on, refuse, fail, wait, answer; or, going out, accept or try again.
+#ifndef STRATA_CORE_VERDICT_HPP
+#define STRATA_CORE_VERDICT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Each kind writes only what it uses, for most verdicts lie on the hot path of every layer.
+struct [[nodiscard]] verdict {
+    enum class what : std::uint8_t { proceed, refuse, fail, park, answer, accept, again };
+
+    what kind;
+    errc code;                ///< refuse, fail
+    bool works;               ///< park: the wait stands for work, so running out of time fails the attempt instead of refusing it
+    duration after;           ///< refuse: retry_after; again: the pause
+    unset<time_point> until;  ///< park: how long at most
+    waiter* node;             ///< park: who is waited for; null means just time
+
+    explicit verdict(what k) noexcept : kind(k) {}
+    verdict(what k, errc c, duration d) noexcept : kind(k), code(c), after(d) {}
+    verdict(waiter* on, time_point end, bool busy) noexcept
+        : kind(what::park), code(errc::ok), works(busy), after{}, until(end), node(on) {}
+};
+
+static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
+
+/// admit: let it pass.
+[[nodiscard]] inline verdict proceed() noexcept {
+    return verdict{verdict::what::proceed};
+}
+/// admit: not now. A local refusal: nothing was sent, no breaker counts it; repeated only if `retry_after` is positive.
+[[nodiscard]] inline verdict refuse(errc code, duration retry_after = {}) noexcept {
+    return {verdict::what::refuse, code, retry_after};
+}
+/// admit: this attempt has failed, as if the database had said so. For fault injection.
+[[nodiscard]] inline verdict fail(errc code) noexcept {
+    return {verdict::what::fail, code, {}};
+}
+/// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here.
+[[nodiscard]] inline verdict park(waiter* node, time_point until) noexcept {
+    return {node, until, false};
+}
+/// admit: the attempt is busy until then (injected latency). A park for time whose end by deadline is the attempt's own failure.
+[[nodiscard]] inline verdict work_until(time_point until) noexcept {
+    return {nullptr, until, true};
+}
+/// admit: the result already lies in the operation's slot (cache).
+[[nodiscard]] inline verdict answer() noexcept {
+    return {verdict::what::answer, errc::ok, {}};
+}
+/// settle: pass the outcome on.
+[[nodiscard]] inline verdict accept() noexcept {
+    return verdict{verdict::what::accept};
+}
+/// settle: sleep for `after`, then enter again below me.
+[[nodiscard]] inline verdict again(duration after) noexcept {
+    return {verdict::what::again, errc::ok, after};
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What makes a type an interceptor, and how the engine calls its hooks. All hooks are optional:
+//
+//   void    admit(auto& op, frame& f, moment m);                    // or verdict; a hook may leave out the moment
+//   void    settle(auto& op, frame& f, outcome& result, moment m);  // or verdict
+//   void    abandon(frame& f) noexcept;                             // the operation ended without settle
+//
+// A layer that was entered gets exactly one exit: `settle`, or `abandon`. Hooks are called as noexcept: one
+// that throws ends the program, so a policy that calls a user's function catches what it throws.
+#ifndef STRATA_CORE_INTERCEPTOR_HPP
+#define STRATA_CORE_INTERCEPTOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The memory of a layer that needs none.
+struct no_frame {};
+
+namespace detail {
+
+template <class P>
+struct frame_type {
+    using type = no_frame;
+};
+template <class P>
+    requires requires { typename P::frame; }
+struct frame_type<P> {
+    using type = typename P::frame;
+};
+
+template <class P>
+struct options_type {
+    using type = void;
+};
+template <class P>
+    requires requires { typename P::options; }
+struct options_type<P> {
+    using type = typename P::options;
+};
+
+/// Only the shape of a hook is asked for here, so any operation will do.
+using probe_operation = operation<operation_facts{}>;
+
+template <class P>
+concept admits_at = requires(P& p, probe_operation& op, typename frame_type<P>::type& f, moment m) { p.admit(op, f, m); };
+template <class P>
+concept admits_untimed = requires(P& p, probe_operation& op, typename frame_type<P>::type& f) { p.admit(op, f); };
+template <class P>
+concept settles_at = requires(P& p, probe_operation& op, typename frame_type<P>::type& f, outcome& o, moment m) { p.settle(op, f, o, m); };
+template <class P>
+concept settles_untimed = requires(P& p, probe_operation& op, typename frame_type<P>::type& f, outcome& o) { p.settle(op, f, o); };
+template <class P>
+concept abandons = requires(P& p, typename frame_type<P>::type& f) { p.abandon(f); };
+
+template <class P>
+inline constexpr bool has_hook = admits_at<P> || admits_untimed<P> || settles_at<P> || settles_untimed<P> || abandons<P>;
+template <class P>
+inline constexpr bool abandons_quietly = !abandons<P> || requires(P& p, typename frame_type<P>::type& f) {
+    { p.abandon(f) } noexcept;
+};
+
+template <class P>
+inline constexpr bool is_timed = admits_at<P> || settles_at<P>;
+
+template <class P>
+inline constexpr bool goes_inside_transaction = requires { requires P::inside_transaction; };
+
+template <class P>
+inline constexpr bool holds_something = requires { requires P::holds; };
+
+/// The hooks, whatever their form; `void` counts as proceed or accept.
+template <class P, class Op>
+STRATA_INLINE auto call_admit(P& p, Op& op, typename frame_type<P>::type& f, moment m) noexcept {
+    if constexpr (admits_at<P>)
+        return p.admit(op, f, m);
+    else
+        return p.admit(op, f);
+}
+template <class P, class Op>
+STRATA_INLINE auto call_settle(P& p, Op& op, typename frame_type<P>::type& f, outcome& o, moment m) noexcept {
+    if constexpr (settles_at<P>)
+        return p.settle(op, f, o, m);
+    else
+        return p.settle(op, f, o);
+}
+template <class P>
+STRATA_INLINE void call_abandon(P& p, typename frame_type<P>::type& f) noexcept {
+    if constexpr (abandons<P>) p.abandon(f);
+}
+
+}  // namespace detail
+
+/// An interceptor. What is missing is told by the comment at the requirement that fails.
+template <class P>
+concept interceptor =
+    requires {
+        // The policy must state where it may stand:  static constexpr auto place = strata::place::observe;
+        { P::place } -> std::convertible_to<strata::place>;
+    } &&
+    // Only the source and the driver stand below the interceptors: choose another place.
+    (P::place < place::source) &&
+    // A policy that takes something in admit (`holds = true`) must give it back in `void abandon(frame&) noexcept`.
+    (!detail::holds_something<P> || detail::abandons<P>);
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A list of interceptors as an object (their shared state) and the list of their frames (their memory for one operation).
+#ifndef STRATA_CORE_LAYERS_HPP
+#define STRATA_CORE_LAYERS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A policy is built in place, which g++ does not do in a member that may share its address: only empty ones do.
+template <std::size_t I, class T>
+struct layer_slot {
+    T value{};
+};
+template <std::size_t I, class T>
+    requires std::is_empty_v<T>
+struct layer_slot<I, T> {
+    [[no_unique_address]] T value{};
+};
+
+/// A frame begins when its layer is entered, so that what `admit` writes at once is not written twice. One that has a
+/// destructor is there from the start.
+template <std::size_t I, class T>
+struct frame_slot {
+    T value{};
+};
+template <std::size_t I, class T>
+    requires std::is_empty_v<T>
+struct frame_slot<I, T> {
+    [[no_unique_address]] T value;
+};
+template <std::size_t I, class T>
+    requires(!std::is_empty_v<T> && std::is_trivially_destructible_v<T>)
+struct frame_slot<I, T> {
+    frame_slot() noexcept {}
+    union {
+        T value;
+    };
+};
+
+template <std::size_t I, class T>
+STRATA_INLINE void begin_frame(frame_slot<I, T>& s) noexcept {
+    if constexpr (!std::is_trivially_destructible_v<T>) std::destroy_at(&s.value);
+    if constexpr (!std::is_empty_v<T>) std::construct_at(&s.value);
+}
+
+/// A tuple with few instantiations: one base class a member, found by overload resolution.
+template <class Indices, class... T>
+struct slots;
+template <std::size_t... I, class... T>
+struct slots<std::index_sequence<I...>, T...> : layer_slot<I, T>... {};
+
+template <class Indices, class... T>
+struct frame_slots;
+template <std::size_t... I, class... T>
+struct frame_slots<std::index_sequence<I...>, T...> : frame_slot<I, T>... {};
+
+template <std::size_t I, class T>
+STRATA_INLINE T& slot_at(layer_slot<I, T>& s) noexcept {
+    return s.value;
+}
+template <std::size_t I, class T>
+STRATA_INLINE frame_slot<I, T>& frame_at(frame_slot<I, T>& s) noexcept {
+    return s;
+}
+
+}  // namespace detail
+
+/// The policies of a stack, outermost first.
+template <class... P>
+struct layers {
+    static_assert(((P::place == place::extend || detail::has_hook<P>) && ...),
+                  "strata: a policy has no hook that the engine would call; their forms are  admit(auto& op, frame& f, moment m),  "
+                  "settle(auto& op, frame& f, outcome& result, moment m)  and  abandon(frame& f) noexcept");
+    static_assert(((!detail::holds_something<P> || detail::abandons<P>) && ...),
+                  "strata: a policy that takes something in admit (holds = true) must give it back in  void abandon(frame&) noexcept");
+    static_assert((detail::abandons_quietly<P> && ...), "strata: abandon must be noexcept: it runs where an operation is destroyed");
+
+    static constexpr std::size_t size = sizeof...(P);
+    using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
+
+    layers() = default;
+    /// `make(std::type_identity<P>{})` returns each policy, built in place (a policy holds atomics and does not move).
+    template <class Make>
+    explicit layers(Make&& make) : layers(std::index_sequence_for<P...>{}, make) {}
+
+    template <std::size_t I>
+    [[nodiscard]] STRATA_INLINE auto& at() noexcept {
+        return detail::slot_at<I>(state_);
+    }
+
+private:
+    template <std::size_t... I, class Make>
+    layers(std::index_sequence<I...>, Make& make) : state_{{make(std::type_identity<P>{})}...} {}
+
+    detail::slots<std::index_sequence_for<P...>, P...> state_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The passage of one operation through the interceptors of its stack: a resumable algorithm that does no I/O.
+//
+// Going in, `admit` is called outermost first; going out, `settle` innermost first. An `again(after)` of
+// layer k sleeps and enters once more at k + 1, so a layer outside k sees one operation and a layer inside
+// sees each attempt. Whoever drives it (a blocked thread, Asio, a simulation) gives it time and does what the
+// returned step says:
+//
+//   attempt   lease a connection and do the work, put its error into `result()`, then call `landed`
+//   park      wait for `parked_on()` until `parked_until()`, then call `resume`
+//   done      `result()` is final
+//
+// The happy path is inlined as a whole; everything else lies out of line.
+#ifndef STRATA_CORE_PASSAGE_HPP
+#define STRATA_CORE_PASSAGE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class step : std::uint8_t { attempt, park, done };
+
+template <class Layers, class Op>
+class passage;
+
+template <class... P, class Op>
+class passage<layers<P...>, Op> {
+    static constexpr std::size_t depth = sizeof...(P);
+    template <std::size_t K>
+    using layer = std::remove_reference_t<decltype(std::declval<layers<P...>&>().template at<K>())>;
+    template <std::size_t K>
+    static constexpr bool is_asked = !Op::facts.inside_transaction || detail::goes_inside_transaction<layer<K>>;
+    template <std::size_t K>
+    static constexpr bool enters = is_asked<K> && (detail::admits_at<layer<K>> || detail::admits_untimed<layer<K>>);
+    template <std::size_t K>
+    static constexpr bool leaves = is_asked<K> && (detail::settles_at<layer<K>> || detail::settles_untimed<layer<K>>);
+
+public:
+    /// False when no hook that will be called takes a moment: then the clock is not read.
+    static constexpr bool timed = []<std::size_t... I>(std::index_sequence<I...>) {
+        return ((is_asked<I> && detail::is_timed<layer<I>>) || ... || false);
+    }(std::index_sequence_for<P...>{});
+
+    passage(layers<P...>& policies, Op& op) noexcept : policies_(policies), op_(op) {}
+    passage(const passage&) = delete;
+    passage& operator=(const passage&) = delete;
+    /// Destroyed before it was done: every layer that was entered is abandoned, innermost first.
+    ~passage() {
+        if (entered_ != 0) [[unlikely]]
+            abandon_down_to(0);
+    }
+
+    [[nodiscard]] outcome& result() noexcept { return result_; }
+    /// After `park`: the node, null when it is only time that is waited for.
+    [[nodiscard]] waiter* parked_on() const noexcept { return parked_.on; }
+    [[nodiscard]] time_point parked_until() const noexcept { return parked_.until; }
+
+    /// Enters the outermost layer.
+    [[nodiscard]] STRATA_INLINE step first(moment m) noexcept { return in<0>(m); }
+
+    /// The attempt has ended with `result()`.
+    [[nodiscard]] STRATA_INLINE step landed(moment m) noexcept { return out<depth>(m); }
+
+    /// After `park`: the node was granted, time is up, or the operation was cancelled.
+    [[nodiscard]] STRATA_COLD step resume(moment m) noexcept { return resume_at(m, std::index_sequence_for<P...>{}); }
+
+private:
+    template <std::size_t K>
+    STRATA_INLINE typename detail::frame_type<layer<K>>::type& frame() noexcept {
+        return detail::frame_at<K>(frames_).value;
+    }
+
+    /// Enters layer K with a new frame: on the first pass, and again inside a layer that repeats.
+    template <std::size_t K>
+    STRATA_INLINE step in(moment m) noexcept {
+        if constexpr (K == depth) {
+            entered_ = depth;
+            return step::attempt;
+        } else {
+            if constexpr (is_asked<K>) detail::begin_frame(detail::frame_at<K>(frames_));
+            return ask<K>(m);
+        }
+    }
+
+    /// Asks layer K, whose frame is there: on the way in, and after it was parked.
+    template <std::size_t K>
+    STRATA_INLINE step ask(moment m) noexcept {
+        if constexpr (!enters<K>) {
+            return in<K + 1>(m);
+        } else if constexpr (std::is_void_v<decltype(detail::call_admit(policies_.template at<K>(), op_, frame<K>(), m))>) {
+            detail::call_admit(policies_.template at<K>(), op_, frame<K>(), m);
+            return in<K + 1>(m);
+        } else {
+            const verdict v = detail::call_admit(policies_.template at<K>(), op_, frame<K>(), m);
+            if (v.kind == verdict::what::proceed) [[likely]]
+                return in<K + 1>(m);
+            if (v.kind == verdict::what::refuse) return refused<K>(v.code, v.after, m);
+            return held_up<K>(v, m);
+        }
+    }
+
+    /// Layers 0 .. K-1 are still to be settled.
+    template <std::size_t K>
+    STRATA_INLINE step out(moment m) noexcept {
+        if constexpr (K == 0) {
+            entered_ = 0;
+            return step::done;
+        } else if constexpr (!leaves<K - 1>) {
+            return out<K - 1>(m);
+        } else if constexpr (std::is_void_v<decltype(detail::call_settle(policies_.template at<K - 1>(), op_, frame<K - 1>(), result_,
+                                                                         m))>) {
+            detail::call_settle(policies_.template at<K - 1>(), op_, frame<K - 1>(), result_, m);
+            return out<K - 1>(m);
+        } else {
+            const verdict v = detail::call_settle(policies_.template at<K - 1>(), op_, frame<K - 1>(), result_, m);
+            if (v.kind == verdict::what::again) [[unlikely]] {
+                // The engine, not the policy, refuses what could not begin in time; then the outcome stays as it is.
+                if (op_.may_repeat(v.after, m)) return repeat<K - 1>(v.after, m);
+            }
+            return out<K - 1>(m);
+        }
+    }
+
+    /// Out of line twins, so that cold re-entry does not copy the inlined paths.
+    template <std::size_t K>
+    STRATA_COLD step cold_in(moment m) noexcept {
+        return in<K>(m);
+    }
+    template <std::size_t K>
+    STRATA_COLD step cold_ask(moment m) noexcept {
+        return ask<K>(m);
+    }
+    template <std::size_t K>
+    STRATA_COLD step cold_out(moment m) noexcept {
+        entered_ = K;
+        return out<K>(m);
+    }
+
+    /// Layer K refused. Out of line, but not cold: an open breaker refuses all there is, and fast.
+    template <std::size_t K>
+    STRATA_NOINLINE step refused(errc code, duration retry_after, moment m) noexcept {
+        entered_ = K;
+        result_.error().set(code).set_local().set_retry_after(retry_after);  // it was empty
+        return out<K>(m);
+    }
+
+    /// Layer K did not let the operation pass: it was not entered, or only parked.
+    template <std::size_t K>
+    STRATA_COLD step held_up(const verdict& v, moment m) noexcept {
+        entered_ = K;
+        switch (v.kind) {
+            case verdict::what::fail:
+                result_.replace(error{v.code, phase::execute});
+                return cold_out<K>(m);
+            case verdict::what::answer:
+                result_.clear();
+                return cold_out<K>(m);
+            case verdict::what::park: {
+                const time_point until = v.until;
+                parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, false, v.works};
+                entered_ = K + 1;  // destroyed while parked: the layer's frame must be abandoned too
+                return step::park;
+            }
+            default:
+                return cold_in<K + 1>(m);
+        }
+    }
+
+    template <std::size_t K>
+    STRATA_COLD step repeat(duration after, moment m) noexcept {
+        entered_ = K + 1;
+        parked_ = {nullptr, add_saturated(m.now, after), K, true, false};
+        return after > duration::zero() ? step::park : reenter<K>(m);
+    }
+
+    /// Frames inside the repeating layer begin anew; its own is kept.
+    template <std::size_t K>
+    STRATA_COLD step reenter(moment m) noexcept {
+        ++op_.attempt;
+        result_.clear();
+        return in<K + 1>(m);
+    }
+
+    template <std::size_t... I>
+    step resume_at([[maybe_unused]] moment m, std::index_sequence<I...>) noexcept {
+        step next = step::done;
+        static_cast<void>(((parked_.at == I && (next = resume_layer<I>(m), true)) || ...));
+        return next;
+    }
+
+    template <std::size_t K>
+    STRATA_COLD step resume_layer(moment m) noexcept {
+        const bool cancelled = op_.cancelled.load(std::memory_order_relaxed);
+        if (!cancelled && m.now < parked_until() && (parked_.on == nullptr || !parked_.on->is_granted()))
+            return step::park;  // woken for nothing
+        if (parked_.asleep) {
+            if (!cancelled) return reenter<K>(m);
+            // Died in backoff: the layer that repeats is abandoned, those outside it see the cancel.
+            detail::call_abandon(policies_.template at<K>(), frame<K>());
+            result_.clear();
+            return refused<K>(errc::cancelled, {}, m);
+        }
+        if (parked_.on != nullptr ? !parked_.on->withdraw() : (!cancelled && m.now < op_.deadline)) return cold_ask<K>(m);
+        detail::call_abandon(policies_.template at<K>(), frame<K>());
+        if (!parked_.works || cancelled) return refused<K>(cancelled ? errc::cancelled : errc::timeout, {}, m);
+        result_.replace(error{errc::timeout, phase::execute});
+        return cold_out<K>(m);
+    }
+
+    STRATA_COLD void abandon_down_to(std::size_t outermost) noexcept {
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (abandon_layer<depth - 1 - I>(outermost), ...);
+        }(std::index_sequence_for<P...>{});
+        entered_ = 0;
+    }
+    template <std::size_t K>
+    void abandon_layer(std::size_t outermost) noexcept {
+        if constexpr (is_asked<K>) {
+            if (K < entered_ && K >= outermost) detail::call_abandon(policies_.template at<K>(), frame<K>());
+        }
+    }
+
+    /// Where it waits. Written when it parks and only then, for an operation that never parks pays for nothing.
+    struct parking {
+        waiter* on;
+        unset<time_point> until;
+        std::size_t at;  ///< the layer
+        bool asleep;     ///< by `again`, not by `admit`
+        bool works;      ///< see verdict::works
+    };
+
+    layers<P...>& policies_;
+    Op& op_;
+    typename layers<P...>::frames frames_;
+    outcome result_;
+    std::size_t entered_ = 0;  ///< how many layers, from the outermost, have neither been settled nor abandoned
+    parking parked_;
+};
+
+template <class Layers, class Op>
+passage(Layers&, Op&) -> passage<Layers, Op>;
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One operation on its whole way: through the interceptors, to a connection, to the database and back.
+//
+// A resumable algorithm over a passage, a source and a piece of work; nothing in it knows whether a thread, an
+// Asio loop or a simulation drives it. The driver of a flight does what `need` says and calls `resume`:
+//
+//   park   wait for `parked_on()` until `parked_until()`
+//   work   the next resume may block: go where that is allowed
+//   io     wait for the connection's descriptor until `parked_until()`
+//   call   a user's asynchronous closure must run: start it, resume when it has ended
+//   item   rows, or a handle, are with the user: resume when they are done with it
+//   done   `result()` and `thrown()` are final
+#ifndef STRATA_CORE_FLIGHT_HPP
+#define STRATA_CORE_FLIGHT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class need : std::uint8_t { done, park, work, io, call, item };
+
+/// What a source answers to a request for a connection.
+enum class acquired : std::uint8_t {
+    ready,    ///< the lease is there
+    connect,  ///< the lease is a place without a connection: open one there
+    wait,     ///< the node stands in the queue
+    refused   ///< `refusal` was set
+};
+
+/// A flight of `Op` through `World`'s time. `Source` leases, `Work` does the attempt:
+///     signal Work::resume(connection&, Op&, outcome&)   // starts, goes on, ends; sets the outcome when it fails
+///     void   Work::end() noexcept                       // lets go of the connection, also midway
+///
+/// `Way` is the passage, or a reference to one that was entered before anything else was built: so a refusal pays for nothing more.
+template <class World, class Layers, class Source, class Op, class Work, class Way = passage<Layers, Op>>
+class flight {
+    using lease = typename Source::lease;
+    enum class at : std::uint8_t { outside, waiting, connecting, working };
+
+public:
+    flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
+        : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
+    flight(World& world, passage<Layers, Op>& entered, Source& source, Op& op, Work& work) noexcept
+        : world_(world), source_(source), op_(op), work_(work), passage_(entered) {}
+    flight(const flight&) = delete;
+    flight& operator=(const flight&) = delete;
+    /// Destroyed midway: the place in the queue and the connection go back; the passage abandons its layers.
+    ~flight() {
+        if (at_ != at::outside) [[unlikely]]
+            give_up();
+    }
+
+    [[nodiscard]] STRATA_INLINE need start() noexcept { return follow<false>(passage_.first(timed_moment())); }
+    /// The same for a drive that may block where it stands: the first attempt is made at once.
+    [[nodiscard]] STRATA_INLINE need start_here() noexcept { return go_on_here(passage_.first(timed_moment())); }
+    /// The same on a passage that has been entered already.
+    [[nodiscard]] STRATA_INLINE need go_on_here(step entered) noexcept { return follow<true>(entered); }
+
+    [[nodiscard]] STRATA_INLINE need resume() noexcept {
+        if (at_ == at::working) [[likely]]
+            return run();
+        return resume_elsewhere();
+    }
+
+    [[nodiscard]] outcome& result() noexcept { return passage_.result(); }
+    /// What the user's code threw in the last attempt; null when it threw nothing.
+    [[nodiscard]] std::exception_ptr& thrown() noexcept { return thrown_; }
+    [[nodiscard]] waiter* parked_on() noexcept {
+        switch (at_) {
+            case at::outside: return passage_.parked_on();
+            case at::waiting: return &node_;
+            default: return detail::node_of(source_.connection_of(lease_));
+        }
+    }
+    [[nodiscard]] time_point parked_until() noexcept {
+        switch (at_) {
+            case at::outside: return passage_.parked_until();
+            case at::waiting: return until_;
+            default: return detail::end_of_wait(source_.connection_of(lease_));
+        }
+    }
+    /// True while it stands in the source's queue.
+    [[nodiscard]] bool is_queued() const noexcept { return at_ == at::waiting; }
+    [[nodiscard]] Op& operation() noexcept { return op_; }
+    [[nodiscard]] lease& leased() noexcept { return lease_; }
+
+private:
+    [[nodiscard]] STRATA_INLINE moment timed_moment() noexcept {
+        if constexpr (passage<Layers, Op>::timed) return world_.moment();
+        else return moment{};
+    }
+
+    template <bool MayBlock>
+    [[nodiscard]] STRATA_INLINE need follow(step s) noexcept {
+        if (s == step::attempt) [[likely]]
+            return acquire<MayBlock>();
+        return s == step::park ? need::park : need::done;
+    }
+
+    template <bool MayBlock>
+    [[nodiscard]] STRATA_INLINE need acquire() noexcept {
+        const acquired a = source_.acquire(op_, node_, lease_);
+        if (a == acquired::ready) [[likely]] {
+            at_ = at::working;
+            if constexpr (Source::driver::blocking && !MayBlock) return need::work;
+            else return run();
+        }
+        return acquire_otherwise(a);
+    }
+
+    [[nodiscard]] STRATA_COLD need acquire_otherwise(acquired a) noexcept {
+        switch (a) {
+            case acquired::connect: return begin_connecting();
+            case acquired::wait: {
+                at_ = at::waiting;
+                const time_point now = world_.moment().now;
+                waiting_since_ = now;
+                const time_point limit = add_saturated(now, source_.wait_limit());
+                until_ = time_point{limit < op_.deadline ? limit : op_.deadline};
+                return need::park;
+            }
+            default: result().replace(source_.refusal(op_)); return follow_cold(passage_.landed(timed_moment()));
+        }
+    }
+
+    [[nodiscard]] STRATA_COLD need follow_cold(step s) noexcept {
+        if (s == step::attempt) thrown_ = nullptr;  // of the attempt before
+        return follow<false>(s);
+    }
+
+    [[nodiscard]] STRATA_INLINE need run() noexcept {
+        signal s = signal::failed;
+        detail::announce_resume(source_.connection_of(lease_), op_, world_);
+        try {
+            s = work_.resume(source_.connection_of(lease_), op_, result());
+        } catch (...) {
+            user_threw();
+        }
+        if (s == signal::done || s == signal::failed) [[likely]] {
+            end_of_work();
+            const step next = passage_.landed(timed_moment());
+            if (next == step::done) [[likely]]
+                return need::done;
+            return follow_cold(next);
+        }
+        return more_work(s);
+    }
+
+    [[nodiscard]] STRATA_COLD need more_work(signal s) noexcept {
+        switch (s) {
+            case signal::io: return need::io;
+            case signal::park: return need::park;
+            case signal::call: return need::call;
+            case signal::item: op_.handed_over = true; return need::item;
+            default: return need::work;
+        }
+    }
+
+    STRATA_INLINE void end_of_work() noexcept {
+        at_ = at::outside;
+        work_.end();
+        source_.release(lease_, op_, result().ok() ? health::good : result().error().health());
+    }
+
+    /// An exception of the user's sink, codec or closure, or out of memory: an outcome like others, rethrown by the face.
+    STRATA_COLD void user_threw() noexcept {
+        thrown_ = std::current_exception();
+        result().replace(error{errc::user_exception, phase::result, effect::unknown});
+    }
+
+    [[nodiscard]] STRATA_COLD need resume_elsewhere() noexcept {
+        switch (at_) {
+            case at::waiting: return end_waiting();
+            case at::connecting: return connect();
+            default:
+                thrown_ = nullptr;
+                return follow<false>(passage_.resume(world_.moment()));
+        }
+    }
+
+    /// A lease that came late: a driver that blocks is moved to where it may.
+    [[nodiscard]] STRATA_COLD need begin_working() noexcept {
+        at_ = at::working;
+        if constexpr (Source::driver::blocking) return need::work;
+        else return run();
+    }
+    [[nodiscard]] STRATA_COLD need begin_connecting() noexcept {
+        at_ = at::connecting;
+        if constexpr (Source::driver::blocking) return need::work;
+        else return connect();
+    }
+
+    [[nodiscard]] STRATA_COLD need connect() noexcept {
+        error e;
+        detail::announce_resume(source_.connection_of(lease_), op_, world_);
+        try {
+            const signal s = source_.connect(lease_, op_, e);
+            if (s == signal::io) return need::io;
+            if (s == signal::park) return need::park;
+            if (s == signal::work) return need::work;
+            if (s == signal::done) {
+                at_ = at::working;
+                return run();
+            }
+        } catch (...) {
+            thrown_ = std::current_exception();
+            e = error{errc::user_exception, phase::connect};
+        }
+        at_ = at::outside;
+        source_.release_unconnected(lease_);
+        result().replace(std::move(e));
+        return follow_cold(passage_.landed(timed_moment()));
+    }
+
+    [[nodiscard]] STRATA_COLD need end_waiting() noexcept {
+        const moment m = world_.moment();
+        if (!node_.is_granted() && m.now < time_point{until_} && !op_.cancelled.load(std::memory_order_relaxed))
+            return need::park;  // woken for nothing
+        at_ = at::outside;
+        const acquired a = source_.end_wait(op_, node_, lease_, m.now - time_point{waiting_since_});
+        if (a == acquired::ready) return begin_working();
+        if (a == acquired::connect) return begin_connecting();
+        if (op_.cancelled.load(std::memory_order_relaxed)) {
+            result().replace(error{errc::cancelled, phase::acquire}.set_local());
+        } else {
+            error e = source_.refusal(op_);
+            // It was the call's own time that ran out, not the source's patience.
+            if (e.code() == errc::pool_exhausted && m.now >= op_.deadline) e.set(errc::timeout);
+            result().replace(std::move(e));
+        }
+        return follow_cold(passage_.landed(m));
+    }
+
+    STRATA_COLD void give_up() noexcept {
+        switch (at_) {
+            case at::waiting:
+                switch (source_.end_wait(op_, node_, lease_, duration::zero())) {
+                    case acquired::ready: source_.release(lease_, op_, health::good); break;
+                    case acquired::connect: source_.release_unconnected(lease_); break;
+                    default: break;
+                }
+                break;
+            case at::connecting: source_.release_unconnected(lease_); break;
+            case at::working:
+                work_.end();
+                source_.release(lease_, op_, health::good);
+                break;
+            default: break;
+        }
+        at_ = at::outside;
+    }
+
+    World& world_;
+    Source& source_;
+    Op& op_;
+    Work& work_;
+    Way passage_;
+    lease lease_{};
+    at at_ = at::outside;
+    waiter node_;
+    unset<time_point> until_;          // these two are written when it begins to wait
+    unset<time_point> waiting_since_;
+    std::exception_ptr thrown_;
+};
+
+/// The blocking drive: the calling thread waits and works. Returns at `done` or `item`.
+template <class Flight, class World>
+STRATA_INLINE need drive(Flight& f, World& world, need n) noexcept {
+    while (n == need::work || n == need::park) [[unlikely]] {
+        if (n == need::park) world.park(f.parked_on(), f.parked_until());
+        n = f.resume();
+    }
+    return n;
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The source of statements inside a session or a transaction: the one connection that these hold.
+#ifndef STRATA_SOURCE_PINNED_HPP
+#define STRATA_SOURCE_PINNED_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Driver>
+class pinned_source {
+public:
+    using driver = Driver;
+    using connection = typename Driver::connection;
+    using lease = connection*;
+
+    /// `needs_transaction`: nothing runs once the transaction has ended, for it would run outside of one.
+    explicit pinned_source(connection& c, bool needs_transaction = false) noexcept
+        : connection_(&c), needs_transaction_(needs_transaction) {}
+
+    STRATA_INLINE acquired acquire(operation_base&, waiter&, lease& out) noexcept {
+        if (needs_transaction_ && !connection_->in_transaction()) [[unlikely]]
+            return acquired::refused;
+        out = connection_;
+        return acquired::ready;
+    }
+    STRATA_INLINE void release(lease& l, operation_base&, health) noexcept { l = nullptr; }
+    [[nodiscard]] connection& connection_of(lease& l) noexcept { return *l; }
+
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base&) noexcept { return ended(); }
+    [[nodiscard]] STRATA_COLD static error ended() {
+        return {errc::transaction_aborted, "the transaction has ended: the database rolled it back, or it was committed", phase::admission,
+                effect::rolled_back};
+    }
+
+    // Never asked for: nobody waits for a pinned connection.
+    [[nodiscard]] acquired end_wait(operation_base&, waiter&, lease&, duration) noexcept { return acquired::refused; }
+    void release_unconnected(lease&) noexcept {}
+    [[nodiscard]] signal connect(lease&, operation_base&, error&) noexcept { return signal::failed; }
+    [[nodiscard]] duration wait_limit() const noexcept { return {}; }
+
+private:
+    connection* connection_;
+    bool needs_transaction_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Lets an operation guard a connection for a scope, and puts back whoever guarded it before: the operation
+// may lie on a stack that is gone when the connection is used again.
+#ifndef STRATA_CORE_GUARDED_HPP
+#define STRATA_CORE_GUARDED_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A connection whose calls end early when `i` says so, until the end of the scope. Null: nothing ends them.
+template <class Connection>
+class [[nodiscard]] guarded {
+public:
+    STRATA_INLINE guarded(Connection& c, const interruption* i) noexcept : connection_(c), before_(c.guard()) { c.guard(i); }
+    guarded(const guarded&) = delete;
+    guarded& operator=(const guarded&) = delete;
+    STRATA_INLINE ~guarded() { connection_.guard(before_); }
+
+private:
+    Connection& connection_;
+    const interruption* before_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The work of one statement: a driver's query between the engine and a sink.
+#ifndef STRATA_STATEMENT_WORK_HPP
+#define STRATA_STATEMENT_WORK_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The facts of an operation that consists of this statement. A caller may say `idempotent`, so "no" means "ask".
+template <class Bound>
+consteval operation_facts facts_of_statement(bool inside_transaction) {
+    constexpr statement_facts s = Bound::facts;
+    return {.kind = static_cast<operation_kind>(s.kind),
+            .kind_known = s.kind_known,
+            .idempotent = s.idempotent == known::yes ? known::yes : known::at_run_time,
+            .cacheable = s.kind_known && s.kind == statement_kind::read && s.idempotent == known::yes && !inside_transaction,
+            .inside_transaction = inside_transaction};
+}
+static_assert(static_cast<int>(operation_kind::other) == static_cast<int>(statement_kind::other));
+
+/// Tells the operation what kind of statement it is.
+template <class Op, class Bound>
+STRATA_INLINE void classify(Op& op, const Bound& statement, const call_options& options) {
+    if constexpr (!Op::facts.kind_known) op.run_time_kind = static_cast<operation_kind>(statement.kind());
+    if constexpr (Op::facts.idempotent == known::at_run_time) op.run_time_idempotent = options.idempotent || statement.idempotent();
+    op.reads_only = op.kind() == operation_kind::read;
+}
+
+/// Tells the operation what its statement is.
+template <class Op, class Bound>
+STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& options) {
+    op.name = statement.label();
+    op.statement = statement.text().text;
+    op.tags = options.tags;
+    classify(op, statement, options);
+}
+
+template <class Driver, class Bound, class Sink>
+class statement_work {
+    using connection = typename Driver::connection;
+    using query = typename connection::template query<Bound, Sink>;
+
+public:
+    statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
+
+    STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
+        const guarded guard{c, &op};
+        if (!query_) {
+            if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
+                return refused(result);
+            if (op.attempt > 1) [[unlikely]]
+                sink_.restart();
+            query_.emplace(c, statement_, sink_);
+        }
+        const signal s = query_->resume();
+        if (s == signal::done) [[likely]] executed_ = {query_->affected(), query_->last_id()};
+        else if (s == signal::failed) result.replace(std::move(query_->failure()));
+        return s;
+    }
+    STRATA_INLINE void end() noexcept { query_.reset(); }
+
+    [[nodiscard]] const execution& executed() const noexcept { return executed_; }
+
+private:
+    STRATA_COLD static signal refused(outcome& result) {
+        result.replace(error{errc::cancelled, phase::execute});
+        return signal::failed;
+    }
+
+    const Bound& statement_;
+    Sink& sink_;
+    std::optional<query> query_;
+    execution executed_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement through one source, blocking: what all blocking sessions do under `calls`.
+#ifndef STRATA_PERFORM_HPP
+#define STRATA_PERFORM_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The deadline of a call: its own, but not beyond that of what it is part of.
+template <class World>
+STRATA_INLINE time_point deadline_of(World& world, duration own, const interruption* outer) noexcept {
+    const time_point limit = outer != nullptr ? outer->deadline : never;
+    if (own <= duration::zero()) [[likely]]
+        return limit;
+    const time_point mine = add_saturated(world.moment().now, own);
+    return mine < limit ? mine : limit;
+}
+
+template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
+STRATA_INLINE error perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
+                                      const call_options& o, const interruption* outer) {
+    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+    using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
+    op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
+    if constexpr (InsideTransaction) op.outer = outer;
+    classify(op, statement, o);
+    using layers_type = typename Runtime::interceptors;
+    using way = passage<layers_type, op_type>;
+    way through{rt.policies(), op};
+    moment m{};
+    if constexpr (way::timed) m = rt.world().moment();
+    const step entered = through.first(m);
+    if (entered == step::done) [[unlikely]]
+        return std::move(through.result().error());
+    work_type work{statement, sink};
+    flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
+    static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
+    if (f.result().ok()) [[likely]] {
+        done = work.executed();
+        return {};
+    }
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    return std::move(f.result().error());
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows one after the other, in bounded memory: `for (const account& a : db.rows<account>(query)) ...`
+//
+// The stream is one operation that holds its connection until it is exhausted or destroyed. It is repeated, by
+// the layers that do so, only until the first row has reached the user.
+#ifndef STRATA_STREAM_HPP
+#define STRATA_STREAM_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A sink that pauses after each row, which lies in `current`.
+template <class T>
+struct cursor_sink {
+    T current{};
+
+    [[nodiscard]] const void* tag() const noexcept { return row_decoder<T>::tag(); }
+    template <class Row>
+    [[nodiscard]] error plan(const Row& meta, row_plan& p) {
+        return row_decoder<T>::plan(meta, p);
+    }
+    template <class Row>
+    [[nodiscard]] flow row(const Row& r, const row_plan& p, error& e) {
+        return row_decoder<T>::decode(r, p, current, e) ? flow::pause : flow::stop;
+    }
+    void finish(error&) noexcept {}
+    void restart() noexcept {}
+};
+
+/// What a stream keeps at a fixed address: its operation, with its own copy of the arguments.
+template <class Runtime, class Source, class Bound, class Sink, bool InsideTransaction>
+struct stream_state {
+    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+    using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
+
+    stream_state(Runtime& r, Source s, Bound b, Sink into, const call_options& o, const interruption* outer, std::shared_ptr<void> keep)
+        : keep_alive(std::move(keep)), rt(r), source(std::move(s)), statement(std::move(b)), sink(std::move(into)), work(statement, sink),
+          f(rt.world(), rt.policies(), source.get(), op, work) {
+        describe(op, statement, o);
+        op.deadline = deadline_of(rt.world(), o.deadline, outer);
+        op.outer = outer;
+    }
+
+    std::shared_ptr<void> keep_alive;
+    Runtime& rt;
+    Source source;
+    Bound statement;
+    Sink sink;
+    op_type op;
+    work_type work;
+    flight<typename Runtime::world_type, typename Runtime::interceptors, std::remove_reference_t<decltype(std::declval<Source&>().get())>,
+           op_type, work_type>
+        f;
+    bool started = false;
+
+    /// True when a row lies in the sink; false at the end.
+    bool advance(error& e) {
+        const need n = drive(f, rt.world(), std::exchange(started, true) ? f.resume() : f.start());
+        if (n == need::item) return true;
+        if (f.thrown()) std::rethrow_exception(f.thrown());
+        e = std::move(f.result().error());
+        return false;
+    }
+};
+
+/// A stream's source: the runtime's, or a pinned one of its own.
+template <class Source>
+struct borrowed_source {
+    Source* source;
+    Source& get() noexcept { return *source; }
+};
+template <class Source>
+struct own_source {
+    Source source;
+    Source& get() noexcept { return source; }
+};
+
+}  // namespace detail
+
+/// An input range of rows. Views inside a row (`std::string_view`) live until the next row. Not thread-safe; keeps the
+/// runtime, but not a transaction, alive: a stream inside a transaction must end before it.
+template <class T, class State>
+class row_stream {
+public:
+    class iterator {
+    public:
+        using value_type = T;
+        using difference_type = std::ptrdiff_t;
+        using iterator_concept = std::input_iterator_tag;
+
+        iterator() noexcept = default;
+        explicit iterator(row_stream* s) noexcept : stream_(s) {}
+        [[nodiscard]] T& operator*() const noexcept { return stream_->state_->sink.current; }
+        [[nodiscard]] T* operator->() const noexcept { return &stream_->state_->sink.current; }
+        iterator& operator++() {
+            stream_->step();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        [[nodiscard]] bool operator==(std::default_sentinel_t) const noexcept { return stream_ == nullptr || stream_->state_ == nullptr; }
+
+    private:
+        row_stream* stream_ = nullptr;
+    };
+
+    explicit row_stream(std::unique_ptr<State> s) noexcept : state_(std::move(s)) {}
+
+    /// Runs the statement up to its first row. Call once.
+    [[nodiscard]] iterator begin() {
+        step();
+        return iterator{this};
+    }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+    /// The next row; null at the end. Throws `failure`.
+    [[nodiscard]] T* next() {
+        step();
+        return state_ != nullptr ? &state_->sink.current : nullptr;
+    }
+    /// The same without exceptions of ours.
+    [[nodiscard]] result<T*> try_next() {
+        error e;
+        if (advance(e)) return &state_->sink.current;
+        if (e) return e;
+        return nullptr;
+    }
+
+private:
+    void step() {
+        error e;
+        if (!advance(e) && e) throw_failure(std::move(e));
+    }
+    bool advance(error& e) {
+        if (state_ == nullptr) return false;
+        bool row = false;
+        try {
+            row = state_->advance(e);
+        } catch (...) {
+            state_.reset();
+            throw;
+        }
+        if (!row) state_.reset();  // the connection goes back at once
+        return row;
+    }
+
+    std::unique_ptr<State> state_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Begin, commit and roll back on a leased connection, with the truth about the effect. Shared by all forms of transactions.
+#ifndef STRATA_TRANSACTION_CONTROL_HPP
+#define STRATA_TRANSACTION_CONTROL_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Rolls back after `why`, which then knows what became of the transaction.
+template <class Driver>
+STRATA_COLD void roll_back(typename Driver::connection& c, error& why) {
+    const guarded unhurried{c, nullptr};
+    if (c.in_transaction()) {
+        const error e = c.control(Driver::rollback());
+        if (e && c.in_transaction()) {
+            why.set(health::lost).set(effect::unknown);
+            return;
+        }
+    }
+    why.set(effect::rolled_back);
+}
+
+/// Back to the savepoint of this depth, which is then gone; nothing where the database has rolled back everything by itself.
+template <class Driver>
+STRATA_COLD void undo_savepoint(typename Driver::connection& c, unsigned depth) noexcept {
+    const guarded unhurried{c, nullptr};
+    try {
+        if (!c.in_transaction()) return;
+        static_cast<void>(c.control(Driver::rollback_to(depth)));
+        static_cast<void>(c.control(Driver::release(depth)));
+    } catch (...) {  // no memory for an error's texts: the transaction will see what is left
+    }
+}
+
+/// The deadline or a cancel stops a transaction up to here; a COMMIT once sent is awaited.
+template <class World>
+[[nodiscard]] error stopped(const operation_base& op, World& world) {
+    if (op.is_cancelled())
+        return error{errc::cancelled, "cancelled before the transaction was committed", phase::commit};
+    if (op.deadline != never && world.moment().now >= op.deadline)
+        return error{errc::timeout, "the deadline passed before the transaction was committed", phase::commit};
+    return {};
+}
+
+/// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
+template <class Driver>
+[[nodiscard]] error commit(typename Driver::connection& c) {
+    const guarded unhurried{c, nullptr};
+    if (!c.in_transaction())
+        return error{errc::transaction_aborted, "the database had already rolled the transaction back", phase::commit, effect::rolled_back};
+    error e = c.control(Driver::commit());
+    if (e) [[unlikely]] {
+        e.set(phase::commit);
+        if (c.in_transaction()) roll_back<Driver>(c, e);
+    }
+    return e;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Parameters from the members of a struct: `bind_members(insert, account)`.
+#ifndef STRATA_VALUE_BIND_MEMBERS_HPP
+#define STRATA_VALUE_BIND_MEMBERS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <class Member>
+inline constexpr fixed_string<Member::name().size() + 1> fixed_name{Member::name().data(), Member::name().size()};
+
+template <class Member, class T>
+inline constexpr std::string_view member_column = column_of_member<T>(Member::name());
+template <class Member, class T>
+inline constexpr fixed_string<member_column<Member, T>.size() + 1> fixed_column{member_column<Member, T>.data(),
+                                                                               member_column<Member, T>.size()};
+
+/// A member under its own name, and under its column's where that is another one.
+template <class Member, class T>
+[[nodiscard]] constexpr auto arguments_of_member(const T& object) {
+    using kept_member = kept<decltype((Member::get(object)))>;
+    using own = argument<fixed_name<Member>, kept_member>;
+    if constexpr (member_column<Member, T> == Member::name()) {
+        return std::tuple<own>{own{keep(Member::get(object))}};
+    } else {
+        using renamed_one = argument<fixed_column<Member, T>, kept_member>;
+        return std::tuple<own, renamed_one>{own{keep(Member::get(object))}, renamed_one{keep(Member::get(object))}};
+    }
+}
+
+template <class T, class... Members>
+[[nodiscard]] constexpr auto arguments_of_members(const T& object, member_list<Members...>) {
+    return argument_set{std::tuple_cat(arguments_of_member<Members>(object)...)};
+}
+
+/// The first name of a statement that no member has; empty if there is none.
+template <class T, fixed_string Names>
+consteval auto nameless_parameter() {
+    constexpr name_list<Names> parameters{};
+    constexpr std::size_t first = [](const auto& list) {
+        std::size_t i = 0;
+        while (i < list.size && (member_index<T>(list.names[i]) >= 0 || member_of_column<T>(list.names[i]) >= 0)) ++i;
+        return i;
+    }(parameters);
+    constexpr std::size_t size = parameters.names[first].size();
+    return fixed_string<size + 1>{parameters.names[first].data(), size};
+}
+
+/// The compiler's note shows the parameter's name.
+template <class T, fixed_string Parameter>
+struct no_member_named {
+    static_assert(Parameter.size() == 0,
+                  "strata: the statement has a parameter that no member of the struct is named after: rename it, give the arguments one by "
+                  "one, or map the column with strata::mapping<T>");
+};
+
+template <class T, class Literal>
+struct member_check;
+template <class T, literal_facts Facts, fixed_string Names, fixed_string SqliteNames>
+struct member_check<T, literal<Facts, Names, SqliteNames>> {
+    using told = no_member_named<T, nameless_parameter<T, Names>()>;
+    /// Where the dialects see different parameters, the call itself says what is missing.
+    static constexpr bool right = !Facts.same_names || nameless_parameter<T, Names>().size() == 0;
+};
+
+}  // namespace detail
+
+/// Calls the literal with the members of an adapted struct: each parameter `:name` takes the member of this name, or the member whose
+/// `mapping` gives its column this name; members that the text does not name are ignored. A parameter without a member does not
+/// compile, and the compiler names it. The members are kept by reference: `object` must live until the call ends (an asynchronous
+/// call copies them, as it copies all arguments).
+///
+/// ```cpp
+/// constexpr auto insert = "insert into account (id, owner) values (:id, :owner)"_sql;
+/// db.execute(strata::bind_members(insert, account{.id = 7, .owner = "Ada"}));
+/// ```
+template <class Literal, adapted_struct T>
+    requires detail::is_literal<Literal>
+[[nodiscard]] constexpr auto bind_members(const Literal& statement, const T& object) {
+    using check = detail::member_check<T, Literal>;
+    if constexpr (check::right) return statement(detail::arguments_of_members(object, detail::members<T>{}));
+    else return sizeof(typename check::told);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement for each element of a range, all or nothing: one operation, one lease, and for asynchronous code one hop.
+#ifndef STRATA_TRANSACTION_BATCH_HPP
+#define STRATA_TRANSACTION_BATCH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Calls the statement with one element of a batch.
+template <class Statement, class Element>
+[[nodiscard]] auto bind_element(const Statement& statement, const Element& element) {
+    if constexpr (!is_literal<Statement>) {
+        static_assert(is_literal<Statement>, "strata: execute_many takes a literal without its arguments: each element brings them");
+        return bound<statement_facts{}>{nullptr, {}, {}};  // says nothing more
+    } else if constexpr (requires { std::tuple_size<Element>::value; }) {
+        return std::apply([&](const auto&... each) { return statement(each...); }, element);
+    } else if constexpr (adapted_struct<Element>) {
+        return bind_members(statement, element);
+    } else {
+        return statement(element);
+    }
+}
+
+template <class Statement, class Range>
+using bound_element = decltype(bind_element(std::declval<const Statement&>(), *std::begin(std::declval<const Range&>())));
+
+/// Adds which element of a batch failed.
+[[nodiscard]] STRATA_COLD inline error in_element(error e, std::size_t element) {
+    std::string& detail = e.edit_texts().detail;
+    if (!detail.empty()) detail += "; ";
+    detail += "element " + std::to_string(element) + " of the batch, counted from 0";
+    return e;
+}
+
+/// The facts of a batch. A caller may say `idempotent`.
+consteval operation_facts facts_of_batch(bool inside_transaction) {
+    return {.kind = operation_kind::batch, .idempotent = known::at_run_time, .inside_transaction = inside_transaction};
+}
+
+/// BEGIN, the statement for each element, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth.
+template <class Runtime, class Statement, class Range>
+class batch_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    using bound = bound_element<Statement, Range>;
+    using query = typename connection::template query<bound, discard_sink>;
+
+public:
+    batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
+        : rt_(rt), statement_(statement), elements_(elements), depth_(depth) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        const guarded guard{c, &op};
+        executed_ = {};
+        error e = depth_ == 0 ? c.control(driver::begin(driver::locking::immediate)) : c.control(driver::savepoint(depth_));
+        if (!e) {
+            try {
+                e = run(c, op);
+            } catch (...) {
+                undo(c, e);
+                throw;
+            }
+            if (!e) e = stopped(op, rt_.world());
+            if (e)
+                undo(c, e);
+            else
+                e = leave(c);
+        }
+        if (!e) return signal::done;
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept {}
+
+    [[nodiscard]] const execution& executed() const noexcept { return executed_; }
+
+private:
+    [[nodiscard]] error run(connection& c, const operation_base& op) {
+        std::size_t number = 0;
+        for (const auto& element : elements_) {
+            const bound statement = bind_element(statement_, element);
+            discard_sink nobody;
+            query q{c, statement, nobody};
+            if (error e = stopped(op, rt_.world())) return in_element(std::move(e), number);
+            if (q.resume() == signal::failed) return in_element(std::move(q.failure()), number);
+            executed_.affected += q.affected();
+            executed_.last_id = q.last_id();
+            ++number;
+        }
+        return {};
+    }
+    [[nodiscard]] error leave(connection& c) {
+        if (depth_ == 0) return commit<driver>(c);
+        error e = c.control(driver::release(depth_));
+        if (e) undo(c, e);
+        return e;
+    }
+    void undo(connection& c, error& why) {
+        if (depth_ == 0) return roll_back<driver>(c, why);
+        undo_savepoint<driver>(c, depth_);
+        why.set(effect::rolled_back);
+    }
+
+    Runtime& rt_;
+    const Statement& statement_;
+    const Range& elements_;
+    unsigned depth_;
+    execution executed_;
+};
+
+/// Tells the operation what its batch is.
+template <class Op, class Bound, class Statement>
+void describe_batch(Op& op, const Statement& statement, const call_options& o) {
+    op.name = statement.label();
+    op.statement = statement.text().text;
+    op.tags = o.tags;
+    op.run_time_idempotent = o.idempotent || Bound::idempotent();
+}
+
+/// The blocking drive of a batch. `outer`: what it is part of.
+template <bool InsideTransaction, class Runtime, class Source, class Statement, class Range>
+error perform_batch(Runtime& rt, Source& source, const Statement& statement, const Range& elements, unsigned depth, execution& done,
+                    const call_options& o, const interruption* outer) {
+    using op_type = operation<facts_of_batch(InsideTransaction)>;
+    using work_type = batch_work<Runtime, Statement, Range>;
+    op_type op;
+    describe_batch<op_type, bound_element<Statement, Range>>(op, statement, o);
+    op.deadline = deadline_of(rt.world(), o.deadline, outer);
+    op.outer = outer;
+    work_type work{rt, statement, elements, depth};
+    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, work_type> f{rt.world(), rt.policies(), source,
+                                                                                                       op, work};
+    static_cast<void>(drive(f, rt.world(), f.start_here()));
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    done = work.executed();
+    return std::move(f.result().error());
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a transaction's closure returns, and whether that is an error: a result that holds one rolls back.
+#ifndef STRATA_TRANSACTION_CLOSURE_HPP
+#define STRATA_TRANSACTION_CLOSURE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Closure, class Handle>
+using closure_value = std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>;
+
+/// `void` as something that can be stored.
+struct nothing {};
+template <class T>
+using storable = std::conditional_t<std::is_void_v<T>, nothing, T>;
+
+template <class T>
+concept error_valued = requires(const T& v) {
+    { v.has_error() } -> std::convertible_to<bool>;
+};
+
+template <class T>
+[[nodiscard]] bool holds_error(const T& v) noexcept {
+    if constexpr (error_valued<T>)
+        return v.has_error();
+    else
+        return false;
+}
+
+/// A result whose error is ours.
+template <class T>
+concept our_result = requires { typename T::error_type; } && std::is_same_v<typename T::error_type, error>;
+
+/// What a form that does not throw returns for a closure's value: a result, but no result in a result.
+template <class T>
+struct as_result {
+    using type = result<T>;
+};
+template <our_result T>
+struct as_result<T> {
+    using type = T;
+};
+
+/// The closure's error-valued result with what became of it: ours learns the effect, another's comes out as it is.
+template <class T>
+[[nodiscard]] T failed_value(T&& returned, error&& e) {
+    if constexpr (our_result<T>)
+        return T{std::move(e)};
+    else
+        return std::move(returned);
+}
+
+/// The error that the outcome carries for an error-valued result: ours as it is, another type's as `user_error`.
+template <class T>
+[[nodiscard]] error error_in(const T& v) {
+    if constexpr (requires {
+                      { v.error() } -> std::convertible_to<const error&>;
+                  })
+        return v.error();
+    else
+        return error{errc::user_error, "the closure returned an error", phase::execute};
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The calls that every session offers: a database, a pinned connection, a transaction, an erased session.
+//
+// A mixin over one primitive of the session, `perform`, so each form is written once. The throwing forms
+// throw `strata::failure`; the `try_` forms return `strata::result` and throw only what the user's own codecs do.
+#ifndef STRATA_CALLS_HPP
+#define STRATA_CALLS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Which statements may run where: transaction control never inside a transaction, session state only on a pinned connection.
+enum class scope : std::uint8_t { database, session, transaction };
+
+namespace detail {
+
+template <class Facts>
+constexpr bool is_fit(const Facts& f, dialect d) {
+    return d == dialect::sqlite ? f.fits_sqlite : f.fits_postgres;
+}
+
+/// Checked at compile time where the kind is known, at run time otherwise.
+constexpr bool may_run(statement_kind k, scope where) {
+    switch (k) {
+        case statement_kind::transaction_control:
+            return where == scope::session;
+        case statement_kind::session:
+            return where != scope::database;
+        default:
+            return true;
+    }
+}
+
+/// What the session's type can tell of the statement's type.
+template <class Bound, class Session>
+constexpr void assert_placement() {
+    if constexpr (requires { Session::dialect; }) {
+        static_assert(is_fit(Bound::facts, Session::dialect),
+                      "strata: this statement is not written in the dialect of the session's database");
+        if constexpr (Bound::facts.kind_known) {
+            static_assert(may_run(Bound::facts.kind, Session::where) || Bound::facts.kind != statement_kind::transaction_control,
+                          "strata: begin, commit, rollback and savepoint are not statements here: write db.transaction([&](auto& tx) { ... "
+                          "}), or use db.session()");
+            static_assert(may_run(Bound::facts.kind, Session::where) || Bound::facts.kind != statement_kind::session,
+                          "strata: session state would land on some connection of the pool: pin one with db.session()");
+        }
+    }
+}
+
+[[nodiscard]] STRATA_COLD inline error misplaced_statement() {
+    error e{errc::misuse, "this kind of statement cannot run here: transaction control and session state need a pinned connection",
+            phase::admission};
+    e.edit_texts().hint = "use db.transaction(...) for transactions and db.session() for session state";
+    return e;
+}
+
+/// What only the object can tell of a statement, before anything is sent.
+template <dialect Dialect, scope Where, class Bound>
+STRATA_INLINE error check_made_at_run_time(const Bound& statement) {
+    if constexpr (Bound::facts.kind_known) {
+        return {};
+    } else {
+        if (error e = check_statement(statement, Dialect)) return e;
+        return may_run(statement.kind(), Where) ? error{} : misplaced_statement();
+    }
+}
+
+/// The rest, which is empty for literals on a session whose type says all.
+template <class Session, class Bound>
+STRATA_INLINE error check_placement(const Session& session, const Bound& statement) {
+    assert_placement<Bound, Session>();
+    if constexpr (requires { Session::dialect; }) {
+        return check_made_at_run_time<Session::dialect, Session::where>(statement);
+    } else {
+        if (!is_fit(Bound::facts, session.dialect_now()))
+            return {errc::invalid_statement, "the statement is not written in the dialect of the session's database", phase::admission};
+        if (error e = check_statement(statement, session.dialect_now())) return e;
+        return may_run(statement.kind(), session.where_now()) ? error{} : misplaced_statement();
+    }
+}
+
+}  // namespace detail
+
+template <class Self>
+class calls {
+public:
+    /// Runs a statement and drops its rows. Rows that were changed, and the last id.
+    template <class S>
+    execution execute(const S& statement, const call_options& o = {}) {
+        discard_sink sink;
+        execution done;
+        if (error e = go(statement, sink, done, o)) [[unlikely]]
+            throw_failure(std::move(e));
+        return done;
+    }
+    template <class S>
+    result<execution> try_execute(const S& statement, const call_options& o = {}) {
+        discard_sink sink;
+        execution done;
+        if (error e = go(statement, sink, done, o)) [[unlikely]]
+            return e;
+        return done;
+    }
+
+    /// Exactly one row: `errc::no_rows` and `errc::too_many_rows` otherwise.
+    template <class T, class S>
+    T one(const S& statement, const call_options& o = {}) {
+        return fetch<one_sink<T, T&>, T>(statement, o);
+    }
+    template <class T, class S>
+    result<T> try_one(const S& statement, const call_options& o = {}) {
+        return try_fetch<one_sink<T, T&>, T>(statement, o);
+    }
+
+    /// One row or none: `errc::too_many_rows` otherwise.
+    template <class T, class S>
+    std::optional<T> maybe_one(const S& statement, const call_options& o = {}) {
+        return fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::optional<T>> try_maybe_one(const S& statement, const call_options& o = {}) {
+        return try_fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
+    }
+
+    /// All rows, in memory. For results without a bound use `rows`.
+    template <class T, class S>
+    std::vector<T> all(const S& statement, const call_options& o = {}) {
+        return fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::vector<T>> try_all(const S& statement, const call_options& o = {}) {
+        return try_fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
+    }
+
+    /// All rows, one after the other, in bounded memory: an input range; see `row_stream`.
+    template <class T, class S>
+    [[nodiscard]] auto rows(const S& statement, const call_options& o = {}) {
+        decltype(auto) bound = detail::as_bound(statement);
+        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
+        auto state = static_cast<Self&>(*this).open_stream(bound.own(), detail::cursor_sink<T>{}, o);
+        return row_stream<T, typename decltype(state)::element_type>{std::move(state)};
+    }
+
+    /// Runs a literal for each element of `elements` in one transaction (inside a transaction: a savepoint), all or nothing.
+    /// An element is a tuple of arguments in order, a struct whose members have the parameters' names, or one argument.
+    /// A failure names the element. `affected` is the sum, `last_id` the last one. It is one operation, admitted and repeated
+    /// as a whole.
+    template <class Statement, class Range>
+    execution execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+        execution done;
+        if (error e = go_many(statement, elements, done, o)) throw_failure(std::move(e));
+        return done;
+    }
+    template <class Statement, class Range>
+    result<execution> try_execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+        execution done;
+        if (error e = go_many(statement, elements, done, o)) return e;
+        return done;
+    }
+
+    /// `transaction`, with failures of the database as a `result`; exceptions of the closure are thrown.
+    template <class Closure, class Me = Self, class Value = detail::closure_value<Closure, typename Me::transaction_type>>
+    auto try_transaction(Closure&& closure) -> typename detail::as_result<Value>::type {
+        try {
+            if constexpr (std::is_void_v<Value>) {
+                static_cast<Self&>(*this).transaction(closure);
+                return {};
+            } else {
+                return static_cast<Self&>(*this).transaction(closure);
+            }
+        } catch (const failure& f) {
+            return f.error();
+        }
+    }
+
+private:
+    template <class S, class Sink>
+    STRATA_INLINE error go(const S& statement, Sink& sink, execution& done, const call_options& o) {
+        const auto& bound = detail::as_bound(statement);
+        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
+            return e;
+        return static_cast<Self&>(*this).perform(bound, sink, done, o);
+    }
+
+    template <class Statement, class Range>
+    error go_many(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        detail::assert_placement<detail::bound_element<Statement, Range>, Self>();
+        return static_cast<Self&>(*this).perform_batch(statement, elements, done, o);
+    }
+
+    /// The sink writes where the caller will have the value, so it never moves.
+    template <class Sink, class Value, class S>
+    STRATA_INLINE Value fetch(const S& statement, const call_options& o) {
+        Value value{};
+        Sink sink{value};
+        execution done;
+        if (error e = go(statement, sink, done, o)) [[unlikely]]
+            throw_failure(std::move(e));
+        return value;
+    }
+    template <class Sink, class Value, class S>
+    STRATA_INLINE result<Value> try_fetch(const S& statement, const call_options& o) {
+        result<Value> value;
+        Sink sink{*value};
+        execution done;
+        if (error e = go(statement, sink, done, o)) [[unlikely]]
+            value = std::move(e);
+        return value;
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a transaction begins.
+#ifndef STRATA_TRANSACTION_OPTIONS_HPP
+#define STRATA_TRANSACTION_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Options of one transaction on `Driver`'s database.
+template <class Driver>
+struct transaction_options {
+    duration deadline{};  ///< over all attempts, from the start of the call; zero: none of its own
+    std::span<const tag> tags = {};
+    std::string_view name = {};  ///< for metrics and logs
+    /// Only reads: runs on a reading connection, where a write fails with `errc::read_only`. A pool of one connection has
+    /// none; there it is the caller's promise.
+    bool read_only = false;
+    /// How the database locks; by default what is right for reading or writing (SQLite: deferred, immediate).
+    std::optional<typename Driver::locking> locking = std::nullopt;
+
+    [[nodiscard]] typename Driver::locking locking_or_default() const noexcept {
+        if (locking) return *locking;
+        return read_only ? Driver::locking::deferred : Driver::locking::immediate;
+    }
+};
+
+/// Marks a closure that must not run twice: `db.transaction(strata::once([&](auto& tx) { ... }))` is never repeated.
+template <class Closure>
+struct once {
+    Closure closure;
+    explicit once(Closure c) : closure(std::move(c)) {}
+    template <class Transaction>
+    decltype(auto) operator()(Transaction& tx) {
+        return closure(tx);
+    }
+    template <class Transaction>
+    decltype(auto) operator()(Transaction& tx) const {
+        return closure(tx);
+    }
+};
+
+namespace detail {
+
+template <class Closure>
+inline constexpr bool runs_once = false;
+template <class Closure>
+inline constexpr bool runs_once<once<Closure>> = true;
+template <class Closure>
+inline constexpr bool runs_once<const once<Closure>> = true;
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A session whose stack and driver are not known: for code compiled apart from both.
+//
+//   account load(strata::any_session& s, std::int64_t id);     // a .cpp that sees no stack and no driver
+//   strata::any_session s{db};  load(s, 7);                    // database, session, transaction
+//
+// One virtual call an operation plus one a column and parameter. It refers to the session it was made from.
+#ifndef STRATA_ANY_SESSION_HPP
+#define STRATA_ANY_SESSION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+class any_session;
+
+namespace detail {
+
+/// An open stream whose type is forgotten.
+class any_stream {
+public:
+    template <class State>
+    explicit any_stream(std::unique_ptr<State> s)
+        : state_(s.release(), [](void* p) { delete static_cast<State*>(p); }),
+          advance_([](void* p, error& e) { return static_cast<State*>(p)->advance(e); }) {}
+
+    [[nodiscard]] bool advance(error& e) { return advance_(state_.get(), e); }
+
+private:
+    std::unique_ptr<void, void (*)(void*)> state_;
+    bool (*advance_)(void*, error&);
+};
+
+/// What a session must do, behind one table a session type.
+struct session_table {
+    dialect speaks;
+    scope where;
+    error (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&);
+    any_stream (*open)(void* session, any_statement, any_sink&, const call_options&);
+    /// Runs `call(closure, inner)` in a transaction, at most once if so marked; an error that it returns rolls back and comes out.
+    error (*transact)(void* session, void* closure, error (*call)(void* closure, any_session& inner), bool once);
+};
+
+/// The near side of an erased stream: the arguments, and the sink that the far side fills.
+template <class Bound, class Sink>
+struct erased_stream_state {
+    erased_stream_state(Bound s, Sink into) : statement(std::move(s)), arguments(statement), sink(std::move(into)), out(sink) {}
+
+    Bound statement;
+    argument_views arguments;
+    Sink sink;
+    erased_sink<Sink> out;
+    std::optional<any_stream> far;
+
+    bool advance(error& e) { return far->advance(e); }
+};
+
+}  // namespace detail
+
+/// See above. Cheap to copy. Thread-safe where the session that it refers to is.
+class any_session : public calls<any_session> {
+public:
+    /// From a database, a pinned session, a transaction or a transaction's handle, which must outlive it.
+    template <class Session>
+        requires(!std::is_same_v<std::remove_cv_t<Session>, any_session>)
+    any_session(Session& session) noexcept;
+
+    using transaction_type = any_session;
+
+    [[nodiscard]] dialect dialect_now() const noexcept { return table_->speaks; }
+    [[nodiscard]] scope where_now() const noexcept { return table_->where; }
+
+    /// A transaction; inside one, a savepoint. The closure gets an `any_session&`; its value comes out.
+    template <class Closure>
+    auto transaction(Closure&& closure) {
+        using value = detail::closure_value<Closure, any_session>;
+        struct context {
+            std::remove_reference_t<Closure>& closure;
+            std::optional<detail::storable<value>> returned;
+        } here{closure, {}};
+        error e = table_->transact(session_, &here, [](void* c, any_session& inner) -> error {
+            context& at = *static_cast<context*>(c);
+            at.returned.reset();
+            if constexpr (std::is_void_v<value>) {
+                at.closure(inner);
+                at.returned.emplace();
+            } else {
+                at.returned.emplace(at.closure(inner));
+                if (detail::holds_error(*at.returned)) return detail::error_in(*at.returned);
+            }
+            return {};
+        }, detail::runs_once<std::remove_reference_t<Closure>>);
+        if (e) {
+            if constexpr (!std::is_void_v<value>) {
+                if (here.returned && detail::holds_error(*here.returned))
+                    return detail::failed_value(std::move(*here.returned), std::move(e));
+            }
+            throw_failure(std::move(e));
+        }
+        if constexpr (!std::is_void_v<value>) return std::move(*here.returned);
+    }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        const detail::argument_views arguments{statement};
+        erased_sink<Sink> out{sink};
+        return table_->perform(session_, any_statement{statement, arguments.all()}, out, done, o);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        call_options each = o;
+        const time_point until = o.deadline > duration::zero() ? add_saturated(steady_now(), o.deadline) : never;
+        auto r = this->try_transaction([&](any_session& tx) -> result<execution> {
+            execution total;
+            std::size_t number = 0;
+            for (const auto& element : elements) {
+                if (until != never) each.deadline = until - steady_now() > duration{1} ? until - steady_now() : duration{1};
+                auto one = tx.try_execute(detail::bind_element(statement, element), each);
+                if (!one) return detail::in_element(std::move(one).error(), number);
+                total.affected += one->affected;
+                total.last_id = one->last_id;
+                ++number;
+            }
+            return total;
+        });
+        if (!r) return std::move(r).error();
+        done = *r;
+        return {};
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        auto state = std::make_unique<detail::erased_stream_state<Bound, Sink>>(std::move(statement), std::move(sink));
+        state->far.emplace(table_->open(session_, any_statement{state->statement, state->arguments.all()}, state->out, o));
+        return state;
+    }
+
+private:
+    void* session_;
+    const detail::session_table* table_;
+};
+
+namespace detail {
+
+template <class Session>
+struct session_functions {
+    static error perform(void* s, const any_statement& statement, any_sink& sink, execution& done, const call_options& o) {
+        sink_ref out{sink};
+        return static_cast<Session*>(s)->perform(statement, out, done, o);
+    }
+    static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
+        return any_stream{static_cast<Session*>(s)->open_stream(statement, sink_ref{sink}, o)};
+    }
+    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once) {
+        const auto body = [&](auto& tx) -> result<void> {
+            any_session inner{tx};
+            if (error e = call(closure, inner)) return e;
+            return {};
+        };
+        Session& session = *static_cast<Session*>(s);
+        result<void> r = only_once ? session.transaction(once(body)) : session.transaction(body);
+        return r ? error{} : std::move(r).error();
+    }
+    static constexpr session_table table{Session::dialect, Session::where, &perform, &open, &transact};
+};
+
+}  // namespace detail
+
+template <class Session>
+    requires(!std::is_same_v<std::remove_cv_t<Session>, any_session>)
+any_session::any_session(Session& session) noexcept : session_(&session), table_(&detail::session_functions<Session>::table) {}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The world of a runtime: where it takes time and randomness from, and how a thread waits in it.
+//
+// An object, never a global: tests give a runtime another one (testing/simulated_world.hpp), and the Asio
+// face waits by timers of its own executor (async.hpp).
+#ifndef STRATA_CORE_WORLD_HPP
+#define STRATA_CORE_WORLD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): the n-th number is a mix of
+/// seed + n * golden gamma, so one atomic add serves all threads and a seed gives one sequence.
+class splitmix final : public random_source {
+public:
+    explicit splitmix(std::uint64_t seed) noexcept : state_(seed) {}
+    std::uint64_t next() noexcept override {
+        std::uint64_t z = state_.fetch_add(0x9e3779b97f4a7c15ull, std::memory_order_relaxed) + 0x9e3779b97f4a7c15ull;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+        return z ^ (z >> 31);
+    }
+
+private:
+    std::atomic<std::uint64_t> state_;
+};
+
+/// The real clock, and threads that really block.
+class system_world {
+public:
+    /// Seeded from the clock and the object's address: good for jitter, not for secrets.
+    system_world() noexcept
+        : random_(static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^ reinterpret_cast<std::uintptr_t>(this)) {}
+    /// Seeded by the user, for runs that can be repeated.
+    explicit system_world(std::uint64_t seed) noexcept : random_(seed) {}
+
+    [[nodiscard]] STRATA_INLINE strata::moment moment() noexcept { return {steady_now(), &random_}; }
+
+    /// Blocks the calling thread until the node is granted or `until`; null means just time.
+    STRATA_COLD void park(waiter* node, time_point until) noexcept {
+        if (node != nullptr) return node->block(until);
+        waiter nobody;
+        nobody.prepare(nullptr);
+        nobody.block(until);
+    }
+
+private:
+    splitmix random_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A stack: the list of layers from the top to the driver, and the law of its order.
+//
+//   using bank = strata::stack<strata::metrics<>, strata::retry<>, strata::pool<>, strata::sqlite>;
+//
+// `stack_traits` sorts the list into interceptors, source and driver and checks it; the checks fire in the
+// faces (`database<bank>`), one `static_assert` each, and know no policy by name: only places.
+#ifndef STRATA_STACK_HPP
+#define STRATA_STACK_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The layers of a client, read downwards: a call falls from the first to the last, which is the driver.
+template <class... Layers>
+struct stack {};
+
+namespace detail {
+
+template <class... T>
+struct type_list {};
+
+template <class T>
+concept has_place = requires {
+    { T::place } -> std::convertible_to<strata::place>;
+};
+
+template <class T>
+concept has_driver_place = has_place<T> && T::place == place::driver;
+template <class T>
+concept has_source_place = has_place<T> && T::place == place::source;
+template <class T>
+concept has_interceptor_place = has_place<T> && T::place < place::source;
+
+template <class... T>
+constexpr bool places_ascend() {
+    if constexpr ((has_place<T> && ...)) {
+        constexpr strata::place all[] = {T::place..., place::driver};
+        for (std::size_t i = 1; i <= sizeof...(T); ++i)
+            if (all[i - 1] > all[i]) return false;
+    }
+    return true;
+}
+
+template <class T, class... All>
+inline constexpr std::size_t occurrences = (std::size_t{0} + ... + (std::is_same_v<T, All> ? 1u : 0u));
+
+/// The interceptors of a list, in order.
+template <class Kept, class... Rest>
+struct only_interceptors {
+    using type = Kept;
+};
+template <class... Kept, class First, class... Rest>
+struct only_interceptors<layers<Kept...>, First, Rest...>
+    : only_interceptors<std::conditional_t<has_interceptor_place<First>, layers<Kept..., First>, layers<Kept...>>, Rest...> {};
+
+template <class... T>
+struct source_in {
+    using type = void;
+};
+template <class First, class... Rest>
+struct source_in<First, Rest...> : source_in<Rest...> {};
+template <class First, class... Rest>
+    requires has_source_place<First>
+struct source_in<First, Rest...> {
+    using type = First;
+};
+
+template <class... T>
+struct driver_in {
+    using type = void;
+};
+template <class First, class... Rest>
+struct driver_in<First, Rest...> : driver_in<Rest...> {};
+template <class First, class... Rest>
+    requires has_driver_place<First>
+struct driver_in<First, Rest...> {
+    using type = First;
+};
+
+template <class Stack>
+struct stack_traits {
+    static_assert(sizeof(Stack) == 0,
+                  "strata: a database takes a stack: write strata::database<strata::stack<..., strata::pool<>, strata::sqlite>>");
+};
+
+/// The sorted list. By itself, so that a failed check does not hide it and bring more errors.
+template <class Stack>
+struct stack_parts;
+template <class... T>
+struct stack_parts<stack<T...>> {
+    using interceptors = typename only_interceptors<layers<>, T...>::type;
+    using source_layer = typename source_in<T...>::type;
+    using driver = typename driver_in<T...>::type;
+};
+
+template <class... T>
+struct stack_traits<stack<T...>> : stack_parts<stack<T...>> {
+    static_assert((has_place<T> && ...),
+                  "strata: something in the stack is no layer: every layer states its place, as in  static constexpr auto place = "
+                  "strata::place::observe;");
+    static_assert((std::size_t{0} + ... + (has_driver_place<T> ? 1u : 0u)) == 1,
+                  "strata: a stack ends with exactly one driver: write stack<..., strata::pool<>, strata::sqlite>");
+    static_assert((std::size_t{0} + ... + (has_source_place<T> ? 1u : 0u)) == 1,
+                  "strata: a stack needs exactly one source right above its driver: strata::single or strata::pool<>");
+    static_assert(places_ascend<T...>(),
+                  "strata: the layers of the stack stand in the wrong order; outermost first: extend (transactions), observe (metrics), "
+                  "shape, fallback, "
+                  "cache, bound (total_timeout), repeat (retry), rate, throttle, breaker (circuit_breaker), bulkhead, limit, attempt "
+                  "(attempt_timeout, "
+                  "chaos), source (single, pool), driver");
+    static_assert(((occurrences<T, T...> == 1) && ...),
+                  "strata: a layer stands twice in the stack: give one of them a tag type, as in circuit_breaker<struct reads>");
+    static_assert(((!has_interceptor_place<T> || !holds_something<T> || abandons<T>) && ...),
+                  "strata: a policy that takes something in admit (holds = true) must give it back in  void abandon(frame&) noexcept");
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Options reach their layer by type, in any order.
+#ifndef STRATA_OPTIONS_HPP
+#define STRATA_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Layer, class Option>
+inline constexpr bool takes_option = std::is_same_v<typename options_type<Layer>::type, Option>;
+
+template <class Option, class Stack>
+inline constexpr bool belongs_to = false;
+template <class Option, class... T>
+inline constexpr bool belongs_to<Option, stack<T...>> = (takes_option<T, Option> || ...);
+
+/// The given options of type `Wanted`, or its defaults.
+template <class Wanted>
+[[nodiscard]] Wanted pick_option() {
+    return Wanted{};
+}
+template <class Wanted, class First, class... Rest>
+[[nodiscard]] Wanted pick_option(const First& first, const Rest&... rest) {
+    if constexpr (std::is_same_v<Wanted, First>)
+        return first;
+    else
+        return pick_option<Wanted>(rest...);
+}
+
+/// Throws when the options themselves say that a value makes no sense.
+template <class Options>
+const Options& checked(const Options& o) {
+    if constexpr (requires { o.validate(); }) {
+        if (error e = o.validate()) throw_failure(std::move(e));
+    }
+    return o;
+}
+
+/// Makes a policy from its options, in place.
+template <class Policy, class... Given>
+[[nodiscard]] Policy make_policy(const Given&... given) {
+    using wanted = typename options_type<Policy>::type;
+    if constexpr (std::is_void_v<wanted>)
+        return Policy{};
+    else
+        return Policy(checked(pick_option<wanted>(given...)));
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One instance of a stack: its policies' state, its source and its world. The faces share it, and operations keep it,
+// so a database may be destroyed while an asynchronous call is still on its way.
+#ifndef STRATA_RUNTIME_HPP
+#define STRATA_RUNTIME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A world that lives outside of the runtimes in it, such as a simulation; every other is part of its runtime.
+template <class World>
+concept shared_world = requires { requires World::shared; };
+
+struct own_world {};
+template <class World>
+struct world_of_runtime {
+    explicit world_of_runtime(own_world) {}
+    World world;
+};
+template <shared_world World>
+struct world_of_runtime<World> {
+    explicit world_of_runtime(World& w) noexcept : world(w) {}
+    World& world;
+};
+
+}  // namespace detail
+
+template <class Stack, class World = system_world>
+class runtime {
+    using traits = detail::stack_traits<Stack>;
+
+public:
+    using interceptors = typename traits::interceptors;
+    using driver = typename traits::driver;
+    using source_layer = typename traits::source_layer;
+    using source = typename source_layer::template source<driver>;
+    using world_type = World;
+
+    template <class... Options>
+    explicit runtime(const Options&... options) : runtime(in_world{}, detail::own_world{}, options...) {
+        static_assert(!detail::shared_world<World>, "strata: a simulated world is shared: give it first, as in database<stack<...>, "
+                                                    "strata::simulated_world> db{world, options...}");
+    }
+    /// In a world that is shared; it must outlive the runtime.
+    template <class... Options>
+    explicit runtime(World& world, const Options&... options) : runtime(in_world{}, world, options...) {}
+
+private:
+    struct in_world {};
+
+    template <class Where, class... Options>
+    runtime(in_world, Where&& where, const Options&... options)
+        : world_(where), policies_([&]<class P>(std::type_identity<P>) { return detail::make_policy<P>(options...); }),
+          source_(detail::checked(detail::pick_option<typename detail::options_type<source_layer>::type>(options...)),
+                  detail::checked(detail::pick_option<typename driver::options>(options...))) {
+        static_assert((detail::belongs_to<Options, Stack> && ...),
+                      "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
+        static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
+        if (error e = source_.open_first(world())) throw_failure(std::move(e));
+    }
+
+public:
+    [[nodiscard]] interceptors& policies() noexcept { return policies_; }
+    [[nodiscard]] source& connections() noexcept { return source_; }
+    [[nodiscard]] World& world() noexcept { return world_.world; }
+
+    /// The state of a layer, to look at or to steer: `db.policy<strata::circuit_breaker<>>().state()`.
+    template <class P>
+    [[nodiscard]] P& policy() noexcept {
+        return find<P>(std::make_index_sequence<interceptors::size>{});
+    }
+
+    /// Stops admission, waits up to `grace` for what is on its way, then cancels it and waits for its end.
+    void close(duration grace) noexcept {
+        if (source_.stop(world(), add_saturated(world().moment().now, grace))) return;
+        source_.cancel_all();
+        static_cast<void>(source_.stop(world(), never));
+    }
+
+    /// What the asynchronous face adds (its work executor); made by it on first use.
+    struct extension {
+        inline_lock lock;
+        std::shared_ptr<void> object;
+    };
+    [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
+
+private:
+    template <class P, std::size_t... I>
+    [[nodiscard]] P& find(std::index_sequence<I...>) noexcept {
+        constexpr bool there = (std::is_same_v<P, std::remove_reference_t<decltype(policies_.template at<I>())>> || ... || false);
+        static_assert(there, "strata: no such layer in the stack");
+        P* found = nullptr;
+        static_cast<void>(((found = as<P>(policies_.template at<I>())) || ...));
+        return *found;
+    }
+    template <class P, class Q>
+    [[nodiscard]] static P* as(Q& q) noexcept {
+        if constexpr (std::is_same_v<P, Q>)
+            return &q;
+        else
+            return nullptr;
+    }
+
+    detail::world_of_runtime<World> world_;
+    interceptors policies_;
+    source source_;
+    extension extension_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What runs inside a transaction: the handle that a closure gets, with savepoints by nesting.
+#ifndef STRATA_TRANSACTION_TRANSACTION_HPP
+#define STRATA_TRANSACTION_TRANSACTION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// An open transaction (or savepoint) as a closure sees it. Not copied, not moved: it lives as long as the closure
+/// runs. Statements on it ask only the layers that stand inside transactions; they share its deadline.
+/// Not thread-safe: one thread at a time.
+template <class Runtime>
+class basic_transaction : public calls<basic_transaction<Runtime>> {
+public:
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    static constexpr strata::dialect dialect = driver::dialect;
+    using transaction_type = basic_transaction;
+    static constexpr scope where = scope::transaction;
+
+    basic_transaction(Runtime& rt, connection& c, operation_base& op, unsigned depth) noexcept
+        : rt_(rt), connection_(c), op_(op), depth_(depth) {}
+    basic_transaction(const basic_transaction&) = delete;
+    basic_transaction& operator=(const basic_transaction&) = delete;
+
+    /// A savepoint: the closure's value comes out; when it throws or returns an error, only what it did is rolled
+    /// back and this transaction stays usable. Never repeated by itself.
+    template <class Closure>
+    auto transaction(Closure&& closure) {
+        using value = detail::closure_value<Closure, basic_transaction>;
+        if (error e = enter()) throw_failure(std::move(e));
+        basic_transaction inner{rt_, connection_, op_, depth_ + 1};
+        try {
+            if constexpr (std::is_void_v<value>) {
+                closure(inner);
+                leave();
+            } else {
+                value v = closure(inner);
+                if (detail::holds_error(v))
+                    undo();
+                else
+                    leave();
+                return v;
+            }
+        } catch (...) {
+            undo();
+            throw;
+        }
+    }
+
+    /// Number of the attempt, from 1: the closure may run again after a conflict.
+    [[nodiscard]] unsigned attempt() const noexcept { return op_.attempt; }
+    /// The driver's own handle, for what strata does not offer. Do not end the transaction through it.
+    [[nodiscard]] auto native_handle() const noexcept { return connection_.native_handle(); }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        source_type source{connection_, true};
+        return detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        source_type source{connection_, true};
+        return detail::perform_batch<true>(rt_, source, statement, elements, depth_ + 1, done, o, &op_);
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        using source = detail::own_source<source_type>;
+        using state = detail::stream_state<Runtime, source, Bound, Sink, true>;
+        return std::make_unique<state>(rt_, source{source_type{connection_, true}}, std::move(statement), std::move(sink), o, &op_,
+                                       nullptr);
+    }
+
+private:
+    using source_type = detail::pinned_source<driver>;
+
+    [[nodiscard]] error enter() {
+        if (!connection_.in_transaction()) return source_type::ended();
+        return connection_.control(driver::savepoint(depth_ + 1));
+    }
+    void leave() {
+        if (error e = connection_.control(driver::release(depth_ + 1))) {
+            undo();
+            throw_failure(std::move(e));
+        }
+    }
+    void undo() noexcept { detail::undo_savepoint<driver>(connection_, depth_ + 1); }
+
+    Runtime& rt_;
+    connection& connection_;
+    operation_base& op_;
+    unsigned depth_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A transaction as one operation: admitted once, its closure run on one connection, repeated as a whole or not at all.
+#ifndef STRATA_TRANSACTION_RUN_HPP
+#define STRATA_TRANSACTION_RUN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Runtime, class Closure>
+class transaction_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+    using handle = basic_transaction<Runtime>;
+    using value = closure_value<Closure, handle>;
+
+public:
+    transaction_work(Runtime& rt, Closure& closure, typename driver::locking locking) noexcept
+        : rt_(rt), closure_(closure), locking_(locking) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        thrown = nullptr;
+        returned.reset();
+        const guarded guard{c, &op};
+        if (error e = c.control(driver::begin(locking_))) {
+            result.replace(std::move(e));
+            return signal::failed;
+        }
+        error e = run(c, op);
+        if (!e) e = stopped(op, rt_.world());
+        if (!e) {
+            e = commit<driver>(c);
+            if (!e) return signal::done;
+        } else {
+            roll_back<driver>(c, e);
+        }
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept {}
+
+    std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
+    std::optional<storable<value>> returned;
+
+private:
+    [[nodiscard]] error run(connection& c, operation_base& op) {
+        handle tx{rt_, c, op, 0};
+        op.handed_over = runs_once<Closure>;
+        try {
+            if constexpr (std::is_void_v<value>) {
+                closure_(tx);
+                returned.emplace();
+            } else {
+                returned.emplace(closure_(tx));
+                if (holds_error(*returned)) return error_in(*returned);
+            }
+            return {};
+        } catch (const failure& f) {
+            return f.error();
+        } catch (...) {
+            thrown = std::current_exception();
+            return error{errc::user_exception, phase::execute};
+        }
+    }
+
+    Runtime& rt_;
+    Closure& closure_;
+    typename driver::locking locking_;
+};
+
+inline constexpr operation_facts transaction_facts{.kind = operation_kind::transaction};
+
+/// Runs a closure as a transaction on connections of `source`. `thrown` and the value are in the work.
+template <class Runtime, class Source, class Work>
+error drive_transaction(Runtime& rt, Source& source, Work& work, const transaction_options<typename Runtime::driver>& o,
+                        const interruption* outer) {
+    using op_type = operation<transaction_facts>;
+    op_type op;
+    op.name = o.name;
+    op.tags = o.tags;
+    op.reads_only = o.read_only;
+    op.deadline = deadline_of(rt.world(), o.deadline, outer);
+    op.outer = outer;
+    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, Work> f{rt.world(), rt.policies(), source, op,
+                                                                                                  work};
+    static_cast<void>(drive(f, rt.world(), f.start()));
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    return std::move(f.result().error());
+}
+
+/// The throwing form: the closure's value, its own exception, or `failure`. An error-valued result is returned, not thrown.
+template <class Runtime, class Source, class Closure>
+auto run_transaction(Runtime& rt, Source& source, Closure& closure, const transaction_options<typename Runtime::driver>& o,
+                     const interruption* outer = nullptr) {
+    using value = closure_value<Closure, basic_transaction<Runtime>>;
+    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    error e = drive_transaction(rt, source, work, o, outer);
+    if (e) [[unlikely]] {
+        if (work.thrown) std::rethrow_exception(work.thrown);
+        if constexpr (!std::is_void_v<value>) {
+            if (work.returned && holds_error(*work.returned)) return failed_value(std::move(*work.returned), std::move(e));
+        }
+        throw_failure(std::move(e));
+    }
+    if constexpr (!std::is_void_v<value>) return std::move(*work.returned);
+}
+
+/// The `try_` form: exceptions of the closure that are not ours are still thrown.
+template <class Runtime, class Source, class Closure>
+auto try_run_transaction(Runtime& rt, Source& source, Closure& closure, const transaction_options<typename Runtime::driver>& o,
+                         const interruption* outer = nullptr) ->
+    typename as_result<closure_value<Closure, basic_transaction<Runtime>>>::type {
+    using value = closure_value<Closure, basic_transaction<Runtime>>;
+    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    error e = drive_transaction(rt, source, work, o, outer);
+    if (e) [[unlikely]] {
+        if (work.thrown) std::rethrow_exception(work.thrown);
+        return e;
+    }
+    if constexpr (std::is_void_v<value>)
+        return {};
+    else
+        return std::move(*work.returned);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A connection in the user's hands: a pinned session, or a transaction that the user ends by hand.
+//
+// It is one operation, admitted once; the layers above see its end when the handle is given back. It is never
+// repeated, since nobody but the user knows what was done with it.
+#ifndef STRATA_TRANSACTION_HELD_HPP
+#define STRATA_TRANSACTION_HELD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+enum class ending : std::uint8_t { give_back, commit, roll_back };
+
+/// First resume: begins (a transaction) and hands the connection over. Second: ends as told.
+template <class Runtime>
+class held_work {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+
+public:
+    explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
+
+    signal resume(connection& c, operation_base& op, outcome& result) {
+        if (held == nullptr) {
+            const guarded guard{c, &op};
+            if (begin_) {
+                if (error e = c.control(driver::begin(*begin_))) {
+                    result.replace(std::move(e));
+                    return signal::failed;
+                }
+            }
+            held = &c;
+            return signal::item;
+        }
+        error e;
+        if (how == ending::commit) {
+            e = stopped(op, rt_.world());
+            if (e)
+                roll_back<driver>(c, e);
+            else
+                e = commit<driver>(c);
+        } else if (begin_ && c.in_transaction()) {
+            roll_back<driver>(c, e);
+            e = e.health() == health::lost
+                    ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost)
+                    : error{};
+        }
+        if (!e) return signal::done;
+        result.replace(std::move(e));
+        return signal::failed;
+    }
+    void end() noexcept { held = nullptr; }
+
+    connection* held = nullptr;
+    ending how = ending::give_back;
+
+private:
+    Runtime& rt_;
+    std::optional<typename driver::locking> begin_;
+};
+
+/// The operation behind a handle, at a fixed address.
+template <class Runtime, operation_facts Facts>
+struct holding {
+    using op_type = operation<Facts>;
+    using work_type = held_work<Runtime>;
+
+    holding(std::shared_ptr<Runtime> r, std::optional<typename Runtime::driver::locking> begin)
+        : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
+
+    std::shared_ptr<Runtime> rt;
+    op_type op;
+    work_type work;
+    flight<typename Runtime::world_type, typename Runtime::interceptors, typename Runtime::source, op_type, work_type> f;
+
+    /// Blocks until the connection is here.
+    [[nodiscard]] error take() {
+        static_cast<void>(drive(f, rt->world(), f.start()));
+        if (f.thrown()) std::rethrow_exception(f.thrown());
+        return work.held != nullptr ? error{} : std::move(f.result().error());
+    }
+    /// Blocks until the connection has been given back as told.
+    [[nodiscard]] error give_back(ending how) {
+        work.how = how;
+        static_cast<void>(drive(f, rt->world(), f.resume()));
+        return std::move(f.result().error());
+    }
+};
+
+inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_session};
+
+}  // namespace detail
+
+/// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
+template <class Runtime>
+class owned_transaction : public calls<owned_transaction<Runtime>> {
+    using held = detail::holding<Runtime, detail::transaction_facts>;
+
+public:
+    using driver = typename Runtime::driver;
+    using transaction_type = basic_transaction<Runtime>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::transaction;
+
+    owned_transaction(owned_transaction&&) noexcept = default;
+    owned_transaction& operator=(owned_transaction&& other) noexcept {
+        std::swap(held_, other.held_);
+        std::swap(handle_, other.handle_);
+        return *this;
+    }
+    ~owned_transaction() { static_cast<void>(finish(detail::ending::roll_back)); }
+
+    /// Makes everything durable, or throws; either way the handle is empty after it.
+    void commit() {
+        if (error e = finish(detail::ending::commit)) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_commit() {
+        if (error e = finish(detail::ending::commit)) return e;
+        return {};
+    }
+    void rollback() {
+        if (error e = finish(detail::ending::roll_back)) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_rollback() {
+        if (error e = finish(detail::ending::roll_back)) return e;
+        return {};
+    }
+
+    /// A savepoint; see `basic_transaction::transaction`.
+    template <class Closure>
+    auto transaction(Closure&& closure) {
+        return handle().transaction(closure);
+    }
+
+    /// The same handle that a closure gets, for functions that take one.
+    [[nodiscard]] basic_transaction<Runtime>& handle() {
+        if (!handle_) throw_failure(gone());
+        return *handle_;
+    }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        return handle_ != nullptr ? handle_->perform(statement, sink, done, o) : gone();
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        return handle_ != nullptr ? handle_->perform_batch(statement, elements, done, o) : gone();
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        return handle().open_stream(std::move(statement), std::move(sink), o);
+    }
+
+    /// Made by `begin()`.
+    explicit owned_transaction(std::unique_ptr<held> h)
+        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, 0u)) {}
+
+private:
+    [[nodiscard]] STRATA_COLD static error gone() {
+        return {errc::misuse, "the transaction has ended: it was committed, rolled back or moved from", phase::admission};
+    }
+    [[nodiscard]] error finish(detail::ending how) {
+        handle_.reset();
+        const std::unique_ptr<held> h = std::move(held_);
+        if (h == nullptr) return how == detail::ending::commit ? gone() : error{};
+        return h->give_back(how);
+    }
+
+    std::unique_ptr<held> held_;
+    std::unique_ptr<basic_transaction<Runtime>> handle_;
+};
+
+/// A pinned connection: temporary tables, session settings and statements in sequence. It goes back to the source when the
+/// handle dies, rolled back if needed; what else was set on it stays, so set back what you set. Moves, does not copy.
+template <class Runtime>
+class basic_session : public calls<basic_session<Runtime>> {
+    using held = detail::holding<Runtime, detail::session_facts>;
+
+public:
+    using driver = typename Runtime::driver;
+    using transaction_type = basic_transaction<Runtime>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::session;
+
+    basic_session(basic_session&&) noexcept = default;
+    basic_session& operator=(basic_session&& other) noexcept {
+        std::swap(held_, other.held_);
+        return *this;
+    }
+    ~basic_session() {
+        if (held_ != nullptr) static_cast<void>(held_->give_back(detail::ending::give_back));
+    }
+
+    /// A transaction on this very connection. Like `database::transaction`, it may be repeated.
+    template <class Closure>
+    auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        detail::pinned_source<driver> source{connection()};
+        return detail::run_transaction(*held_->rt, source, closure, o, &held_->op);
+    }
+    template <class Closure>
+    auto try_transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        detail::pinned_source<driver> source{connection()};
+        return detail::try_run_transaction(*held_->rt, source, closure, o, &held_->op);
+    }
+
+    [[nodiscard]] auto native_handle() { return connection().native_handle(); }
+    [[nodiscard]] typename driver::connection& connection() {
+        if (held_ == nullptr) throw_failure(gone());
+        return *held_->work.held;
+    }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return detail::perform_batch<false>(*held_->rt, source, statement, elements, 0, done, o, &held_->op);
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        using source = detail::own_source<detail::pinned_source<driver>>;
+        using state = detail::stream_state<Runtime, source, Bound, Sink, true>;
+        return std::make_unique<state>(*held_->rt, source{detail::pinned_source<driver>{connection()}}, std::move(statement),
+                                       std::move(sink), o, &held_->op, held_->rt);
+    }
+
+    /// Made by `session()`.
+    explicit basic_session(std::unique_ptr<held> h) noexcept : held_(std::move(h)) {}
+
+private:
+    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was moved from", phase::admission}; }
+
+    std::unique_ptr<held> held_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The blocking face of a stack.
+//
+//   strata::database<bank> db{strata::sqlite_options{.path = "bank.db"}};
+//   account a = db.one<account>(find("id"_arg = 7));
+#ifndef STRATA_DATABASE_HPP
+#define STRATA_DATABASE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Filled in by async.hpp, so that this file does not know Asio.
+template <class Stack, class World, bool AsioIncluded>
+struct async_face {
+    template <class... Any>
+    static int make(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: db.async(...) needs  #include <strata/async.hpp>");
+        return 0;
+    }
+};
+
+}  // namespace detail
+
+/// A database, as threads that block see it. Thread-safe; cheap to share by reference, not copied.
+template <class Stack, class World = system_world>
+class database : public calls<database<Stack, World>> {
+public:
+    using runtime_type = runtime<Stack, World>;
+    using driver = typename runtime_type::driver;
+    /// What a transaction's closure gets, for functions that take one: `void pay(strata::database<bank>::transaction_type& tx)`.
+    using transaction_type = basic_transaction<runtime_type>;
+    using owned_transaction_type = owned_transaction<runtime_type>;
+    using session_type = basic_session<runtime_type>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::database;
+
+    /// Options by type, in any order: `sqlite_options`, `pool_options`, `retry_options` ... Opens the first connections.
+    /// Throws `failure`: `invalid_argument` for options that make no sense, and what opening gives.
+    template <class... Options>
+    explicit database(const Options&... options) : rt_(std::make_shared<runtime_type>(options...)) {}
+    /// The same in a world that is shared with others (a simulation), which must outlive the database.
+    template <class... Options>
+    explicit database(World& world, const Options&... options) : rt_(std::make_shared<runtime_type>(world, options...)) {}
+    database(const database&) = delete;
+    database& operator=(const database&) = delete;
+
+    /// Runs the closure in a transaction: commits when it returns, rolls back when it throws or returns a `result` that
+    /// holds an error. Repeated as a whole by the stack's retry after conflicts, so the closure may run several times
+    /// (`strata::once` forbids it). The closure's value comes out.
+    template <class Closure>
+    auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        return detail::run_transaction(*rt_, rt_->connections(), closure, o);
+    }
+    /// The same; failures of the database come as a `result`, exceptions of the closure are thrown.
+    template <class Closure>
+    auto try_transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        return detail::try_run_transaction(*rt_, rt_->connections(), closure, o);
+    }
+
+    /// A transaction in the caller's hands: rolled back unless `commit()` is called.
+    [[nodiscard]] owned_transaction_type begin(const transaction_options<driver>& o = {}) {
+        return try_begin(o).value();
+    }
+    [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {}) {
+        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default());
+    }
+
+    /// A pinned connection; the writing one unless `read_only`.
+    [[nodiscard]] session_type session(const transaction_options<driver>& o = {}) {
+        return try_session(o).value();
+    }
+    [[nodiscard]] result<session_type> try_session(const transaction_options<driver>& o = {}) {
+        return hold<detail::session_facts, session_type>(o, std::nullopt);
+    }
+
+    /// Stops admission (`errc::shutting_down`), waits up to `grace` for what is on its way, cancels the rest and waits for its end.
+    void close(duration grace = std::chrono::seconds{5}) noexcept { rt_->close(grace); }
+
+    /// The state of a layer: `db.policy<strata::circuit_breaker<>>()`.
+    template <class P>
+    [[nodiscard]] P& policy() noexcept {
+        return rt_->template policy<P>();
+    }
+
+    /// What the source has done and holds, as `pool_snapshot`.
+    [[nodiscard]] auto connections() noexcept { return rt_->connections().snapshot(); }
+
+    /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
+    template <class Executor, class... Options>
+    [[nodiscard]] auto async(const Executor& ex, const Options&... options) const {
+        return detail::async_face<Stack, World, true>::make(rt_, ex, options...);
+    }
+
+    /// What both faces share.
+    [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
+
+    /// For `calls`.
+    template <class Bound, class Sink>
+    STRATA_INLINE error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+        return detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        return detail::perform_batch<false>(*rt_, rt_->connections(), statement, elements, 0, done, o, nullptr);
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        using source = detail::borrowed_source<typename runtime_type::source>;
+        using state = detail::stream_state<runtime_type, source, Bound, Sink, false>;
+        return std::make_unique<state>(*rt_, source{&rt_->connections()}, std::move(statement), std::move(sink), o, nullptr, rt_);
+    }
+
+private:
+    template <operation_facts Facts, class Handle>
+    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin) {
+        auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
+        h->op.name = o.name;
+        h->op.tags = o.tags;
+        h->op.reads_only = o.read_only;
+        h->op.deadline = detail::deadline_of(rt_->world(), o.deadline, nullptr);
+        if (error e = h->take()) return e;
+        return Handle{std::move(h)};
+    }
+
+    std::shared_ptr<runtime_type> rt_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Telling two policies of one kind apart. `circuit_breaker<>` takes `circuit_breaker_options`; the one with a tag,
+// `circuit_breaker<struct reads>`, takes `tagged<struct reads, circuit_breaker_options>{{...}}`.
+#ifndef STRATA_POLICY_TAGGED_HPP
+#define STRATA_POLICY_TAGGED_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Options for the policy with this tag.
+template <class Tag, class Options>
+struct tagged {
+    Options value{};
+
+    [[nodiscard]] error validate() const { return value.validate(); }
+};
+
+namespace detail {
+
+template <class Tag, class Options>
+using options_for = std::conditional_t<std::is_void_v<Tag>, Options, tagged<Tag, Options>>;
+
+template <class Options>
+[[nodiscard]] constexpr const Options& untagged(const Options& o) noexcept {
+    return o;
+}
+template <class Tag, class Options>
+[[nodiscard]] constexpr const Options& untagged(const tagged<Tag, Options>& o) noexcept {
+    return o.value;
+}
+
+/// `errc::invalid_argument` with "retry_options.base: must be positive".
+[[nodiscard]] STRATA_COLD inline error bad_option(std::string_view field, std::string_view rule) {
+    std::string text{field};
+    text.append(": ").append(rule);
+    return error{errc::invalid_argument, std::move(text), phase::admission};
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A bound on the whole operation: all attempts, the pauses between them, the waits for a connection.
+#ifndef STRATA_POLICY_TOTAL_TIMEOUT_HPP
+#define STRATA_POLICY_TOTAL_TIMEOUT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Longer limits are cut, so that now + limit cannot overflow.
+inline constexpr duration longest_limit = std::chrono::hours{24 * 365 * 100};
+
+[[nodiscard]] constexpr duration cut_limit(duration d) noexcept {
+    return d < longest_limit ? d : longest_limit;
+}
+
+}  // namespace detail
+
+struct total_timeout_options {
+    duration limit = std::chrono::seconds{30};  ///< from admission to the end; must be positive (to have none, leave the layer out)
+
+    [[nodiscard]] error validate() const {
+        return limit > duration::zero() ? error{} : detail::bad_option("total_timeout_options.limit", "must be positive");
+    }
+};
+
+/// Narrows the operation's deadline; whoever waits or works below keeps to it and reports `errc::timeout`.
+/// Thread-safe; no shared state. A call's own, nearer deadline stays.
+class total_timeout {
+public:
+    using options = total_timeout_options;
+    static constexpr auto place = strata::place::bound;
+    struct frame {
+        unset<time_point> outer;
+    };
+
+    total_timeout() : total_timeout(options{}) {}
+    explicit total_timeout(const options& o) noexcept : limit_(detail::cut_limit(o.limit)) {}
+
+    STRATA_INLINE void admit(auto& op, frame& f, moment m) noexcept {
+        const time_point ours = m.now + limit_;
+        const time_point outer = op.deadline;
+        f.outer = outer;
+        if (ours < outer) op.deadline = ours;
+    }
+    STRATA_INLINE void settle(auto& op, frame& f, outcome&) noexcept { op.deadline = f.outer; }
+
+private:
+    duration limit_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A bound on one attempt: from its admission, through the wait for a connection, to its end. A retry outside may try again.
+#ifndef STRATA_POLICY_ATTEMPT_TIMEOUT_HPP
+#define STRATA_POLICY_ATTEMPT_TIMEOUT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct attempt_timeout_options {
+    duration limit = std::chrono::seconds{10};  ///< for each attempt; must be positive (to have none, leave the layer out)
+
+    [[nodiscard]] error validate() const {
+        return limit > duration::zero() ? error{} : detail::bad_option("attempt_timeout_options.limit", "must be positive");
+    }
+};
+
+/// Narrows the deadline for one attempt, and marks the attempt as `hurried` when the operation's own deadline is nearer:
+/// then a timeout says nothing about the database, and a circuit breaker outside does not count it.
+/// Thread-safe; no shared state.
+class attempt_timeout {
+public:
+    using options = attempt_timeout_options;
+    static constexpr auto place = strata::place::attempt;
+    struct frame {
+        unset<time_point> outer;
+    };
+
+    attempt_timeout() : attempt_timeout(options{}) {}
+    explicit attempt_timeout(const options& o) noexcept : limit_(detail::cut_limit(o.limit)) {}
+
+    STRATA_INLINE void admit(auto& op, frame& f, moment m) noexcept {
+        const time_point ours = m.now + limit_;
+        const time_point outer = op.deadline;
+        f.outer = outer;
+        op.hurried = outer < ours;
+        if (ours < outer) op.deadline = ours;
+    }
+    STRATA_INLINE void settle(auto& op, frame& f, outcome&) noexcept { op.deadline = f.outer; }
+
+private:
+    duration limit_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The numbers and names of a circuit breaker, apart from its machinery.
+#ifndef STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
+#define STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class circuit_state : std::uint8_t {
+    closed,    ///< attempts pass and are sampled
+    open,      ///< attempts are refused until the open time is over
+    half_open  ///< a few attempts pass as probes and decide
+};
+
+[[nodiscard]] constexpr std::string_view to_string(circuit_state s) noexcept {
+    constexpr std::string_view names[] = {"closed", "open", "half_open"};
+    return names[static_cast<std::size_t>(s)];
+}
+
+/// A breaker went from one state to another.
+struct circuit_change {
+    circuit_state from;
+    circuit_state to;
+    time_point at;
+};
+
+/// Two rules may be used, alone or together; at least one must be.
+struct circuit_breaker_options {
+    unsigned consecutive_failures = 5;                  ///< opens after so many failures in a row; 0: not by this rule
+    double failure_rate = 0;                            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
+    unsigned window = 100;                              ///< how many of the latest attempts the rate looks at; 1 to 1,000,000
+    unsigned minimum_calls = 20;                        ///< the rate is silent below so many; 1 to `window`
+    duration open_time = std::chrono::seconds{5};       ///< positive; doubles with each failed probe
+    duration max_open_time = std::chrono::seconds{60};  ///< not below `open_time`
+    double jitter = 0.1;                                ///< up to this share of an open time is left out at random, in [0, 1)
+    unsigned half_open_permits = 1;                     ///< so many probes at a time, and so many must succeed to close; at least 1
+    /// Told of each change, after it, from the thread that caused it; must not block. Null costs nothing.
+    void (*on_change)(void* context, const circuit_change& change) noexcept = nullptr;
+    void* context = nullptr;  ///< handed to `on_change`
+
+    [[nodiscard]] error validate() const {
+        const auto bad = [](std::string_view field, std::string_view rule) {
+            return detail::bad_option(std::string{"circuit_breaker_options."}.append(field), rule);
+        };
+        if (!(failure_rate >= 0.0 && failure_rate <= 1.0)) return bad("failure_rate", "must lie in 0 to 1");
+        if (consecutive_failures == 0 && failure_rate == 0.0)
+            return bad("consecutive_failures", "is 0, and so is failure_rate: nothing could open it");
+        if (window < 1 || window > 1'000'000) return bad("window", "must lie in 1 to 1,000,000");
+        if (failure_rate > 0.0 && (minimum_calls < 1 || minimum_calls > window)) return bad("minimum_calls", "must lie in 1 to window");
+        if (open_time <= duration::zero()) return bad("open_time", "must be positive");
+        if (max_open_time < open_time) return bad("max_open_time", "must not be less than open_time");
+        if (!(jitter >= 0.0 && jitter < 1.0)) return bad("jitter", "must lie in 0 to 1, without 1");
+        if (half_open_permits < 1) return bad("half_open_permits", "must be at least 1");
+        return {};
+    }
+};
+
+/// What a breaker has seen and done so far.
+struct circuit_breaker_snapshot {
+    circuit_state state = circuit_state::closed;
+    std::uint64_t opened = 0;  ///< changes to open, also from half_open
+    std::uint64_t half_opened = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t refused = 0;   ///< attempts refused
+    std::uint64_t failures = 0;  ///< attempts counted as failed
+    std::uint64_t stale = 0;     ///< results dropped because the breaker had changed since they were admitted
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a condition means to the policies that decide by it: the one table of retry and circuit breaker.
+//
+// Two questions, answered for each condition. Is it transient: may the same call succeed a little later? And
+// what does it say of the database's health? Whether a repetition is *safe* is another matter: that is told by
+// the error's effect and the operation's idempotence (see `retry`).
+#ifndef STRATA_POLICY_CONDITIONS_HPP
+#define STRATA_POLICY_CONDITIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What an outcome tells about the database: nothing, that it answered, or that it is ill.
+enum class health_sign : std::uint8_t { none, good, ill };
+
+/// One line of the table.
+struct condition_traits {
+    bool transient;
+    health_sign sign;
+};
+
+/// The table. Contention (busy, deadlock ...) is transient and a sign of life: the database answered, another caller was in
+/// the way. A violated constraint or a syntax error is an answer too. What the caller or this process did says nothing.
+[[nodiscard]] constexpr condition_traits traits_of(errc code) noexcept {
+    constexpr condition_traits answer{false, health_sign::good}, contention{true, health_sign::good}, silence{false, health_sign::none},
+        illness{false, health_sign::ill}, hiccup{true, health_sign::ill};
+    switch (code) {
+        // contention
+        case errc::busy:
+        case errc::busy_snapshot:
+        case errc::locked:
+        case errc::serialization_failure:
+        case errc::deadlock:
+        case errc::lock_not_available:
+            return contention;
+        // ill, and perhaps well again soon
+        case errc::cannot_connect:
+        case errc::connection_lost:
+        case errc::timeout:
+            return hiccup;
+        // ill, and no pause of ours will help
+        case errc::disk_full:
+        case errc::io_error:
+        case errc::corrupt:
+        case errc::out_of_memory:
+        case errc::not_a_database:
+            return illness;
+        // nobody knows whether it took place: transient for those who may repeat it all the same
+        case errc::outcome_unknown:
+            return hiccup;
+        // answers
+        case errc::ok:
+        case errc::unique_violation:
+        case errc::foreign_key_violation:
+        case errc::not_null_violation:
+        case errc::check_violation:
+        case errc::constraint_violation:
+        case errc::syntax_error:
+        case errc::undefined_object:
+        case errc::read_only:
+        case errc::too_big:
+        case errc::permission_denied:
+        case errc::no_rows:
+        case errc::too_many_rows:
+        case errc::missing_column:
+        case errc::type_mismatch:
+        case errc::out_of_range:
+        case errc::null_value:
+        case errc::transaction_aborted:
+            return answer;
+        // refused here, the caller's own doing, or never sent
+        case errc::circuit_open:
+        case errc::bulkhead_full:
+        case errc::rate_limited:
+        case errc::pool_exhausted:
+        case errc::pool_unreachable:
+        case errc::shutting_down:
+        case errc::refused:
+        case errc::access_denied:
+        case errc::cancelled:
+        case errc::invalid_argument:
+        case errc::invalid_statement:
+        case errc::user_exception:
+        case errc::user_error:
+        case errc::misuse:
+        case errc::unsupported:
+        case errc::unknown:
+            return silence;
+    }
+    return silence;
+}
+
+/// What an attempt that failed with `e` tells about the database. A refusal of this process tells nothing; nor does a timeout
+/// before a connection was there, or one that an outer deadline made shorter than attempt_timeout allows.
+[[nodiscard]] inline health_sign sign_of(const error& e, const operation_base& op) noexcept {
+    if (e.local()) return health_sign::none;
+    if (e.code() == errc::timeout && (op.hurried || e.phase() == phase::admission || e.phase() == phase::acquire)) return health_sign::none;
+    return traits_of(e.code()).sign;
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Leaving an ill database alone: after enough failures attempts are refused at once, then a few probes decide.
+//
+// Each attempt remembers the state it was admitted in, with that state's generation; a result of another generation is
+// dropped, so what began before a change can neither open nor close anything after it. A probe that never comes
+// back does not hold the breaker half-open for ever: after another open time one more probe is let through.
+// What counts as failure is told by policy/conditions.hpp.
+#ifndef STRATA_POLICY_CIRCUIT_BREAKER_HPP
+#define STRATA_POLICY_CIRCUIT_BREAKER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The latest outcomes of up to `size` attempts, with the number of failures among them. Not synchronised.
+class outcome_window {
+public:
+    explicit outcome_window(std::size_t size) : failed_(size != 0 ? std::make_unique<bool[]>(size) : nullptr), size_(size) {}
+
+    void add(bool failed) noexcept {
+        if (count_ == size_)
+            failures_ -= failed_[next_] ? 1u : 0u;
+        else
+            ++count_;
+        failed_[next_] = failed;
+        failures_ += failed ? 1u : 0u;
+        next_ = next_ + 1 == size_ ? 0 : next_ + 1;
+    }
+    void clear() noexcept { next_ = count_ = failures_ = 0; }
+    [[nodiscard]] std::size_t count() const noexcept { return count_; }
+    [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
+
+private:
+    std::unique_ptr<bool[]> failed_;
+    std::size_t size_;
+    std::size_t next_ = 0;
+    std::size_t count_ = 0;
+    std::size_t failures_ = 0;
+};
+
+}  // namespace detail
+
+/// Thread-safe. A success while nothing is on record costs two relaxed loads and no store; with `failure_rate` each
+/// result takes a short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
+template <class Tag = void>
+class circuit_breaker {
+public:
+    using options = detail::options_for<Tag, circuit_breaker_options>;
+    static constexpr auto place = strata::place::breaker;
+    static constexpr bool holds = true;
+    struct frame {
+        unset<std::uint64_t> admitted;  ///< state and generation at admission
+    };
+
+    circuit_breaker() : circuit_breaker(options{}) {}
+    explicit circuit_breaker(const options& o)
+        : options_(detail::untagged(o)), window_(options_.failure_rate > 0.0 ? options_.window : 0), quiet_(options_.failure_rate <= 0.0) {}
+
+    STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
+        const std::uint64_t now = word_.load(std::memory_order_acquire);
+        if (state_of(now) != circuit_state::closed) [[unlikely]] {
+            const time_point until = open_until();
+            if (state_of(now) != circuit_state::open || m.now >= until) return admit_probe(f, m);
+            refused_.fetch_add(1, std::memory_order_relaxed);
+            return refuse(errc::circuit_open, until - m.now);
+        }
+        f.admitted = now;
+        return proceed();
+    }
+
+    STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
+        if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
+            return;
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op), m);
+    }
+
+    /// A probe's permit goes back; nothing is counted.
+    void abandon(frame& f) noexcept {
+        if (state_of(f.admitted) == circuit_state::half_open) sample(f, health_sign::none, moment{});
+    }
+
+    /// The state now; an open breaker says `open` until an attempt finds that its time is over.
+    [[nodiscard]] circuit_state state() const noexcept { return state_of(word_.load(std::memory_order_acquire)); }
+
+    [[nodiscard]] circuit_breaker_snapshot snapshot() const noexcept {
+        const auto read = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };
+        return {state(), read(opened_), read(half_opened_), read(closed_), read(refused_), read(failures_), read(stale_)};
+    }
+
+private:
+    [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept { return static_cast<circuit_state>(word & 3); }
+
+    STRATA_COLD verdict admit_probe(frame& f, moment m) noexcept {
+        hold guard{lock_};
+        const circuit_state before = state();
+        if (before == circuit_state::open && m.now >= open_until()) {
+            taken_ = succeeded_ = 0;
+            change_to(circuit_state::half_open, half_opened_);
+        }
+        f.admitted = word_.load(std::memory_order_relaxed);
+        const circuit_state now = state_of(f.admitted);
+        if (now == circuit_state::half_open && (taken_ < options_.half_open_permits || m.now >= open_until())) {
+            ++taken_;
+            set_open_until(add_saturated(m.now, open_for_));  // if this probe is never heard of again, another may go then
+        } else if (now != circuit_state::closed) {
+            refused_.fetch_add(1, std::memory_order_relaxed);
+            return refuse(errc::circuit_open, open_until() - m.now);
+        }
+        guard.unlock();
+        if (before != now) tell({before, now, m.now});
+        return proceed();
+    }
+
+    STRATA_COLD void sample(const frame& f, health_sign sign, moment m) noexcept {
+        hold guard{lock_};
+        if (word_.load(std::memory_order_relaxed) != f.admitted) {
+            stale_.fetch_add(1, std::memory_order_relaxed);
+            return;
+        }
+        const circuit_state before = state_of(f.admitted);
+        if (sign == health_sign::ill) failures_.fetch_add(1, std::memory_order_relaxed);
+        if (before == circuit_state::closed)
+            sample_closed(sign, m);
+        else
+            sample_probe(sign, m);
+        const circuit_state now = state();
+        guard.unlock();
+        if (before != now) tell({before, now, m.now});
+    }
+
+    void sample_closed(health_sign sign, moment m) noexcept {
+        if (sign == health_sign::none) return;
+        const bool failed = sign == health_sign::ill;
+        in_a_row_ = failed ? in_a_row_ + 1 : 0;
+        bool too_many = options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures;
+        if (options_.failure_rate > 0.0) {
+            window_.add(failed);
+            const auto count = static_cast<double>(window_.count());
+            too_many |=
+                window_.count() >= options_.minimum_calls && static_cast<double>(window_.failures()) >= options_.failure_rate * count;
+        } else {
+            quiet_.store(!failed, std::memory_order_relaxed);
+        }
+        if (too_many) {
+            open_time_ = options_.open_time;
+            open(m);
+        }
+    }
+
+    void sample_probe(health_sign sign, moment m) noexcept {
+        switch (sign) {
+            case health_sign::none:
+                --taken_;
+                break;
+            case health_sign::good:
+                if (++succeeded_ < options_.half_open_permits) break;
+                in_a_row_ = 0;
+                window_.clear();
+                change_to(circuit_state::closed, closed_);
+                quiet_.store(options_.failure_rate <= 0.0, std::memory_order_relaxed);
+                break;
+            case health_sign::ill:
+                open_time_ = open_time_ <= options_.max_open_time / 2 ? open_time_ * 2 : options_.max_open_time;
+                open(m);
+                break;
+        }
+    }
+
+    void open(moment m) noexcept {
+        const double share = 1.0 - options_.jitter * m.random_unit();
+        open_for_ = duration{static_cast<duration::rep>(static_cast<double>(open_time_.count()) * share)};
+        set_open_until(add_saturated(m.now, open_for_));
+        quiet_.store(false, std::memory_order_relaxed);
+        change_to(circuit_state::open, opened_);
+    }
+
+    /// Publishes what was written before it.
+    void change_to(circuit_state s, std::atomic<std::uint64_t>& counter) noexcept {
+        const std::uint64_t generation = (word_.load(std::memory_order_relaxed) >> 2) + 1;
+        counter.fetch_add(1, std::memory_order_relaxed);
+        word_.store(generation << 2 | static_cast<std::uint64_t>(s), std::memory_order_release);
+    }
+
+    void tell(const circuit_change& change) const noexcept {
+        if (options_.on_change != nullptr) options_.on_change(options_.context, change);
+    }
+
+    [[nodiscard]] time_point open_until() const noexcept { return time_point{duration{open_until_.load(std::memory_order_relaxed)}}; }
+    void set_open_until(time_point at) noexcept { open_until_.store(at.time_since_epoch().count(), std::memory_order_relaxed); }
+
+    std::atomic<std::uint64_t> word_{0};        ///< generation << 2 | state; written under the lock
+    std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half_open: when one more may
+    const circuit_breaker_options options_;
+
+    inline_lock lock_;
+    detail::outcome_window window_;
+    unsigned in_a_row_ = 0;
+    unsigned taken_ = 0;      ///< permits given out in this half-open state
+    unsigned succeeded_ = 0;  ///< probes that succeeded in it
+    duration open_time_{};    ///< before jitter
+    duration open_for_{};     ///< with jitter
+
+    std::atomic<bool> quiet_;  ///< closed, no failure on record, no window: a success changes nothing
+    std::atomic<std::uint64_t> opened_{0}, half_opened_{0}, closed_{0}, refused_{0}, failures_{0}, stale_{0};
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A histogram of durations that many threads write without a lock.
+//
+// The buckets are fixed and log-linear, as in HdrHistogram: each power of two is cut into 2^Bits equal parts, so the relative
+// error of a value read back is the same everywhere, at most 1 / 2^(Bits + 1). One record is a shift, a few
+// additions and one atomic increment. Nothing is ever reset: the difference of two snapshots is the time between them.
+#ifndef STRATA_OBSERVE_HISTOGRAM_HPP
+#define STRATA_OBSERVE_HISTOGRAM_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Which bucket a number falls into, and which numbers a bucket holds. All of uint64 is covered.
+template <unsigned Bits>
+struct log_linear {
+    static constexpr std::uint64_t parts = std::uint64_t{1} << Bits;
+    static constexpr std::size_t buckets = (65 - Bits) * parts;
+
+    [[nodiscard]] static constexpr std::size_t index(std::uint64_t v) noexcept {
+        const auto shift = static_cast<unsigned>(std::bit_width(v | (2 * parts - 1))) - (Bits + 1);
+        return static_cast<std::size_t>((std::uint64_t{shift} << Bits) + (v >> shift));
+    }
+    /// Smallest number in the bucket.
+    [[nodiscard]] static constexpr std::uint64_t lower(std::size_t i) noexcept {
+        return i < 2 * parts ? i : (i % parts + parts) << (i / parts - 1);
+    }
+    /// How many numbers are in it.
+    [[nodiscard]] static constexpr std::uint64_t width(std::size_t i) noexcept {
+        return i < 2 * parts ? 1 : std::uint64_t{1} << (i / parts - 1);
+    }
+    /// The number that stands for all of them.
+    [[nodiscard]] static constexpr std::uint64_t middle(std::size_t i) noexcept { return lower(i) + (width(i) - 1) / 2; }
+};
+
+}  // namespace detail
+
+/// A plain copy of a histogram: to read, add and subtract.
+template <unsigned Bits>
+struct basic_histogram_snapshot {
+    using layout = detail::log_linear<Bits>;
+    std::array<std::uint64_t, layout::buckets> counts{};
+
+    [[nodiscard]] std::uint64_t count() const noexcept {
+        std::uint64_t n = 0;
+        for (const std::uint64_t c : counts) n += c;
+        return n;
+    }
+
+    /// The value that the share `q` (0 to 1) of all values does not exceed; relative error at most 1 / 2^(Bits + 1). Zero when empty.
+    [[nodiscard]] duration percentile(double q) const noexcept {
+        const std::uint64_t n = count();
+        if (n == 0) return {};
+        const double exact = (q < 0 ? 0 : q > 1 ? 1 : q) * static_cast<double>(n);
+        auto rank = static_cast<std::uint64_t>(exact);
+        if (static_cast<double>(rank) < exact || rank == 0) ++rank;
+        std::size_t i = 0;
+        for (std::uint64_t seen = counts[0]; seen < rank && i + 1 < counts.size(); seen += counts[i]) ++i;
+        return as_duration(layout::middle(i));
+    }
+
+    /// Within the same relative error.
+    [[nodiscard]] duration mean() const noexcept {
+        double sum = 0;
+        for (std::size_t i = 0; i < counts.size(); ++i) sum += static_cast<double>(counts[i]) * static_cast<double>(layout::middle(i));
+        const std::uint64_t n = count();
+        return n == 0 ? duration{} : duration{static_cast<duration::rep>(sum / static_cast<double>(n))};
+    }
+
+    [[nodiscard]] duration largest() const noexcept {
+        for (std::size_t i = counts.size(); i-- > 0;)
+            if (counts[i] != 0) return as_duration(layout::middle(i));
+        return {};
+    }
+
+    void merge(const basic_histogram_snapshot& other) noexcept {
+        for (std::size_t i = 0; i < counts.size(); ++i) counts[i] += other.counts[i];
+    }
+
+    /// What was recorded between `earlier` and this, two snapshots of one histogram.
+    [[nodiscard]] basic_histogram_snapshot since(const basic_histogram_snapshot& earlier) const noexcept {
+        basic_histogram_snapshot difference;
+        for (std::size_t i = 0; i < counts.size(); ++i) difference.counts[i] = counts[i] - earlier.counts[i];
+        return difference;
+    }
+
+private:
+    [[nodiscard]] static duration as_duration(std::uint64_t v) noexcept {
+        return duration{v > static_cast<std::uint64_t>(duration::max().count()) ? duration::max().count() : static_cast<duration::rep>(v)};
+    }
+};
+
+/// Thread-safe; wait-free. 8 * (65 - Bits) * 2^Bits bytes.
+template <unsigned Bits>
+class basic_histogram {
+public:
+    using layout = detail::log_linear<Bits>;
+    using snapshot_type = basic_histogram_snapshot<Bits>;
+
+    /// About ten instructions. A negative duration counts as the longest one.
+    STRATA_INLINE void record(duration d) noexcept {
+        counts_[layout::index(static_cast<std::uint64_t>(d.count()))].fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// Not one moment's state: what other threads record meanwhile may or may not be in it.
+    [[nodiscard]] snapshot_type snapshot() const noexcept {
+        snapshot_type s;
+        for (std::size_t i = 0; i < layout::buckets; ++i) s.counts[i] = counts_[i].load(std::memory_order_relaxed);
+        return s;
+    }
+
+private:
+    std::array<std::atomic<std::uint64_t>, layout::buckets> counts_{};
+};
+
+/// 7.6 KiB; relative error at most 3.2 %.
+using histogram = basic_histogram<4>;
+using histogram_snapshot = basic_histogram_snapshot<4>;
+/// 2 KiB; relative error at most 12.5 %. One for each statement's name.
+using small_histogram = basic_histogram<2>;
+using small_histogram_snapshot = basic_histogram_snapshot<2>;
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Outcomes sorted into few classes, for counting: some fifty conditions are too many for a table that people read.
+#ifndef STRATA_OBSERVE_OUTCOME_CLASS_HPP
+#define STRATA_OBSERVE_OUTCOME_CLASS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class outcome_class : std::uint8_t {
+    ok,
+    refused,  ///< by this process: open breaker, full pool, shutdown; nothing was sent
+    timeout,
+    cancelled,   ///< by the caller
+    contention,  ///< busy, deadlock, serialization failure
+    connection,  ///< none, or lost
+    constraint,
+    statement,  ///< wrong text, arguments or rights
+    result,     ///< not the rows that were asked for
+    machine,    ///< disk, memory, corruption
+    in_doubt,   ///< nobody knows whether it took place
+    user,       ///< the caller's closure threw or failed
+    other
+};
+inline constexpr std::size_t outcome_classes = 13;
+
+[[nodiscard]] constexpr std::string_view to_string(outcome_class c) noexcept {
+    constexpr std::string_view names[] = {"ok",        "refused", "timeout", "cancelled", "contention", "connection", "constraint",
+                                          "statement", "result",  "machine", "in_doubt",  "user",       "other"};
+    static_assert(sizeof(names) / sizeof(names[0]) == outcome_classes);
+    return names[static_cast<std::size_t>(c)];
+}
+
+[[nodiscard]] constexpr outcome_class class_of(errc code) noexcept {
+    switch (code) {
+        case errc::ok:
+            return outcome_class::ok;
+        case errc::circuit_open:
+        case errc::bulkhead_full:
+        case errc::rate_limited:
+        case errc::pool_exhausted:
+        case errc::pool_unreachable:
+        case errc::shutting_down:
+        case errc::refused:
+        case errc::access_denied:
+            return outcome_class::refused;
+        case errc::timeout:
+            return outcome_class::timeout;
+        case errc::cancelled:
+            return outcome_class::cancelled;
+        case errc::cannot_connect:
+        case errc::connection_lost:
+            return outcome_class::connection;
+        case errc::busy:
+        case errc::busy_snapshot:
+        case errc::locked:
+        case errc::serialization_failure:
+        case errc::deadlock:
+        case errc::lock_not_available:
+            return outcome_class::contention;
+        case errc::unique_violation:
+        case errc::foreign_key_violation:
+        case errc::not_null_violation:
+        case errc::check_violation:
+        case errc::constraint_violation:
+            return outcome_class::constraint;
+        case errc::syntax_error:
+        case errc::undefined_object:
+        case errc::invalid_argument:
+        case errc::invalid_statement:
+        case errc::read_only:
+        case errc::too_big:
+        case errc::permission_denied:
+            return outcome_class::statement;
+        case errc::no_rows:
+        case errc::too_many_rows:
+        case errc::missing_column:
+        case errc::type_mismatch:
+        case errc::out_of_range:
+        case errc::null_value:
+            return outcome_class::result;
+        case errc::disk_full:
+        case errc::io_error:
+        case errc::corrupt:
+        case errc::out_of_memory:
+        case errc::not_a_database:
+            return outcome_class::machine;
+        case errc::outcome_unknown:
+            return outcome_class::in_doubt;
+        case errc::user_exception:
+        case errc::user_error:
+            return outcome_class::user;
+        case errc::transaction_aborted:
+        case errc::misuse:
+        case errc::unsupported:
+        case errc::unknown:
+            return outcome_class::other;
+    }
+    return outcome_class::other;
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What `metrics<>` has counted, as a plain struct: to read, to subtract, to print (observe/print.hpp).
+#ifndef STRATA_OBSERVE_METRICS_SNAPSHOT_HPP
+#define STRATA_OBSERVE_METRICS_SNAPSHOT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// One statement name. Statements inside transactions count here too.
+struct statement_metrics {
+    std::string name;
+    std::uint64_t failures = 0;
+    small_histogram_snapshot latency;
+};
+
+struct metrics_snapshot {
+    /// Finished operations, `[kind][class]`.
+    std::array<std::array<std::uint64_t, outcome_classes>, operation_kinds> operations{};
+    std::uint64_t retries = 0;                  ///< attempts after the first, ordered by a retry
+    std::uint64_t rollbacks = 0;                ///< operations that ended with effect rolled_back
+    std::uint64_t abandoned = 0;                ///< operations destroyed before they had finished; not among `operations`
+    histogram_snapshot latency;                 ///< from admission to the end, with all retries and waits
+    std::vector<statement_metrics> statements;  ///< by name; names beyond the table's size are under "(others)"
+
+    [[nodiscard]] std::uint64_t count(operation_kind k, outcome_class c) const noexcept {
+        return operations[static_cast<std::size_t>(k)][static_cast<std::size_t>(c)];
+    }
+    [[nodiscard]] std::uint64_t count(outcome_class c) const noexcept {
+        std::uint64_t n = 0;
+        for (const auto& of_kind : operations) n += of_kind[static_cast<std::size_t>(c)];
+        return n;
+    }
+    [[nodiscard]] std::uint64_t count(operation_kind k) const noexcept {
+        std::uint64_t n = 0;
+        for (const std::uint64_t of_class : operations[static_cast<std::size_t>(k)]) n += of_class;
+        return n;
+    }
+    /// All finished operations.
+    [[nodiscard]] std::uint64_t total() const noexcept {
+        std::uint64_t n = 0;
+        for (std::size_t k = 0; k < operation_kinds; ++k) n += count(static_cast<operation_kind>(k));
+        return n;
+    }
+    /// Passes below the retry, also those that a breaker or a pool refused.
+    [[nodiscard]] std::uint64_t attempts() const noexcept { return total() + retries; }
+    [[nodiscard]] std::uint64_t refusals() const noexcept { return count(outcome_class::refused); }
+
+    /// The line of a name; null when it was never seen.
+    [[nodiscard]] const statement_metrics* find(std::string_view name) const noexcept {
+        for (const statement_metrics& s : statements)
+            if (s.name == name) return &s;
+        return nullptr;
+    }
+
+    /// What was counted between `earlier` and this, two snapshots of one `metrics<>`.
+    [[nodiscard]] metrics_snapshot since(const metrics_snapshot& earlier) const {
+        metrics_snapshot d = *this;
+        for (std::size_t k = 0; k < operation_kinds; ++k)
+            for (std::size_t c = 0; c < outcome_classes; ++c) d.operations[k][c] -= earlier.operations[k][c];
+        d.retries -= earlier.retries;
+        d.rollbacks -= earlier.rollbacks;
+        d.abandoned -= earlier.abandoned;
+        d.latency = latency.since(earlier.latency);
+        for (statement_metrics& s : d.statements) {
+            const statement_metrics* before = earlier.find(s.name);
+            if (before == nullptr) continue;
+            s.failures -= before->failures;
+            s.latency = s.latency.since(before->latency);
+        }
+        return d;
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Counters by statement name, for up to 256 names, without a lock.
+//
+// A name's counters are made when it is first seen, entered by one compare-and-swap, and live as long as the table. Names
+// beyond the 256th share one line, so a program that makes up names cannot fill the memory.
+#ifndef STRATA_OBSERVE_STATEMENT_TABLE_HPP
+#define STRATA_OBSERVE_STATEMENT_TABLE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What is counted of one name. Thread-safe.
+class statement_counters {
+public:
+    static constexpr std::size_t longest_name = 63;  ///< what is longer is cut: names alike up to there share a line
+
+    statement_counters() noexcept = default;
+    statement_counters(std::string_view name, std::uint64_t hash) noexcept : hash_(hash), size_(name.size()) {
+        std::memcpy(name_, name.data(), size_);
+    }
+
+    STRATA_INLINE void record(duration d, bool ok) noexcept {
+        latency_.record(d);
+        if (!ok) [[unlikely]]
+            failures_.fetch_add(1, std::memory_order_relaxed);
+    }
+    [[nodiscard]] std::string_view name() const noexcept { return {name_, size_}; }
+    [[nodiscard]] bool is(std::string_view name, std::uint64_t hash) const noexcept { return hash_ == hash && this->name() == name; }
+    [[nodiscard]] std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
+    [[nodiscard]] const small_histogram& latency() const noexcept { return latency_; }
+
+private:
+    std::uint64_t hash_ = 0;
+    std::size_t size_ = 0;
+    char name_[longest_name + 1] = {};
+    std::atomic<std::uint64_t> failures_{0};
+    small_histogram latency_;
+};
+
+class statement_table {
+public:
+    static constexpr std::size_t capacity = 256;
+
+    statement_table() noexcept = default;
+    statement_table(const statement_table&) = delete;
+    statement_table& operator=(const statement_table&) = delete;
+    ~statement_table() {
+        for (auto& slot : slots_) delete slot.load(std::memory_order_relaxed);
+    }
+
+    /// The counters of a name; those of `others()` when the table is full or memory is out.
+    [[nodiscard]] statement_counters& find(std::string_view name) noexcept {
+        if (name.size() > statement_counters::longest_name) name = name.substr(0, statement_counters::longest_name);
+        const std::uint64_t hash = hash_of(name);
+        for (std::size_t i = hash >> shift;; i = (i + 1) % places) {
+            statement_counters* there = slots_[i].load(std::memory_order_acquire);
+            if (there == nullptr) {
+                there = enter(i, name, hash);
+                if (there == nullptr) return others_;
+            }
+            if (there->is(name, hash)) return *there;
+        }
+    }
+
+    /// Statements whose name found no place.
+    [[nodiscard]] const statement_counters& others() const noexcept { return others_; }
+
+    /// `f(counters)` for each name, in no order.
+    template <class F>
+    void for_each(F&& f) const {
+        for (const auto& slot : slots_)
+            if (const statement_counters* there = slot.load(std::memory_order_acquire)) f(*there);
+    }
+
+private:
+    static constexpr std::size_t places = 2 * capacity;  // never more than half full: a search is short and ends
+    static constexpr unsigned shift = 64 - 9;
+    static_assert(places == 1u << 9);
+
+    [[nodiscard]] static std::uint64_t hash_of(std::string_view name) noexcept {
+        std::uint64_t h = name.size();
+        const auto mix = [&h](std::uint64_t word) { h = (std::rotl(h, 29) ^ word) * 0x9e3779b97f4a7c15ull; };
+        const char* p = name.data();
+        std::size_t left = name.size();
+        for (; left >= 8; p += 8, left -= 8) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, p, 8);
+            mix(word);
+        }
+        std::uint64_t rest = 0;
+        for (; left > 0; ++p, --left) rest = rest << 8 | static_cast<unsigned char>(*p);
+        mix(rest);
+        return h;
+    }
+
+    /// Puts new counters into an empty place; returns what lies there afterwards, null when there is no room.
+    [[nodiscard]] STRATA_COLD statement_counters* enter(std::size_t i, std::string_view name, std::uint64_t hash) noexcept {
+        if (used_.fetch_add(1, std::memory_order_relaxed) < capacity) {
+            if (auto* made = new (std::nothrow) statement_counters(name, hash)) {
+                statement_counters* there = nullptr;
+                if (slots_[i].compare_exchange_strong(there, made, std::memory_order_acq_rel, std::memory_order_acquire)) return made;
+                delete made;
+                used_.fetch_sub(1, std::memory_order_relaxed);
+                return there;
+            }
+        }
+        used_.fetch_sub(1, std::memory_order_relaxed);
+        return nullptr;
+    }
+
+    std::array<std::atomic<statement_counters*>, places> slots_{};
+    std::atomic<std::size_t> used_{0};
+    statement_counters others_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Counting: operations by kind and outcome, their latency, retries, and statements by name.
+//
+// Statements inside a transaction are not operations of their own: the transaction is one. They are counted by name
+// only, where they have one.
+#ifndef STRATA_POLICY_METRICS_HPP
+#define STRATA_POLICY_METRICS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Thread-safe; no lock. A success costs two atomic increments; a named statement a look-up and one more.
+/// `Tag` tells two of them apart.
+template <class Tag = void>
+class metrics {
+public:
+    static constexpr auto place = strata::place::observe;
+    static constexpr bool inside_transaction = true;
+    struct frame {
+        unset<time_point> started;
+        unset<bool> inner;  ///< a statement inside a transaction
+    };
+
+    STRATA_INLINE void admit(auto& op, frame& f, moment m) noexcept {
+        f.started = m.now;
+        f.inner = std::remove_reference_t<decltype(op)>::facts.inside_transaction;
+    }
+
+    STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
+        const duration took = m.now - time_point{f.started};
+        if constexpr (!std::remove_reference_t<decltype(op)>::facts.inside_transaction) {
+            latency_.record(took);
+            if (op.attempt != 1) [[unlikely]]
+                retries_.fetch_add(op.attempt - 1, std::memory_order_relaxed);
+            auto& of_kind = operations_[static_cast<std::size_t>(op.kind())];
+            if (result.ok()) [[likely]]
+                of_kind[0].fetch_add(1, std::memory_order_relaxed);
+            else
+                count_failure(of_kind, result.error());
+        }
+        if (!op.name.empty()) [[unlikely]]
+            count_statement(op.name, took, result.ok());
+    }
+
+    void abandon(frame& f) noexcept {
+        if (!f.inner) abandoned_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    /// Not one moment's state: what finishes meanwhile may be in one part and not yet in another.
+    [[nodiscard]] metrics_snapshot snapshot() const {
+        metrics_snapshot s;
+        for (std::size_t k = 0; k < operation_kinds; ++k)
+            for (std::size_t c = 0; c < outcome_classes; ++c) s.operations[k][c] = operations_[k][c].load(std::memory_order_relaxed);
+        s.retries = retries_.load(std::memory_order_relaxed);
+        s.rollbacks = rollbacks_.load(std::memory_order_relaxed);
+        s.abandoned = abandoned_.load(std::memory_order_relaxed);
+        s.latency = latency_.snapshot();
+        const auto add = [&s](const statement_counters& c, std::string_view name) {
+            s.statements.push_back({std::string{name}, c.failures(), c.latency().snapshot()});
+        };
+        statements_.for_each([&add](const statement_counters& c) { add(c, c.name()); });
+        if (statements_.others().latency().snapshot().count() != 0) add(statements_.others(), "(others)");
+        return s;
+    }
+
+private:
+    using by_class = std::array<std::atomic<std::uint64_t>, outcome_classes>;
+
+    STRATA_COLD void count_failure(by_class& of_kind, const error& e) noexcept {
+        // A park that ended by time or cancel is local too, but no refusal.
+        const outcome_class c = class_of(e.code());
+        const bool refused = e.local() && c != outcome_class::timeout && c != outcome_class::cancelled;
+        of_kind[static_cast<std::size_t>(refused ? outcome_class::refused : c)].fetch_add(1, std::memory_order_relaxed);
+        if (e.effect() == effect::rolled_back) rollbacks_.fetch_add(1, std::memory_order_relaxed);
+    }
+
+    STRATA_COLD void count_statement(std::string_view name, duration took, bool ok) noexcept { statements_.find(name).record(took, ok); }
+
+    std::array<by_class, operation_kinds> operations_{};
+    std::atomic<std::uint64_t> retries_{0};
+    std::atomic<std::uint64_t> rollbacks_{0};
+    std::atomic<std::uint64_t> abandoned_{0};
+    histogram latency_;
+    statement_table statements_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Trying again what failed for a passing reason and may safely be repeated.
+//
+// What is repeated: an operation whose error is transient (policy/conditions.hpp) and left no trace (effect none or
+// rolled back), or whose effect is unknown but which is idempotent. A refusal of this process is repeated only if it says
+// when (`retry_after`), and soon (`patience`): an open breaker is there to fail fast. Never: what the caller cancelled, what
+// reached the user already, what could not begin before the deadline.
+//
+// Between attempts: full jitter, a pause uniform in [0, min(cap, base * 2^n)) (Brooker 2015: the least work under contention).
+// Over all operations: a budget of tokens (Brooker 2022). A repetition costs one, a success gives back a tenth, so a long
+// outage is met with at most a tenth more load than without retry. When the budget is empty the original error goes out.
+#ifndef STRATA_POLICY_RETRY_HPP
+#define STRATA_POLICY_RETRY_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct retry_options {
+    unsigned max_attempts = 3;                      ///< the first one included; at least 1
+    duration base = std::chrono::milliseconds{10};  ///< bound of the first pause; not negative
+    duration cap = std::chrono::seconds{1};         ///< bound of every pause; not below `base`
+    duration patience = std::chrono::seconds{1};    ///< a refusal that says to come back later than this goes out at once
+    unsigned budget = 100;                          ///< repetitions in reserve over all operations; 0: no budget is kept
+    double refund = 0.1;                            ///< what a success gives back, in [0, 1]
+
+    [[nodiscard]] error validate() const {
+        if (max_attempts < 1) return detail::bad_option("retry_options.max_attempts", "must be at least 1");
+        if (base < duration::zero()) return detail::bad_option("retry_options.base", "must not be negative");
+        if (cap < base) return detail::bad_option("retry_options.cap", "must not be less than base");
+        if (patience < duration::zero()) return detail::bad_option("retry_options.patience", "must not be negative");
+        if (budget > 1'000'000) return detail::bad_option("retry_options.budget", "must be at most 1,000,000");
+        if (!(refund >= 0.0 && refund <= 1.0)) return detail::bad_option("retry_options.refund", "must lie in 0 to 1");
+        return {};
+    }
+};
+
+/// What a `retry` has done so far.
+struct retry_snapshot {
+    std::uint64_t repeats = 0;           ///< attempts that were ordered after a failure
+    std::uint64_t attempts_used_up = 0;  ///< operations that failed in their last attempt
+    std::uint64_t budget_used_up = 0;    ///< operations that were not repeated for lack of tokens
+    double tokens = 0;                   ///< what the budget holds now
+};
+
+/// Thread-safe. A success costs one relaxed load (and one addition while the budget is not full).
+template <class Tag = void>
+class retry {
+public:
+    using options = detail::options_for<Tag, retry_options>;
+    static constexpr auto place = strata::place::repeat;
+    struct frame {
+        unsigned made = 0;  ///< attempts that went further than a refusal of this process
+    };
+
+    retry() : retry(options{}) {}
+    explicit retry(const options& o) noexcept
+        : options_(detail::untagged(o)), full_(std::int64_t{options_.budget} * token),
+          refund_(static_cast<std::int64_t>(options_.refund * token)) {}
+
+    STRATA_INLINE verdict settle(auto& op, frame& f, outcome& result, moment m) noexcept {
+        if (!result.ok()) [[unlikely]]
+            return after_failure(op, op.idempotent(), f, result.error(), m);
+        if (spent_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+            give_back();
+        return accept();
+    }
+
+    [[nodiscard]] retry_snapshot snapshot() const noexcept {
+        return {repeats_.load(std::memory_order_relaxed), attempts_used_up_.load(std::memory_order_relaxed),
+                budget_used_up_.load(std::memory_order_relaxed),
+                static_cast<double>(full_ - spent_.load(std::memory_order_relaxed)) / static_cast<double>(token)};
+    }
+
+private:
+    static constexpr std::int64_t token = 1000;
+
+    STRATA_COLD verdict after_failure(operation_base& op, bool idempotent, frame& f, error& e, moment m) noexcept {
+        if (!e.local()) ++f.made;
+        e.set_attempts(f.made);
+        if (!may_help(e) || !is_safe(e, idempotent)) return accept();
+        if (op.attempt >= options_.max_attempts) {
+            attempts_used_up_.fetch_add(1, std::memory_order_relaxed);
+            return accept();
+        }
+        // Who was told when to come back waits at least so long; the jitter on top spreads those who were told the same.
+        const duration pause = add_saturated(time_point{e.retry_after()}, jitter(op.attempt - 1, m)).time_since_epoch();
+        if (!op.may_repeat(pause, m)) return accept();  // the engine would refuse it too; here it costs no token
+        if (!take_token()) {
+            budget_used_up_.fetch_add(1, std::memory_order_relaxed);
+            return accept();
+        }
+        repeats_.fetch_add(1, std::memory_order_relaxed);
+        return again(pause);
+    }
+
+    [[nodiscard]] bool may_help(const error& e) const noexcept {
+        if (e.retry_after() > options_.patience) return false;
+        if (e.local()) return e.retry_after() > duration::zero() && e.code() != errc::cancelled && e.code() != errc::shutting_down;
+        return traits_of(e.code()).transient;
+    }
+
+    [[nodiscard]] static bool is_safe(const error& e, bool idempotent) noexcept {
+        switch (e.effect()) {
+            case effect::none:
+            case effect::rolled_back:
+                return true;
+            case effect::unknown:
+                return idempotent;
+            case effect::applied:
+                break;
+        }
+        return false;
+    }
+
+    /// Uniform in [0, min(cap, base * 2^n)).
+    [[nodiscard]] duration jitter(unsigned n, moment m) const noexcept {
+        duration bound = options_.base;
+        for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
+        return duration{static_cast<duration::rep>(static_cast<double>(bound.count()) * m.random_unit())};
+    }
+
+    [[nodiscard]] bool take_token() noexcept {
+        if (full_ == 0) return true;
+        std::int64_t spent = spent_.load(std::memory_order_relaxed);
+        while (spent + token <= full_)
+            if (spent_.compare_exchange_weak(spent, spent + token, std::memory_order_relaxed)) return true;
+        return false;
+    }
+    STRATA_COLD void give_back() noexcept {
+        std::int64_t spent = spent_.load(std::memory_order_relaxed);
+        while (spent > 0)
+            if (spent_.compare_exchange_weak(spent, spent > refund_ ? spent - refund_ : 0, std::memory_order_relaxed)) return;
+    }
+
+    const retry_options options_;
+    const std::int64_t full_;
+    const std::int64_t refund_;
+    std::atomic<std::int64_t> spent_{0};  ///< of the budget, in thousandths of a token
+    std::atomic<std::uint64_t> repeats_{0};
+    std::atomic<std::uint64_t> attempts_used_up_{0};
+    std::atomic<std::uint64_t> budget_used_up_{0};
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
+#ifndef STRATA_SOURCE_FORK_HPP
+#define STRATA_SOURCE_FORK_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+/// One load a question: the count of forks above this process, kept by a handler that runs in each child.
+class fork_guard {
+public:
+    fork_guard() noexcept : born_(generation().load(std::memory_order_relaxed)) {}
+    [[nodiscard]] bool is_forked_child() const noexcept { return counter.load(std::memory_order_relaxed) != born_; }
+
+private:
+    static inline std::atomic<std::uint32_t> counter{0};
+
+    static std::atomic<std::uint32_t>& generation() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+        static const int installed = ::pthread_atfork(nullptr, nullptr, [] { counter.fetch_add(1, std::memory_order_relaxed); });
+        static_cast<void>(installed);
+#endif
+        return counter;
+    }
+
+    std::uint32_t born_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a pool is set up, and what it tells of itself.
+#ifndef STRATA_SOURCE_POOL_OPTIONS_HPP
+#define STRATA_SOURCE_POOL_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct pool_options {
+    std::size_t min_size = 1;                      ///< connections opened when the database is constructed; 0: none
+    std::size_t max_size = 8;                      ///< never more than this; on SQLite one of them writes
+    duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for a connection at most
+    std::size_t max_waiting = 10'000;              ///< callers beyond this many are refused at once
+
+    /// Names the first field that makes no sense.
+    [[nodiscard]] error validate() const {
+        if (max_size == 0)
+            return {errc::invalid_argument, "pool_options.max_size is 0: a pool needs at least one connection", phase::admission};
+        if (max_size > 65'535) return {errc::invalid_argument, "pool_options.max_size is above 65535", phase::admission};
+        if (min_size > max_size) return {errc::invalid_argument, "pool_options.min_size is above max_size", phase::admission};
+        if (max_wait < duration::zero()) return {errc::invalid_argument, "pool_options.max_wait is negative", phase::admission};
+        return {};
+    }
+};
+
+/// What a pool has done and holds. Counters only grow.
+struct pool_snapshot {
+    std::size_t open = 0;        ///< connections that exist
+    std::size_t idle = 0;        ///< of these, not leased
+    std::size_t waiting = 0;     ///< callers in the queue now
+    std::uint64_t waits = 0;     ///< acquisitions that had to wait
+    duration waited{};           ///< their time in the queue, all together
+    std::uint64_t timeouts = 0;  ///< waits that ended without a connection
+    std::uint64_t opened = 0;    ///< connections opened so far
+    std::uint64_t lost = 0;      ///< connections closed because they were broken
+};
+
+namespace detail {
+
+/// `which` connections: `"writing "`, `"reading "`, or nothing.
+[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
+                                                            bool queue_is_full) {
+    std::string text = queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ";
+    text += std::to_string(taken) + " of " + std::to_string(limit) + " " + which + "connections are in use, " + std::to_string(waiting) +
+            " callers wait";
+    error e{errc::pool_exhausted, std::move(text), phase::acquire};
+    e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
+                                        : "raise pool_options.max_size or max_wait, or hold connections for less time";
+    return e.set_local();
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A pool of connections: the source of most stacks.
+//
+// Idle connections are taken last in, first out (the warmest first). Waiters are served strictly first in,
+// first out by direct hand-off: a returned connection is given to the oldest waiter under the lock and the
+// waiter is woken after it, so nobody can overtake. A blocking thread and an asynchronous operation stand in
+// the same queue. A database with a single writer (SQLite) gets two lanes: one connection that writes, the
+// others only read; statements go by their kind.
+#ifndef STRATA_SOURCE_POOL_HPP
+#define STRATA_SOURCE_POOL_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
+template <class Driver>
+struct pool_slot {
+    typename Driver::connection connection;
+    pool_slot* next = nullptr;        // idle or empty list
+    interruption* current = nullptr;  // whoever holds the lease
+    std::uint8_t lane = 0;
+    bool open = false;
+};
+
+template <class Driver, class Lock>
+class pool_source {
+public:
+    using driver = Driver;
+    using slot = pool_slot<Driver>;
+    using lease = slot*;
+    using connection = typename Driver::connection;
+
+    pool_source(const pool_options& options, const typename Driver::options& target)
+        : options_(options), target_(target), slots_(std::make_unique<slot[]>(options.max_size)),
+          split_(Driver::single_writer && options.max_size > 1) {
+        lanes_[0].limit = split_ ? 1 : options.max_size;
+        lanes_[1].limit = split_ ? options.max_size - 1 : 0;
+        for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
+    }
+    pool_source(const pool_source&) = delete;
+    pool_source& operator=(const pool_source&) = delete;
+    /// In a forked child the connections still belong to the parent: not even closing them would be safe, so they are left alone.
+    ~pool_source() {
+        if (process_.is_forked_child()) static_cast<void>(slots_.release());
+    }
+
+    /// Opens the first `min_size` connections, the writer first, in this thread. An error names the target.
+    template <class World>
+    [[nodiscard]] error open_first(World& world) {
+        if (error e = options_.max_size > 1 ? Driver::check_shared(target_) : error{}) return e;
+        for (std::size_t i = 0; i < options_.min_size; ++i) {
+            operation_base op;
+            op.reads_only = split_ && i > 0;
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                s = take_empty(op.reads_only);
+            }
+            error e;
+            if (connect_here(s, op, e, world) != signal::done) {
+                release_unconnected(s);
+                return e;
+            }
+            hold guard(lock_);
+            put(lanes_[s->lane].idle, s);
+            ++lanes_[s->lane].idle_count;
+            s->current = nullptr;
+        }
+        return {};
+    }
+
+    [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
+        if (process_.is_forked_child()) [[unlikely]]
+            return acquired::refused;
+        hold guard(lock_);
+        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
+        slot* s = l.idle;
+        if (s == nullptr) [[unlikely]] {
+            guard.unlock();
+            return acquire_slowly(op, node, out);
+        }
+        l.idle = s->next;
+        --l.idle_count;
+        s->current = &op;
+        out = s;
+        return acquired::ready;
+    }
+
+    /// After a park on the node: what came of it.
+    [[nodiscard]] STRATA_COLD acquired end_wait(operation_base& op, waiter& node, lease& out, duration waited) noexcept {
+        hold guard(lock_);
+        waited_ += waited;
+        if (node.withdraw()) {
+            lanes_[split_ && op.reads_only ? 1 : 0].queue.remove(node);
+            ++timeouts_;
+            return acquired::refused;
+        }
+        if (node.gift == nullptr) return acquired::refused;  // the pool was closed
+        out = static_cast<slot*>(node.gift);
+        out->current = &op;
+        if (cancelling_) op.cancelled.store(true, std::memory_order_relaxed);  // it got its gift before, and nobody could tell it
+        return out->open ? acquired::ready : acquired::connect;
+    }
+
+    /// Returns a lease. A connection that is broken, or that cannot be brought out of its transaction, is closed.
+    STRATA_INLINE void release(lease& l, operation_base&, health h) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        if (s->connection.in_transaction()) [[unlikely]]
+            if (s->connection.tidy() == health::lost) h = health::lost;
+        if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
+            if (s->connection.is_lost()) h = health::lost;
+        }
+        lock_.lock();
+        lane& where = lanes_[s->lane];
+        if (h == health::good && !closed_ && where.queue.empty()) [[likely]] {
+            s->current = nullptr;
+            s->next = where.idle;
+            where.idle = s;
+            ++where.idle_count;
+            lock_.unlock();
+        } else {
+            lock_.unlock();
+            release_slowly(s, h);
+        }
+    }
+
+    /// The place stays empty: the oldest waiter may try, otherwise it is free.
+    STRATA_COLD void release_unconnected(lease& l) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        {
+            hold guard(lock_);
+            s->current = nullptr;  // from here on nobody interrupts it
+        }
+        s->connection.close();
+        wake_call wake;
+        bool all_free = false;
+        {
+            hold guard(lock_);
+            s->open = false;
+            lane& where = lanes_[s->lane];
+            if (closed_ || !where.queue.grant_first(s, wake)) {
+                --where.taken;
+                put(empty_, s);
+                all_free = lanes_[0].taken + lanes_[1].taken == 0;
+            }
+        }
+        wake();
+        if (all_free) wake_closers();
+    }
+
+    /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
+    [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
+        const guarded guard_of_connection{l->connection, &op};
+        const auto role = Driver::role_of(l->lane == 1, split_);
+        if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
+            const signal s = l->connection.open_step(target_, role, e);
+            if (s != signal::done) return s;
+        } else {
+            e = l->connection.open(target_, role);
+            if (e) return signal::failed;
+        }
+        hold guard(lock_);
+        l->open = true;
+        ++opened_;
+        return signal::done;
+    }
+
+    [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
+    [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+
+    /// Why the last acquisition of `op` did not succeed.
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {
+        if (process_.is_forked_child())
+            return error{errc::misuse, "this process was forked after the database was opened: open a database of its own in the child",
+                         phase::acquire};
+        hold guard(lock_);
+        if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
+        const lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
+        return pool_exhausted_error(!split_         ? ""
+                                    : op.reads_only ? "reading "
+                                                    : "writing ",
+                                    l.taken, l.limit, l.queue.size(), l.queue.size() >= options_.max_waiting);
+    }
+
+    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        refuse_all();
+        waiter node;
+        for (;;) {
+            close_idle();
+            {
+                hold guard(lock_);
+                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
+                if (world.moment().now >= until) return false;
+                node.prepare(nullptr);
+                closers_.push(node);
+            }
+            world.park(&node, until);
+            hold guard(lock_);
+            if (node.withdraw()) closers_.remove(node);
+        }
+    }
+
+    /// Asks everything that runs on a lease to end as soon as it can.
+    void cancel_all() noexcept {
+        hold guard(lock_);
+        cancelling_ = true;
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            slot& s = slots_[i];
+            if (s.current == nullptr) continue;
+            s.current->cancelled.store(true, std::memory_order_relaxed);
+            if constexpr (requires { s.connection.interrupt(); })
+                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+        }
+    }
+
+    [[nodiscard]] pool_snapshot snapshot() noexcept {
+        hold guard(lock_);
+        pool_snapshot s;
+        for (const lane& l : lanes_) {
+            s.open += l.taken;
+            s.idle += l.idle_count;
+            s.waiting += l.queue.size();
+        }
+        s.waits = waits_;
+        s.waited = waited_;
+        s.timeouts = timeouts_;
+        s.opened = opened_;
+        s.lost = lost_;
+        return s;
+    }
+
+private:
+    struct alignas(64) lane {
+        slot* idle = nullptr;
+        std::size_t idle_count = 0;
+        std::size_t taken = 0;  // places with a connection, or with one being opened
+        std::size_t limit = 0;
+        wait_queue queue;
+    };
+
+    static void put(slot*& list, slot* s) noexcept {
+        s->next = list;
+        list = s;
+    }
+
+    /// Under the lock; null when the lane is full.
+    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
+        const std::uint8_t which = split_ && reads_only ? 1 : 0;
+        if (lanes_[which].taken == lanes_[which].limit) return nullptr;
+        slot* s = empty_;
+        empty_ = s->next;
+        s->lane = which;
+        ++lanes_[which].taken;
+        return s;
+    }
+
+    [[nodiscard]] STRATA_COLD acquired acquire_slowly(operation_base& op, waiter& node, lease& out) noexcept {
+        waker* other = op.waking();  // made outside the lock: it may allocate
+        hold guard(lock_);
+        if (closed_) return acquired::refused;
+        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
+        if (slot* s = l.idle; s != nullptr) {
+            l.idle = s->next;
+            --l.idle_count;
+            s->current = &op;
+            out = s;
+            return acquired::ready;
+        }
+        if (slot* s = take_empty(op.reads_only)) {
+            s->current = &op;
+            out = s;
+            return acquired::connect;
+        }
+        if (l.queue.size() >= options_.max_waiting) return acquired::refused;
+        node.prepare(other);
+        l.queue.push(node);
+        ++waits_;
+        return acquired::wait;
+    }
+
+    /// To the oldest waiter, if there is one.
+    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+        wake_call wake;
+        {
+            hold guard(lock_);
+            s->current = nullptr;
+            lane& where = lanes_[s->lane];
+            if (h != health::good || closed_) {
+                guard.unlock();
+                return discard(s, h);
+            }
+            if (!where.queue.grant_first(s, wake)) {
+                put(where.idle, s);
+                ++where.idle_count;
+            }
+        }
+        wake();
+    }
+
+    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
+    STRATA_COLD void discard(slot* s, health h) noexcept {
+        if (h == health::lost) {
+            hold guard(lock_);
+            ++lost_;
+        }
+        release_unconnected(s);
+    }
+
+    template <class World>
+    [[nodiscard]] signal connect_here(lease& l, operation_base& op, error& e, World& world) {
+        for (;;) {
+            announce_resume(l->connection, op, world);
+            const signal s = connect(l, op, e);
+            if (s != signal::park) return s;
+            world.park(node_of(l->connection), end_of_wait(l->connection));
+        }
+    }
+
+    /// From here on nobody is served.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                closed_ = true;
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// The last place has become free: all who wait for that are told.
+    STRATA_COLD void wake_closers() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!closers_.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// One after the other, outside the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
+                s = l.idle;
+                if (s == nullptr) return;
+                l.idle = s->next;
+                --l.idle_count;
+            }
+            release_unconnected(s);
+        }
+    }
+
+    Lock lock_;
+    lane lanes_[2];
+    wait_queue closers_;
+    bool closed_ = false;
+    bool cancelling_ = false;
+    const pool_options options_;
+    const typename Driver::options target_;
+    std::unique_ptr<slot[]> slots_;
+    slot* empty_ = nullptr;
+    const bool split_;
+    fork_guard process_;
+    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0;
+    duration waited_{};
+};
+
+}  // namespace detail
+
+/// The pool as a layer of a stack. `Lock` is `inline_lock`, or `no_lock` where only one thread uses the database.
+template <class Lock = inline_lock>
+struct pool {
+    static constexpr auto place = strata::place::source;
+    using options = pool_options;
+    template <class Driver>
+    using source = detail::pool_source<Driver, Lock>;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One connection for all: the smallest source. It is a pool of one, so callers take turns in order.
+#ifndef STRATA_SOURCE_SINGLE_HPP
+#define STRATA_SOURCE_SINGLE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct single_options {
+    duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for its turn at most
+    [[nodiscard]] error validate() const {
+        if (max_wait < duration::zero()) return {errc::invalid_argument, "single_options.max_wait is negative", phase::admission};
+        return {};
+    }
+};
+
+namespace detail {
+
+template <class Driver>
+class single_source : public pool_source<Driver, inline_lock> {
+public:
+    single_source(const single_options& options, const typename Driver::options& target)
+        : pool_source<Driver, inline_lock>({.min_size = 1, .max_size = 1, .max_wait = options.max_wait}, target) {}
+};
+
+}  // namespace detail
+
+struct single {
+    static constexpr auto place = strata::place::source;
+    using options = single_options;
+    template <class Driver>
+    using source = detail::single_source<Driver>;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// strata: stacks of policies over a database driver. Everything that needs neither a driver nor Asio nor JSON.
+//
+//   #include <strata/strata.hpp>
+//   #include <strata/driver/sqlite.hpp>   // one include a driver
+//   #include <strata/async.hpp>           // the asynchronous face, if wanted
+#ifndef STRATA_STRATA_HPP
+#define STRATA_STRATA_HPP
+
+#endif
+
+#endif
