@@ -40,10 +40,10 @@ public:
     /// Options by type, in any order: `sqlite_options`, `pool_options`, `retry_options` ... Opens the first connections.
     /// Throws `failure`: `invalid_argument` for options that make no sense, and what opening gives.
     template <class... Options>
-    explicit database(const Options&... options) : rt_(std::make_shared<runtime_type>(options...)) {}
+    explicit database(const Options&... options) : rt_(new runtime_type(options...)) {}
     /// The same in a world that is shared with others (a simulation), which must outlive the database.
     template <class... Options>
-    explicit database(World& world, const Options&... options) : rt_(std::make_shared<runtime_type>(world, options...)) {}
+    explicit database(World& world, const Options&... options) : rt_(new runtime_type(world, options...)) {}
     database(const database&) = delete;
     database& operator=(const database&) = delete;
 

@@ -7,7 +7,8 @@
 #include <strata/core/signal.hpp>
 #include <strata/sql/bound.hpp>
 
-#include <optional>
+#include <memory>
+#include <utility>
 
 namespace strata::inline STRATA_ABI {
 
@@ -49,22 +50,28 @@ class statement_work {
 
 public:
     statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
+    statement_work(const statement_work&) = delete;
+    statement_work& operator=(const statement_work&) = delete;
+    ~statement_work() { end(); }
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if (!query_) {
+        if (!running_) {
             if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                 return refused(result);
             if (op.attempt > 1) [[unlikely]]
                 sink_.restart();
-            query_.emplace(c, statement_, sink_);
+            std::construct_at(&query_, c, statement_, sink_);
+            running_ = true;
         }
-        const signal s = query_->resume();
-        if (s == signal::done) [[likely]] executed_ = {query_->affected(), query_->last_id()};
-        else if (s == signal::failed) result.replace(std::move(query_->failure()));
+        const signal s = query_.resume();
+        if (s == signal::done) [[likely]] executed_ = {query_.affected(), query_.last_id()};
+        else if (s == signal::failed) result.replace(std::move(query_.failure()));
         return s;
     }
-    STRATA_INLINE void end() noexcept { query_.reset(); }
+    STRATA_INLINE void end() noexcept {
+        if (std::exchange(running_, false)) std::destroy_at(&query_);
+    }
 
     [[nodiscard]] const execution& executed() const noexcept { return executed_; }
 
@@ -76,7 +83,10 @@ private:
 
     const Bound& statement_;
     Sink& sink_;
-    std::optional<query> query_;
+    union {  // an optional of it would be forty functions more to compile for each kind of statement
+        query query_;
+    };
+    bool running_ = false;
     execution executed_;
 };
 

@@ -145,8 +145,8 @@ strata::error failure_of(Call&& call) {
 
 /// A result in a failed check: its error, whatever its value is.
 template <class T>
-struct Catch::StringMaker<boost::system::result<T, strata::error>> {
-    static std::string convert(const boost::system::result<T, strata::error>& r) { return r ? "a value" : r.error().to_string(); }
+struct Catch::StringMaker<strata::result<T>> {
+    static std::string convert(const strata::result<T>& r) { return r ? "a value" : r.error().to_string(); }
 };
 template <>
 struct Catch::StringMaker<strata_test::account> {

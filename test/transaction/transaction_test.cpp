@@ -1,6 +1,8 @@
 // Transactions of the blocking face: closures, handles, savepoints, repetition, and connections that come back clean.
 #include <face/fixture.hpp>
 
+#include <boost/system/result.hpp>
+
 #include <system_error>
 
 using namespace strata_test;

@@ -6,8 +6,10 @@
 #define STRATA_CORE_ERROR_HPP
 
 #include <strata/core/config.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/core/time.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -86,8 +88,6 @@ struct error_texts {
     std::string column;     ///< one column, or several separated by ", "
     std::string statement;  ///< text or name of the statement
     std::int64_t position = -1;  ///< byte position in the statement, -1 when unknown
-
-    STRATA_COLD ~error_texts() {}  // out of line: eight strings, wherever an error dies
 };
 
 /// An error as a value. Cost: a move is two words and a pointer; a copy clones the texts, if there are any.
@@ -102,21 +102,25 @@ public:
 
     /// A condition with its sentence.
     error(errc code, std::string message, strata::phase at = phase::execute, strata::effect did = effect::none)
-        : code_(code), effect_(did), phase_(at), texts_(std::make_unique<error_texts>()) {
-        texts_->message = std::move(message);
+        : code_(code), effect_(did), phase_(at) {
+        edit_texts().message = std::move(message);
     }
 
-    error(const error& other)
-        : code_(other.code_), effect_(other.effect_), phase_(other.phase_), health_(other.health_), local_(other.local_),
-          attempts_(other.attempts_), retry_after_(other.retry_after_),
-          texts_(other.texts_ ? std::make_unique<error_texts>(*other.texts_) : nullptr) {}
-    error(error&&) noexcept = default;
+    error(const error& other) : error(other, other.texts_ != nullptr ? new error_texts(*other.texts_) : nullptr) {}
+    /// What was moved from keeps its condition, without the texts.
+    constexpr error(error&& other) noexcept : error(other, std::exchange(other.texts_, nullptr)) {}
     error& operator=(const error& other) {
         if (this != &other) *this = error(other);
         return *this;
     }
-    error& operator=(error&&) noexcept = default;
-    ~error() = default;
+    error& operator=(error&& other) noexcept {
+        if (this != &other) {
+            drop_texts();
+            std::construct_at(this, std::move(other));
+        }
+        return *this;
+    }
+    constexpr ~error() { drop_texts(); }
 
     [[nodiscard]] constexpr errc code() const noexcept { return code_; }
     [[nodiscard]] constexpr strata::effect effect() const noexcept { return effect_; }
@@ -134,7 +138,7 @@ public:
     /// The texts; an empty set when there are none.
     [[nodiscard]] const error_texts& texts() const noexcept {
         static const error_texts none;
-        return texts_ ? *texts_ : none;
+        return texts_ != nullptr ? *texts_ : none;
     }
     [[nodiscard]] bool has_texts() const noexcept { return texts_ != nullptr; }
     [[nodiscard]] const std::string& message() const noexcept { return texts().message; }
@@ -149,7 +153,7 @@ public:
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
     /// The texts, to be filled in; made on first use.
     [[nodiscard]] error_texts& edit_texts() {
-        if (!texts_) texts_ = std::make_unique<error_texts>();
+        if (texts_ == nullptr) texts_ = new error_texts;
         return *texts_;
     }
 
@@ -157,6 +161,15 @@ public:
     [[nodiscard]] std::string to_string() const;
 
 private:
+    constexpr error(const error& other, error_texts* texts) noexcept
+        : code_(other.code_), effect_(other.effect_), phase_(other.phase_), health_(other.health_), local_(other.local_),
+          attempts_(other.attempts_), retry_after_(other.retry_after_), texts_(texts) {}
+    constexpr void drop_texts() noexcept {
+        if (texts_ != nullptr) [[unlikely]]
+            delete_texts(texts_);
+    }
+    STRATA_COLD static void delete_texts(error_texts* t) noexcept { delete t; }
+
     errc code_ = errc::ok;
     strata::effect effect_ = effect::none;
     strata::phase phase_ = phase::admission;
@@ -164,7 +177,7 @@ private:
     std::uint16_t local_ = 0;  // two bytes, so that no hole is left and these six move as one word
     std::uint16_t attempts_ = 0;
     duration retry_after_{};
-    std::unique_ptr<error_texts> texts_;
+    error_texts* texts_ = nullptr;  // owned; a plain pointer, for a unique_ptr is a dozen functions more to compile
 };
 
 static_assert(sizeof(error) <= 48);
@@ -182,10 +195,10 @@ inline std::string error::to_string() const {
     add("; table ", t.table);
     add("; column ", t.column);
     add("; constraint ", t.constraint);
-    if (t.position >= 0) s.append("; at byte ").append(std::to_string(t.position));
+    if (t.position >= 0) s.append("; at byte ").append(detail::digits_of(t.position));
     add("; in: ", t.statement);
     if (effect_ != effect::none) s.append("; effect: ").append(strata::to_string(effect_));
-    if (attempts_ > 1) s.append("; attempts: ").append(std::to_string(attempts_));
+    if (attempts_ > 1) s.append("; attempts: ").append(detail::digits_of(static_cast<int>(attempts_)));
     add("; hint: ", t.hint);
     return s;
 }
@@ -193,19 +206,36 @@ inline std::string error::to_string() const {
 /// What the throwing forms throw. `what()` is `error().to_string()`.
 class failure : public std::exception {
 public:
-    explicit failure(strata::error e) : error_(std::make_shared<const std::pair<strata::error, std::string>>(make(std::move(e)))) {}
+    explicit failure(strata::error e) {
+        std::string text = e.to_string();
+        shared_ = new shared{std::move(e), std::move(text)};
+    }
+    failure(const failure& other) noexcept : std::exception(other), shared_(other.shared_) {
+        shared_->users.fetch_add(1, std::memory_order_relaxed);
+    }
+    failure& operator=(const failure& other) noexcept {
+        other.shared_->users.fetch_add(1, std::memory_order_relaxed);
+        let_go();
+        shared_ = other.shared_;
+        return *this;
+    }
+    ~failure() override { let_go(); }
 
-    [[nodiscard]] const strata::error& error() const noexcept { return error_->first; }
-    [[nodiscard]] errc code() const noexcept { return error_->first.code(); }
-    [[nodiscard]] const char* what() const noexcept override { return error_->second.c_str(); }
+    [[nodiscard]] const strata::error& error() const noexcept { return shared_->error; }
+    [[nodiscard]] errc code() const noexcept { return shared_->error.code(); }
+    [[nodiscard]] const char* what() const noexcept override { return shared_->text.c_str(); }
 
 private:
-    static std::pair<strata::error, std::string> make(strata::error e) {
-        std::string text = e.to_string();
-        return {std::move(e), std::move(text)};
+    struct shared {  // copying an exception must not throw
+        strata::error error;
+        std::string text;
+        std::atomic<unsigned> users{1};
+    };
+    void let_go() noexcept {
+        if (shared_->users.fetch_sub(1, std::memory_order_acq_rel) == 1) delete shared_;
     }
 
-    std::shared_ptr<const std::pair<strata::error, std::string>> error_;  // copying an exception must not throw
+    shared* shared_;
 };
 
 /// Throws `failure` out of line, so that callers stay small.

@@ -7,13 +7,13 @@
 #ifndef STRATA_POLICY_CIRCUIT_BREAKER_HPP
 #define STRATA_POLICY_CIRCUIT_BREAKER_HPP
 
+#include <strata/core/heap_array.hpp>
 #include <strata/core/interceptor.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/policy/circuit_breaker_options.hpp>
 #include <strata/policy/conditions.hpp>
 
 #include <atomic>
-#include <memory>
 
 namespace strata::inline STRATA_ABI {
 
@@ -22,7 +22,7 @@ namespace detail {
 /// The latest outcomes of up to `size` attempts, with the number of failures among them. Not synchronised.
 class outcome_window {
 public:
-    explicit outcome_window(std::size_t size) : failed_(size != 0 ? std::make_unique<bool[]>(size) : nullptr), size_(size) {}
+    explicit outcome_window(std::size_t size) : failed_(size), size_(size) {}
 
     void add(bool failed) noexcept {
         if (count_ == size_)
@@ -38,7 +38,7 @@ public:
     [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
 
 private:
-    std::unique_ptr<bool[]> failed_;
+    heap_array<bool> failed_;
     std::size_t size_;
     std::size_t next_ = 0;
     std::size_t count_ = 0;

@@ -10,12 +10,11 @@
 
 #include <strata/core/flight.hpp>
 #include <strata/core/guarded.hpp>
+#include <strata/core/heap_array.hpp>
 #include <strata/core/operation.hpp>
 #include <strata/core/place.hpp>
 #include <strata/source/fork.hpp>
 #include <strata/source/pool_options.hpp>
-
-#include <memory>
 
 namespace strata::inline STRATA_ABI {
 
@@ -40,7 +39,7 @@ public:
     using connection = typename Driver::connection;
 
     pool_source(const pool_options& options, const typename Driver::options& target)
-        : options_(options), target_(target), slots_(std::make_unique<slot[]>(options.max_size)),
+        : options_(options), target_(target), slots_(options.max_size),
           split_(Driver::single_writer && options.max_size > 1) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
@@ -376,7 +375,7 @@ private:
     bool cancelling_ = false;
     const pool_options options_;
     const typename Driver::options target_;
-    std::unique_ptr<slot[]> slots_;
+    heap_array<slot> slots_;
     slot* empty_ = nullptr;
     const bool split_;
     fork_guard process_;

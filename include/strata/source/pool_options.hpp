@@ -3,6 +3,7 @@
 #define STRATA_SOURCE_POOL_OPTIONS_HPP
 
 #include <strata/core/error.hpp>
+#include <strata/core/joined.hpp>
 
 #include <cstddef>
 
@@ -42,10 +43,10 @@ namespace detail {
 /// `which` connections: `"writing "`, `"reading "`, or nothing.
 [[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
                                                             bool queue_is_full) {
-    std::string text = queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ";
-    text += std::to_string(taken) + " of " + std::to_string(limit) + " " + which + "connections are in use, " + std::to_string(waiting) +
-            " callers wait";
-    error e{errc::pool_exhausted, std::move(text), phase::acquire};
+    error e{errc::pool_exhausted,
+            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken), " of ",
+                    digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
+            phase::acquire};
     e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
                                         : "raise pool_options.max_size or max_wait, or hold connections for less time";
     return e.set_local();

@@ -3,6 +3,7 @@
 #define STRATA_TRANSACTION_BATCH_HPP
 
 #include <strata/call_options.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/perform.hpp>
 #include <strata/transaction/control.hpp>
 #include <strata/value/bind_members.hpp>
@@ -36,7 +37,7 @@ using bound_element = decltype(bind_element(std::declval<const Statement&>(), *s
 [[nodiscard]] STRATA_COLD inline error in_element(error e, std::size_t element) {
     std::string& detail = e.edit_texts().detail;
     if (!detail.empty()) detail += "; ";
-    detail += "element " + std::to_string(element) + " of the batch, counted from 0";
+    detail += joined({"element ", digits_of(element), " of the batch, counted from 0"});
     return e;
 }
 

@@ -24,15 +24,15 @@ struct member_list {
 };
 
 template <class... Lists>
-struct joined {
+struct concatenated {
     using type = member_list<>;
 };
 template <class... A>
-struct joined<member_list<A...>> {
+struct concatenated<member_list<A...>> {
     using type = member_list<A...>;
 };
 template <class... A, class... B, class... Rest>
-struct joined<member_list<A...>, member_list<B...>, Rest...> : joined<member_list<A..., B...>, Rest...> {};
+struct concatenated<member_list<A...>, member_list<B...>, Rest...> : concatenated<member_list<A..., B...>, Rest...> {};
 
 // Each member is a type with `name()`, `get(object)` and, for a struct, the `type` of the member.
 
@@ -77,7 +77,7 @@ struct describe_members<List<Descriptors...>> {
     template <class D>
     using if_data = std::conditional_t<std::is_member_object_pointer_v<std::remove_cv_t<decltype(D::pointer)>>,
                                        member_list<describe_member<D>>, member_list<>>;
-    using type = typename joined<member_list<>, if_data<Descriptors>...>::type;
+    using type = typename concatenated<member_list<>, if_data<Descriptors>...>::type;
 };
 
 template <class T>
@@ -96,7 +96,7 @@ template <class List>
 struct describe_bases;
 template <template <class...> class List, class... Bases>
 struct describe_bases<List<Bases...>> {
-    using type = typename joined<member_list<>, typename members_of<typename Bases::type>::type...>::type;
+    using type = typename concatenated<member_list<>, typename members_of<typename Bases::type>::type...>::type;
 };
 
 template <class T>
@@ -104,7 +104,7 @@ template <class T>
 struct members_of<T> {
     using bases = decltype(boost_base_descriptor_fn(static_cast<T**>(nullptr)));
     using own = decltype(boost_public_member_descriptor_fn(static_cast<T**>(nullptr)));
-    using type = typename joined<typename describe_bases<bases>::type, typename describe_members<own>::type>::type;
+    using type = typename concatenated<typename describe_bases<bases>::type, typename describe_members<own>::type>::type;
 };
 
 }  // namespace detail

@@ -34,9 +34,10 @@ STRATA_INLINE bool read_column(const Row& row, int column, T& out, error& e) {
 
 template <row_reader Row>
 [[nodiscard]] STRATA_COLD error plan_columns(const Row& meta, std::span<const wanted_column> wanted, row_plan& p) {
-    std::vector<std::string_view> names;
-    for (int i = 0; i < meta.size(); ++i) names.push_back(meta.name(i));
-    return plan_by_name(names, wanted, p);
+    const std::size_t count = static_cast<std::size_t>(meta.size());
+    const heap_array<std::string_view> names(count);
+    for (std::size_t i = 0; i < count; ++i) names[i] = meta.name(static_cast<int>(i));
+    return plan_by_name({names.data(), count}, wanted, p);
 }
 
 /// Tags tell plans apart. They are made of the wanted names, not of an address, which a plugin that was loaded anew may reuse:

@@ -3,6 +3,7 @@
 #define STRATA_VALUE_ROW_ERROR_HPP
 
 #include <strata/core/error.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/value/column.hpp>
 #include <strata/value/row_plan.hpp>
 
@@ -74,9 +75,9 @@ struct wanted_column {
 
 [[nodiscard]] STRATA_COLD inline error column_count_error(std::size_t found, std::span<const wanted_column> wanted) {
     if (found == 0) return no_columns_error();
-    std::string message = "wanted " + std::to_string(wanted.size()) + (wanted.size() == 1 ? " column (" : " columns (");
+    std::string message = joined({"wanted ", digits_of(wanted.size()), wanted.size() == 1 ? " column (" : " columns ("});
     for (const wanted_column& w : wanted) message.append(&w == wanted.data() ? "" : ", ").append(w.type);
-    message.append("), the statement returns ").append(std::to_string(found));
+    message.append("), the statement returns ").append(digits_of(found));
     return error{found < wanted.size() ? errc::missing_column : errc::type_mismatch, std::move(message), phase::result};
 }
 
@@ -119,7 +120,7 @@ inline constexpr int ambiguous_column = -2;
 
 /// Why an argument could not be written; `number` counts from 1, `name` may be empty.
 [[nodiscard]] STRATA_COLD inline error argument_error(errc code, std::size_t number, std::string_view name, std::string_view type) {
-    std::string message = "argument " + std::to_string(number);
+    std::string message = joined({"argument ", digits_of(number)});
     if (!name.empty()) message.append(" (").append(name).append(")");
     message.append(" of type ").append(type);
     message.append(code == errc::out_of_range ? " is out of the database's range" : " cannot be a parameter: ");

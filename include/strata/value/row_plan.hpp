@@ -3,6 +3,7 @@
 #define STRATA_VALUE_ROW_PLAN_HPP
 
 #include <strata/core/config.hpp>
+#include <strata/core/heap_array.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -24,21 +25,21 @@ public:
 
     /// Makes room for `count` columns, all of them number 0.
     void reset(std::size_t count) {
-        more_ = count > inline_columns ? std::make_unique<std::uint16_t[]>(count) : nullptr;
+        if (count > inline_columns) more_ = detail::heap_array<std::uint16_t>(count);
         for (std::uint16_t& i : few_) i = 0;
         count_ = count;
         layout = nullptr;
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
-    void set(std::size_t i, int column) noexcept { (more_ ? more_.get() : few_)[i] = static_cast<std::uint16_t>(column); }
+    void set(std::size_t i, int column) noexcept { (count_ > inline_columns ? more_.data() : few_)[i] = static_cast<std::uint16_t>(column); }
 
     /// The column of each member. `count` is what was given to `reset`: known at compile time, so that no branch is left.
-    [[nodiscard]] const std::uint16_t* columns(std::size_t count) const noexcept { return count > inline_columns ? more_.get() : few_; }
+    [[nodiscard]] const std::uint16_t* columns(std::size_t count) const noexcept { return count > inline_columns ? more_.data() : few_; }
 
 private:
     std::uint16_t few_[inline_columns]{};
     std::size_t count_ = 0;
-    std::unique_ptr<std::uint16_t[]> more_;
+    detail::heap_array<std::uint16_t> more_;
 };
 
 }  // namespace strata::inline STRATA_ABI

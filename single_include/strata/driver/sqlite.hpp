@@ -141,7 +141,7 @@ STRATA_COLD inline void name_columns(::sqlite3* db, std::string_view names, erro
         }
     }
     texts.table = first.substr(0, dot);
-    const std::string between = ", " + first.substr(0, dot + 1);
+    const std::string between = joined({", ", texts.table, "."});
     for (std::string_view rest = names.substr(dot + 1);;) {
         const std::size_t end = rest.find(between);
         texts.column += rest.substr(0, end);
@@ -225,7 +225,7 @@ STRATA_COLD inline error make_sqlite_error(::sqlite3* db, const sqlite_circumsta
     error e{condition, std::move(message), what.at};
     e.set(effect_after(db, code, what)).set(health_after(code));
     error_texts& texts = e.edit_texts();
-    texts.native_code = std::to_string(code);
+    texts.native_code = digits_of(code);
     texts.hint = hint_for(condition);
     texts.statement = what.written.empty() ? what.sent : what.written;
     if (offset >= 0) {
@@ -477,7 +477,7 @@ public:
         clear();
         std::size_t buckets = 1;
         while (buckets < 2 * bound) buckets *= 2;
-        buckets_ = std::make_unique<cached_statement*[]>(buckets);
+        buckets_ = heap_array<cached_statement*>(buckets);
         mask_ = buckets - 1;
         bound_ = bound;
     }
@@ -485,7 +485,7 @@ public:
     /// The idle statement of this key, now in use; null when there is none. `unsure` is the text itself when others may
     /// have composed it: it is then compared, because a hash that is not cryptographic can be made to collide.
     [[nodiscard]] STRATA_INLINE cached_statement* take(const hash128& key, std::string_view unsure = {}) noexcept {
-        if (buckets_ == nullptr) return nullptr;
+        if (!buckets_) return nullptr;
         for (cached_statement* s = bucket(key); s != nullptr; s = s->next_in_bucket) {
             if (!(s->key == key)) continue;
             if (s->in_use || (!unsure.empty() && !is_of(*s, unsure))) return nullptr;
@@ -501,8 +501,7 @@ public:
 
     /// Takes over a statement that was just prepared and is in use. It stays loose when it should not be kept, when
     /// another one with its key is there, or when every place is in use.
-    STRATA_COLD cached_statement* put(std::unique_ptr<cached_statement> fresh, bool keep) noexcept {
-        cached_statement* const s = fresh.release();
+    STRATA_COLD cached_statement* put(cached_statement* s, bool keep) noexcept {
         if (!keep || bound_ == 0 || holds(s->key) || (size_ >= bound_ && !evict())) return s;
         s->loose = false;
         s->next_in_bucket = bucket(s->key);
@@ -528,14 +527,14 @@ public:
         }
         newest_ = oldest_ = nullptr;
         size_ = 0;
-        if (buckets_ != nullptr) {
+        if (buckets_) {
             for (std::size_t i = 0; i <= mask_; ++i) buckets_[i] = nullptr;
         }
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool holds(const hash128& key) const noexcept {
-        if (buckets_ == nullptr) return false;
+        if (!buckets_) return false;
         const cached_statement* s = buckets_[key.low & mask_];
         while (s != nullptr && !(s->key == key)) s = s->next_in_bucket;
         return s != nullptr;
@@ -578,7 +577,7 @@ private:
         return true;
     }
 
-    std::unique_ptr<cached_statement*[]> buckets_;
+    heap_array<cached_statement*> buckets_;
     std::size_t mask_ = 0;
     std::size_t bound_ = 0;
     std::size_t size_ = 0;
@@ -807,13 +806,15 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
     };
     if (sent.find('\0') != sent.npos) return refuse("the statement contains a NUL character");
     if (sent.size() > 0x7ffffff0) return refuse("the statement is longer than 2 GiB");
-    auto fresh = std::make_unique<detail::cached_statement>();
-    fresh->key = key;
+    struct prepared {
+        ::sqlite3_stmt* handle = nullptr;
+        ~prepared() { ::sqlite3_finalize(handle); }
+    } fresh;
     const std::string_view whole = what != nullptr ? what->sqlite_text : sent;
-    while (fresh->handle == nullptr && !sent.empty()) {  // once, but for leading semicolons and comments
+    while (fresh.handle == nullptr && !sent.empty()) {  // once, but for leading semicolons and comments
         const char* tail = nullptr;
         const unsigned flags = keep ? SQLITE_PREPARE_PERSISTENT : 0;
-        const int code = ::sqlite3_prepare_v3(db_, sent.data(), static_cast<int>(sent.size()), flags, &fresh->handle, &tail);
+        const int code = ::sqlite3_prepare_v3(db_, sent.data(), static_cast<int>(sent.size()), flags, &fresh.handle, &tail);
         if (code != SQLITE_OK) {
             detail::sqlite_circumstances why;
             why.code = code;
@@ -827,18 +828,21 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
         }
         sent.remove_prefix(static_cast<std::size_t>(tail - sent.data()));
     }
-    if (fresh->handle == nullptr) return refuse("the statement is empty");
+    if (fresh.handle == nullptr) return refuse("the statement is empty");
     if (rest != nullptr) *rest = sent;
     else if (!detail::is_blank_sql(sent)) return refuse("the text holds more than one statement");
-    const int parameters = ::sqlite3_bind_parameter_count(fresh->handle);
+    const int parameters = ::sqlite3_bind_parameter_count(fresh.handle);
     const int known = what != nullptr ? what->parameters : 0;
     if (parameters != known) {
-        return refuse("SQLite counts " + std::to_string(parameters) + " parameters where " + std::to_string(known) + " are bound");
+        return refuse(detail::joined({"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
     }
-    fresh->reads_only = ::sqlite3_stmt_readonly(fresh->handle) != 0;
-    fresh->has_star = std::string_view{::sqlite3_sql(fresh->handle)}.find('*') != std::string_view::npos;
-    fresh->inserts = detail::inserts_rows(::sqlite3_sql(fresh->handle));
-    return cache_.put(std::move(fresh), keep);
+    auto* const s = new detail::cached_statement;
+    s->key = key;
+    s->handle = std::exchange(fresh.handle, nullptr);
+    s->reads_only = ::sqlite3_stmt_readonly(s->handle) != 0;
+    s->has_star = std::string_view{::sqlite3_sql(s->handle)}.find('*') != std::string_view::npos;
+    s->inserts = detail::inserts_rows(::sqlite3_sql(s->handle));
+    return cache_.put(s, keep);
 }
 
 }  // namespace strata::inline STRATA_ABI
@@ -951,7 +955,7 @@ namespace detail {
 STRATA_COLD inline error cannot_open(const std::string& path, error e) {
     e.set(phase::connect);
     error_texts& t = e.edit_texts();
-    t.message = "cannot open '" + path + "': " + t.message;
+    t.message = joined({"cannot open '", path, "': ", t.message});
     return e;
 }
 
@@ -999,6 +1003,7 @@ STRATA_COLD inline error sqlite_connection::adopt(::sqlite3* handle, const sqlit
 }
 
 STRATA_COLD inline error sqlite_connection::open_steps(const sqlite_options& o, connection_role role) {
+    using detail::digits_of, detail::joined;
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
     flags |= o.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | (o.create ? SQLITE_OPEN_CREATE : 0);
     const int code = ::sqlite3_open_v2(o.path.c_str(), &db_, flags, nullptr);
@@ -1011,10 +1016,10 @@ STRATA_COLD inline error sqlite_connection::open_steps(const sqlite_options& o, 
     ::sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DML, o.double_quoted_strings ? 1 : 0, nullptr);
     if (error e = load_extensions(o)) return e;
     if (o.cache_size) {  // a negative number is KiB
-        if (error e = setting(("pragma cache_size = -" + std::to_string((*o.cache_size + 1023) / 1024)).c_str())) return e;
+        if (error e = setting(joined({"pragma cache_size = -", digits_of((*o.cache_size + 1023) / 1024)}).c_str())) return e;
     }
     if (o.mmap_size) {
-        if (error e = setting(("pragma mmap_size = " + std::to_string(*o.mmap_size)).c_str())) return e;
+        if (error e = setting(joined({"pragma mmap_size = ", digits_of(*o.mmap_size)}).c_str())) return e;
     }
     // The first touch of the file: says whether it is a database at all.
     if (error e = setting("pragma schema_version")) return e;
@@ -1037,7 +1042,7 @@ STRATA_COLD inline error sqlite_connection::load_extensions(const sqlite_options
         char* why = nullptr;
         const int code = ::sqlite3_load_extension(db_, file.c_str(), nullptr, &why);
         if (code == SQLITE_OK) continue;
-        e = error{errc::unsupported, "extension '" + file + "': " + (why != nullptr ? why : ::sqlite3_errstr(code)), phase::connect};
+        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}), phase::connect};
         ::sqlite3_free(why);
         break;
     }
@@ -1057,8 +1062,10 @@ STRATA_COLD inline error sqlite_connection::set_journal(const sqlite_options& o)
     for (int tries = 0; e.code() == errc::busy && wait_for_lock(since, tries); ++tries) e = setting(sql, &answer);
     if (e) return e;
     if (answer == (wal ? "wal" : "delete") || answer == "memory") return {};  // a database in memory has no choice
-    return error{errc::unsupported, "the journal mode stays '" + answer + "': this file system or VFS cannot do another; "
-                 "set sqlite_options.journal to rollback or as_is", phase::connect};
+    return error{errc::unsupported,
+                 detail::joined({"the journal mode stays '", answer,
+                                 "': this file system or VFS cannot do another; set sqlite_options.journal to rollback or as_is"}),
+                 phase::connect};
 }
 
 /// Runs one statement without the cache; the first column of its first row goes to `answer`.
@@ -1315,11 +1322,10 @@ STRATA_COLD inline signal sqlite_run::argument_refused(int number, errc why, std
     else error_ = error{why, std::string{strata::to_string(why)}, phase::execute};
     error_.set(effect::none);
     error_texts& texts = error_.edit_texts();
-    std::string who = "argument " + std::to_string(number);
     const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
-    if (!name.empty()) who.append(" (:").append(name).append(")");
-    if (!type.empty()) who.append(" of type ").append(type);
-    texts.message = who + ": " + texts.message;
+    const bool named = !name.empty(), typed = !type.empty();
+    texts.message = joined({"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ",
+                            texts.message});
     texts.statement = what_->text;
     release();
     return signal::failed;
@@ -1493,10 +1499,10 @@ struct sqlite {
     /// Whether several connections opened with these options see the same database; asked by a pool.
     [[nodiscard]] static error check_shared(const sqlite_options& options) {
         if (!is_private_memory(options.path)) return {};
-        return detail::bad_sqlite_option("path", "'" + options.path +
-                                                     "' is private to one connection, so each connection of a pool would see its own empty "
-                                                     "database; use single<> instead of the pool, or a shared memory database: "
-                                                     "\"file:/name?vfs=memdb\"");
+        return detail::bad_sqlite_option(
+            "path", detail::joined({"'", options.path,
+                                    "' is private to one connection, so each connection of a pool would see its own empty database; use "
+                                    "single instead of the pool, or a shared memory database: \"file:/name?vfs=memdb\""}));
     }
 };
 
@@ -1603,7 +1609,7 @@ template <class Progress>
 /// What is wrong with the file, one finding a string, at most `limit`; empty when it is sound. `quick` leaves out the
 /// comparison of tables with their indexes. Reads the whole file. An error when the check itself could not be done.
 [[nodiscard]] inline result<std::vector<std::string>> sqlite_integrity_check(sqlite_connection& c, bool quick = false, int limit = 100) {
-    const std::string sql = std::string{quick ? "pragma quick_check(" : "pragma integrity_check("} + std::to_string(limit) + ")";
+    const std::string sql = detail::joined({quick ? "pragma quick_check(" : "pragma integrity_check(", detail::digits_of(limit), ")"});
     detail::cached_statement statement;  // finalizes
     int code = ::sqlite3_prepare_v2(c.native_handle(), sql.c_str(), -1, &statement.handle, nullptr);
     if (code != SQLITE_OK) return c.error_of(code, phase::prepare);

@@ -25,11 +25,11 @@ struct cache_fixture {
     static hash128 key(unsigned n) { return {n, n % 3}; }  // few buckets: chains are used
 
     cached_statement* put(unsigned n, bool keep = true) {
-        auto fresh = std::make_unique<cached_statement>();
+        auto* const fresh = new cached_statement;
         fresh->key = key(n);
         const std::string sql = "select " + std::to_string(n);
         REQUIRE(::sqlite3_prepare_v2(db, sql.c_str(), -1, &fresh->handle, nullptr) == SQLITE_OK);
-        return cache.put(std::move(fresh), keep);
+        return cache.put(fresh, keep);
     }
     /// Takes or prepares, and gives back: a use.
     bool hit(unsigned n) {

@@ -9,6 +9,7 @@
 #include <strata/core/config.hpp>
 #include <strata/core/error.hpp>
 #include <strata/core/interruption.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/core/time.hpp>
 #include <strata/driver/sqlite/error.hpp>
 #include <strata/driver/sqlite/options.hpp>
@@ -235,13 +236,15 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
     };
     if (sent.find('\0') != sent.npos) return refuse("the statement contains a NUL character");
     if (sent.size() > 0x7ffffff0) return refuse("the statement is longer than 2 GiB");
-    auto fresh = std::make_unique<detail::cached_statement>();
-    fresh->key = key;
+    struct prepared {
+        ::sqlite3_stmt* handle = nullptr;
+        ~prepared() { ::sqlite3_finalize(handle); }
+    } fresh;
     const std::string_view whole = what != nullptr ? what->sqlite_text : sent;
-    while (fresh->handle == nullptr && !sent.empty()) {  // once, but for leading semicolons and comments
+    while (fresh.handle == nullptr && !sent.empty()) {  // once, but for leading semicolons and comments
         const char* tail = nullptr;
         const unsigned flags = keep ? SQLITE_PREPARE_PERSISTENT : 0;
-        const int code = ::sqlite3_prepare_v3(db_, sent.data(), static_cast<int>(sent.size()), flags, &fresh->handle, &tail);
+        const int code = ::sqlite3_prepare_v3(db_, sent.data(), static_cast<int>(sent.size()), flags, &fresh.handle, &tail);
         if (code != SQLITE_OK) {
             detail::sqlite_circumstances why;
             why.code = code;
@@ -255,18 +258,21 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
         }
         sent.remove_prefix(static_cast<std::size_t>(tail - sent.data()));
     }
-    if (fresh->handle == nullptr) return refuse("the statement is empty");
+    if (fresh.handle == nullptr) return refuse("the statement is empty");
     if (rest != nullptr) *rest = sent;
     else if (!detail::is_blank_sql(sent)) return refuse("the text holds more than one statement");
-    const int parameters = ::sqlite3_bind_parameter_count(fresh->handle);
+    const int parameters = ::sqlite3_bind_parameter_count(fresh.handle);
     const int known = what != nullptr ? what->parameters : 0;
     if (parameters != known) {
-        return refuse("SQLite counts " + std::to_string(parameters) + " parameters where " + std::to_string(known) + " are bound");
+        return refuse(detail::joined({"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
     }
-    fresh->reads_only = ::sqlite3_stmt_readonly(fresh->handle) != 0;
-    fresh->has_star = std::string_view{::sqlite3_sql(fresh->handle)}.find('*') != std::string_view::npos;
-    fresh->inserts = detail::inserts_rows(::sqlite3_sql(fresh->handle));
-    return cache_.put(std::move(fresh), keep);
+    auto* const s = new detail::cached_statement;
+    s->key = key;
+    s->handle = std::exchange(fresh.handle, nullptr);
+    s->reads_only = ::sqlite3_stmt_readonly(s->handle) != 0;
+    s->has_star = std::string_view{::sqlite3_sql(s->handle)}.find('*') != std::string_view::npos;
+    s->inserts = detail::inserts_rows(::sqlite3_sql(s->handle));
+    return cache_.put(s, keep);
 }
 
 }  // namespace strata::inline STRATA_ABI

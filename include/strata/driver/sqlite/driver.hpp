@@ -4,6 +4,7 @@
 
 #include <strata/core/config.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/core/place.hpp>
 #include <strata/driver/sqlite/open.hpp>
 #include <strata/driver/sqlite/options.hpp>
@@ -72,10 +73,10 @@ struct sqlite {
     /// Whether several connections opened with these options see the same database; asked by a pool.
     [[nodiscard]] static error check_shared(const sqlite_options& options) {
         if (!is_private_memory(options.path)) return {};
-        return detail::bad_sqlite_option("path", "'" + options.path +
-                                                     "' is private to one connection, so each connection of a pool would see its own empty "
-                                                     "database; use single<> instead of the pool, or a shared memory database: "
-                                                     "\"file:/name?vfs=memdb\"");
+        return detail::bad_sqlite_option(
+            "path", detail::joined({"'", options.path,
+                                    "' is private to one connection, so each connection of a pool would see its own empty database; use "
+                                    "single instead of the pool, or a shared memory database: \"file:/name?vfs=memdb\""}));
     }
 };
 

@@ -8,6 +8,7 @@
 
 #include <strata/core/config.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/joined.hpp>
 
 #include <sqlite3.h>
 
@@ -128,7 +129,7 @@ STRATA_COLD inline void name_columns(::sqlite3* db, std::string_view names, erro
         }
     }
     texts.table = first.substr(0, dot);
-    const std::string between = ", " + first.substr(0, dot + 1);
+    const std::string between = joined({", ", texts.table, "."});
     for (std::string_view rest = names.substr(dot + 1);;) {
         const std::size_t end = rest.find(between);
         texts.column += rest.substr(0, end);
@@ -212,7 +213,7 @@ STRATA_COLD inline error make_sqlite_error(::sqlite3* db, const sqlite_circumsta
     error e{condition, std::move(message), what.at};
     e.set(effect_after(db, code, what)).set(health_after(code));
     error_texts& texts = e.edit_texts();
-    texts.native_code = std::to_string(code);
+    texts.native_code = digits_of(code);
     texts.hint = hint_for(condition);
     texts.statement = what.written.empty() ? what.sent : what.written;
     if (offset >= 0) {

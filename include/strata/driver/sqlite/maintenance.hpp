@@ -3,6 +3,7 @@
 #ifndef STRATA_DRIVER_SQLITE_MAINTENANCE_HPP
 #define STRATA_DRIVER_SQLITE_MAINTENANCE_HPP
 
+#include <strata/core/joined.hpp>
 #include <strata/core/result.hpp>
 #include <strata/driver/sqlite/open.hpp>
 
@@ -104,7 +105,7 @@ template <class Progress>
 /// What is wrong with the file, one finding a string, at most `limit`; empty when it is sound. `quick` leaves out the
 /// comparison of tables with their indexes. Reads the whole file. An error when the check itself could not be done.
 [[nodiscard]] inline result<std::vector<std::string>> sqlite_integrity_check(sqlite_connection& c, bool quick = false, int limit = 100) {
-    const std::string sql = std::string{quick ? "pragma quick_check(" : "pragma integrity_check("} + std::to_string(limit) + ")";
+    const std::string sql = detail::joined({quick ? "pragma quick_check(" : "pragma integrity_check(", detail::digits_of(limit), ")"});
     detail::cached_statement statement;  // finalizes
     int code = ::sqlite3_prepare_v2(c.native_handle(), sql.c_str(), -1, &statement.handle, nullptr);
     if (code != SQLITE_OK) return c.error_of(code, phase::prepare);

@@ -3,6 +3,7 @@
 #ifndef STRATA_DRIVER_SQLITE_OPEN_HPP
 #define STRATA_DRIVER_SQLITE_OPEN_HPP
 
+#include <strata/core/joined.hpp>
 #include <strata/driver/sqlite/connection.hpp>
 #include <strata/driver/sqlite/reader.hpp>
 
@@ -14,7 +15,7 @@ namespace detail {
 STRATA_COLD inline error cannot_open(const std::string& path, error e) {
     e.set(phase::connect);
     error_texts& t = e.edit_texts();
-    t.message = "cannot open '" + path + "': " + t.message;
+    t.message = joined({"cannot open '", path, "': ", t.message});
     return e;
 }
 
@@ -62,6 +63,7 @@ STRATA_COLD inline error sqlite_connection::adopt(::sqlite3* handle, const sqlit
 }
 
 STRATA_COLD inline error sqlite_connection::open_steps(const sqlite_options& o, connection_role role) {
+    using detail::digits_of, detail::joined;
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_URI | SQLITE_OPEN_EXRESCODE;
     flags |= o.read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | (o.create ? SQLITE_OPEN_CREATE : 0);
     const int code = ::sqlite3_open_v2(o.path.c_str(), &db_, flags, nullptr);
@@ -74,10 +76,10 @@ STRATA_COLD inline error sqlite_connection::open_steps(const sqlite_options& o, 
     ::sqlite3_db_config(db_, SQLITE_DBCONFIG_DQS_DML, o.double_quoted_strings ? 1 : 0, nullptr);
     if (error e = load_extensions(o)) return e;
     if (o.cache_size) {  // a negative number is KiB
-        if (error e = setting(("pragma cache_size = -" + std::to_string((*o.cache_size + 1023) / 1024)).c_str())) return e;
+        if (error e = setting(joined({"pragma cache_size = -", digits_of((*o.cache_size + 1023) / 1024)}).c_str())) return e;
     }
     if (o.mmap_size) {
-        if (error e = setting(("pragma mmap_size = " + std::to_string(*o.mmap_size)).c_str())) return e;
+        if (error e = setting(joined({"pragma mmap_size = ", digits_of(*o.mmap_size)}).c_str())) return e;
     }
     // The first touch of the file: says whether it is a database at all.
     if (error e = setting("pragma schema_version")) return e;
@@ -100,7 +102,7 @@ STRATA_COLD inline error sqlite_connection::load_extensions(const sqlite_options
         char* why = nullptr;
         const int code = ::sqlite3_load_extension(db_, file.c_str(), nullptr, &why);
         if (code == SQLITE_OK) continue;
-        e = error{errc::unsupported, "extension '" + file + "': " + (why != nullptr ? why : ::sqlite3_errstr(code)), phase::connect};
+        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}), phase::connect};
         ::sqlite3_free(why);
         break;
     }
@@ -120,8 +122,10 @@ STRATA_COLD inline error sqlite_connection::set_journal(const sqlite_options& o)
     for (int tries = 0; e.code() == errc::busy && wait_for_lock(since, tries); ++tries) e = setting(sql, &answer);
     if (e) return e;
     if (answer == (wal ? "wal" : "delete") || answer == "memory") return {};  // a database in memory has no choice
-    return error{errc::unsupported, "the journal mode stays '" + answer + "': this file system or VFS cannot do another; "
-                 "set sqlite_options.journal to rollback or as_is", phase::connect};
+    return error{errc::unsupported,
+                 detail::joined({"the journal mode stays '", answer,
+                                 "': this file system or VFS cannot do another; set sqlite_options.journal to rollback or as_is"}),
+                 phase::connect};
 }
 
 /// Runs one statement without the cache; the first column of its first row goes to `answer`.

@@ -7,6 +7,7 @@
 
 #include <strata/core/config.hpp>
 #include <strata/core/error.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/core/signal.hpp>
 #include <strata/driver/sqlite/connection.hpp>
 #include <strata/driver/sqlite/reader.hpp>
@@ -178,11 +179,10 @@ STRATA_COLD inline signal sqlite_run::argument_refused(int number, errc why, std
     else error_ = error{why, std::string{strata::to_string(why)}, phase::execute};
     error_.set(effect::none);
     error_texts& texts = error_.edit_texts();
-    std::string who = "argument " + std::to_string(number);
     const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
-    if (!name.empty()) who.append(" (:").append(name).append(")");
-    if (!type.empty()) who.append(" of type ").append(type);
-    texts.message = who + ": " + texts.message;
+    const bool named = !name.empty(), typed = !type.empty();
+    texts.message = joined({"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ",
+                            texts.message});
     texts.statement = what_->text;
     release();
     return signal::failed;

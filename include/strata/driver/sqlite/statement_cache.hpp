@@ -6,6 +6,7 @@
 #define STRATA_DRIVER_SQLITE_STATEMENT_CACHE_HPP
 
 #include <strata/core/config.hpp>
+#include <strata/core/heap_array.hpp>
 #include <strata/driver/sqlite/scan.hpp>
 #include <strata/sql/hash.hpp>
 #include <strata/value/row_plan.hpp>
@@ -13,7 +14,6 @@
 #include <sqlite3.h>
 
 #include <cstddef>
-#include <memory>
 #include <string_view>
 
 namespace strata::inline STRATA_ABI {
@@ -54,7 +54,7 @@ public:
         clear();
         std::size_t buckets = 1;
         while (buckets < 2 * bound) buckets *= 2;
-        buckets_ = std::make_unique<cached_statement*[]>(buckets);
+        buckets_ = heap_array<cached_statement*>(buckets);
         mask_ = buckets - 1;
         bound_ = bound;
     }
@@ -62,7 +62,7 @@ public:
     /// The idle statement of this key, now in use; null when there is none. `unsure` is the text itself when others may
     /// have composed it: it is then compared, because a hash that is not cryptographic can be made to collide.
     [[nodiscard]] STRATA_INLINE cached_statement* take(const hash128& key, std::string_view unsure = {}) noexcept {
-        if (buckets_ == nullptr) return nullptr;
+        if (!buckets_) return nullptr;
         for (cached_statement* s = bucket(key); s != nullptr; s = s->next_in_bucket) {
             if (!(s->key == key)) continue;
             if (s->in_use || (!unsure.empty() && !is_of(*s, unsure))) return nullptr;
@@ -78,8 +78,7 @@ public:
 
     /// Takes over a statement that was just prepared and is in use. It stays loose when it should not be kept, when
     /// another one with its key is there, or when every place is in use.
-    STRATA_COLD cached_statement* put(std::unique_ptr<cached_statement> fresh, bool keep) noexcept {
-        cached_statement* const s = fresh.release();
+    STRATA_COLD cached_statement* put(cached_statement* s, bool keep) noexcept {
         if (!keep || bound_ == 0 || holds(s->key) || (size_ >= bound_ && !evict())) return s;
         s->loose = false;
         s->next_in_bucket = bucket(s->key);
@@ -105,14 +104,14 @@ public:
         }
         newest_ = oldest_ = nullptr;
         size_ = 0;
-        if (buckets_ != nullptr) {
+        if (buckets_) {
             for (std::size_t i = 0; i <= mask_; ++i) buckets_[i] = nullptr;
         }
     }
 
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] bool holds(const hash128& key) const noexcept {
-        if (buckets_ == nullptr) return false;
+        if (!buckets_) return false;
         const cached_statement* s = buckets_[key.low & mask_];
         while (s != nullptr && !(s->key == key)) s = s->next_in_bucket;
         return s != nullptr;
@@ -155,7 +154,7 @@ private:
         return true;
     }
 
-    std::unique_ptr<cached_statement*[]> buckets_;
+    heap_array<cached_statement*> buckets_;
     std::size_t mask_ = 0;
     std::size_t bound_ = 0;
     std::size_t size_ = 0;
