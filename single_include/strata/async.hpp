@@ -567,6 +567,9 @@ inline constexpr bool is_options = std::is_same_v<T, call_options>;
 template <class Driver>
 inline constexpr bool is_options<transaction_options<Driver>> = true;
 
+// Options are written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice: none may mind.
+static_assert(std::is_trivially_destructible_v<call_options>);
+
 /// Tells a completion token from options.
 template <class Token>
 concept completion = !is_options<std::remove_cvref_t<Token>>;
@@ -1301,6 +1304,9 @@ private:
 //       co_await tx.async_execute(add("amount"_arg = -100, "id"_arg = 1));
 //       co_await tx.async_execute(add("amount"_arg = +100, "id"_arg = 2));
 //   });
+//
+// g++ 12 destroys twice what a lambda written in a co_await expression captures by value (clang is right): capture by reference,
+// or bind the closure first: `auto body = [name](auto& tx) -> ... { ... }; co_await adb.async_transaction(body);`.
 #ifndef STRATA_ASYNC_TRANSACTION_HPP
 #define STRATA_ASYNC_TRANSACTION_HPP
 
@@ -1880,7 +1886,8 @@ template <class Runtime>
 }  // namespace detail
 
 /// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
-/// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers.
+/// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers. A handler
+/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio.
 template <class Stack, class World = system_world>
 class async_database : public async_calls<async_database<Stack, World>> {
 public:
@@ -1892,6 +1899,7 @@ public:
     using session_type = async_session_handle<runtime_type>;
     static constexpr strata::dialect dialect = driver::dialect;
     static constexpr scope where = scope::database;
+    static_assert(std::is_trivially_destructible_v<transaction_options<driver>>);  // see start.hpp
 
     /// A face of an existing runtime: `db.async(executor)` is the same.
     async_database(std::shared_ptr<runtime_type> rt, asio::any_io_executor ex, const async_options& o = {})

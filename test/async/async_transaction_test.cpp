@@ -644,7 +644,7 @@ TEST_CASE("a stream that is cancelled is over", "[async][stream][cancel]") {
     check_at_rest(b.db);
 }
 
-TEST_CASE("an io_context that dies takes transactions with it", "[.][async][transaction][lifetime]") {
+TEST_CASE("an io_context that dies takes transactions with it", "[async][transaction][lifetime]") {
     bank<> b{strata::pool_options{.max_size = 1}};
     b.fill(1);
     auto alive = std::make_shared<int>(0);
@@ -666,12 +666,13 @@ TEST_CASE("an io_context that dies takes transactions with it", "[.][async][tran
         }
         SECTION("in a savepoint") {
             begin([&inside, alive](plain_tx& tx) -> asio::awaitable<void> {
-                co_await tx.async_transaction([&inside, alive](plain_tx& inner) -> asio::awaitable<void> {
+                auto body = [&inside, alive](plain_tx& inner) -> asio::awaitable<void> {  // g++ 12 has no captures in a co_await
                     const auto held = alive;
                     co_await inner.async_execute(add_balance(1000, 1));
                     inside = true;
                     co_await inner.async_execute(endless_query);
-                });
+                };
+                co_await tx.async_transaction(std::move(body));
             });
         }
         SECTION("in the closure's own waiting") {
@@ -695,6 +696,27 @@ TEST_CASE("an io_context that dies takes transactions with it", "[.][async][tran
                 },
                 asio::detached);
             while (!inside) io.run_one();
+        }
+        SECTION("with others behind it in the queue") {
+            const auto body = [&inside, alive](plain_tx& tx) -> asio::awaitable<void> {
+                const auto held = alive;
+                co_await tx.async_execute(add_balance(1000, 1));
+                inside = true;
+                co_await tx.async_execute(endless_query);
+            };
+            begin(body);
+            for (int i = 0; i < 3; ++i) {
+                adb.async_transaction(body, [alive](std::exception_ptr) { FAIL("the context is dead"); });
+                asio::co_spawn(
+                    io,
+                    [adb, alive]() mutable -> asio::awaitable<void> {
+                        auto tx = co_await adb.async_begin();
+                        co_await tx.async_execute(add_balance(1000, 1));
+                        FAIL("the context is dead");
+                    },
+                    asio::detached);
+            }
+            while (b.db.connections().waiting < 6) io.run_one();
         }
         SECTION("at the commit") {
             asio::co_spawn(

@@ -29,7 +29,7 @@ headers=$(sources include)
 # shellcheck disable=SC2046,SC2086
 {
     { grep -l co_await $(sources include test example bench) || true; } | xargs -r awk -f test/lint/co_await.awk |
-        rule "co_await inside a condition"
+        rule "co_await that g++ 12 miscompiles"
 
     { grep -nE '#include <boost/(asio|hana|json|describe|fusion)\.hpp>' $headers || true
       grep -nE '#include <boost/(asio|hana)\.hpp>' $(sources test example bench) || true; } | rule "umbrella headers of Boost cost seconds"

@@ -31,10 +31,10 @@ awaited<std::optional<person>> async_find(strata::any_async_session& s, std::int
 }
 
 awaited<strata::errc> async_move_years(strata::any_async_session& s, int years) {
-    auto r = co_await s.async_try_transaction([years](strata::any_async_session& tx) -> awaited<strata::result<void>> {
+    auto r = co_await s.async_try_transaction([&](strata::any_async_session& tx) -> awaited<strata::result<void>> {
         co_await tx.async_execute(grow(-years, 1));
         if (years > 100) co_return strata::error{strata::errc::user_error, "too many", strata::phase::execute};
-        co_await tx.async_transaction([years](strata::any_async_session& inner) -> awaited<void> {
+        co_await tx.async_transaction([&](strata::any_async_session& inner) -> awaited<void> {
             co_await inner.async_execute(grow(years, 2));
         });
         co_return strata::result<void>{};

@@ -45,7 +45,8 @@ template <class Runtime>
 }  // namespace detail
 
 /// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
-/// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers.
+/// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers. A handler
+/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio.
 template <class Stack, class World = system_world>
 class async_database : public async_calls<async_database<Stack, World>> {
 public:
@@ -57,6 +58,7 @@ public:
     using session_type = async_session_handle<runtime_type>;
     static constexpr strata::dialect dialect = driver::dialect;
     static constexpr scope where = scope::database;
+    static_assert(std::is_trivially_destructible_v<transaction_options<driver>>);  // see start.hpp
 
     /// A face of an existing runtime: `db.async(executor)` is the same.
     async_database(std::shared_ptr<runtime_type> rt, asio::any_io_executor ex, const async_options& o = {})

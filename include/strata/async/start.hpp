@@ -19,6 +19,9 @@ inline constexpr bool is_options = std::is_same_v<T, call_options>;
 template <class Driver>
 inline constexpr bool is_options<transaction_options<Driver>> = true;
 
+// Options are written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice: none may mind.
+static_assert(std::is_trivially_destructible_v<call_options>);
+
 /// Tells a completion token from options.
 template <class Token>
 concept completion = !is_options<std::remove_cvref_t<Token>>;

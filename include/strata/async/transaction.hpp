@@ -4,6 +4,9 @@
 //       co_await tx.async_execute(add("amount"_arg = -100, "id"_arg = 1));
 //       co_await tx.async_execute(add("amount"_arg = +100, "id"_arg = 2));
 //   });
+//
+// g++ 12 destroys twice what a lambda written in a co_await expression captures by value (clang is right): capture by reference,
+// or bind the closure first: `auto body = [name](auto& tx) -> ... { ... }; co_await adb.async_transaction(body);`.
 #ifndef STRATA_ASYNC_TRANSACTION_HPP
 #define STRATA_ASYNC_TRANSACTION_HPP
 

@@ -3,7 +3,8 @@
 // Nothing recurses: whoever hands over names the next one to go on, and the loop of the simulated process calls it. So a
 // chain of a million tasks that end at once needs no stack, also where a compiler makes no tail calls.
 //
-// g++ 12 miscompiles co_await inside a condition (if, while, ?:, an assertion): bind the result first, then look at it.
+// g++ 12 miscompiles co_await inside a condition (if, while, ?:, an assertion): bind the result first, then look at it. And it
+// destroys twice what a lambda or another aggregate written in a co_await expression holds by value: bind that first too.
 #ifndef STRATA_TESTING_SIMULATED_TASK_HPP
 #define STRATA_TESTING_SIMULATED_TASK_HPP
 
