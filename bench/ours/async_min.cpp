@@ -6,7 +6,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/hana/adapt_struct.hpp>
+#include <boost/describe/class.hpp>
 
 using namespace strata::literals;
 
@@ -16,7 +16,7 @@ struct account {
     std::int64_t balance = 0;
     std::int64_t version = 0;
 };
-BOOST_HANA_ADAPT_STRUCT(account, id, owner, balance, version);
+BOOST_DESCRIBE_STRUCT(account, (), (id, owner, balance, version));
 
 int main(int argc, char** argv) {
     namespace asio = boost::asio;
