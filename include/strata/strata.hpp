@@ -1,8 +1,12 @@
-// strata: stacks of policies over a database driver. Everything that needs neither a driver nor Asio nor JSON.
+// strata: stacks of policies over a database driver. What most programs need of it, without driver, Asio and JSON.
 //
 //   #include <strata/strata.hpp>
 //   #include <strata/driver/sqlite.hpp>   // one include a driver
 //   #include <strata/async.hpp>           // the asynchronous face, if wanted
+//
+// What only some programs use costs the others no compile time and has a header of its own: run-time statements
+// (sql/statement.hpp), dynamic rows (value/row.hpp), times (value/chrono.hpp), value/uuid.hpp, value/decimal.hpp,
+// value/json.hpp, testing/chaos.hpp, testing/scripted.hpp.
 #ifndef STRATA_STRATA_HPP
 #define STRATA_STRATA_HPP
 

@@ -175,8 +175,16 @@ TEST_CASE("sql: C strings become views, and copies in calls that outlive them", 
     array[0] = 'D';
     CHECK(shown(b)[1] == "Def");
     CHECK(shown(own)[1] == "def");
+    CHECK(shown(three("", "a\0b", std::string("a\0b", 3))) == strings{"", "a", std::string("a\0b", 3)});
+
     const char* null = nullptr;
-    CHECK(shown(three(null, "a\0b", std::string("a\0b", 3))) == strings{"", "a", std::string("a\0b", 3)});
+    try {
+        static_cast<void>(three(null, array, full));
+        FAIL("a null pointer was taken for a text");
+    } catch (const strata::failure& f) {
+        CHECK(f.code() == strata::errc::null_value);
+        CHECK(f.error().texts().hint.find("std::nullopt") != std::string::npos);
+    }
 }
 
 TEST_CASE("sql: own() leaves views that a user made", "[sql][literal]") {

@@ -5,6 +5,7 @@
 #ifndef STRATA_SQL_ARGUMENTS_HPP
 #define STRATA_SQL_ARGUMENTS_HPP
 
+#include <strata/core/error.hpp>
 #include <strata/sql/fixed_string.hpp>
 
 #include <cstddef>
@@ -17,22 +18,30 @@
 namespace strata::inline STRATA_ABI {
 namespace detail {
 
+[[noreturn]] STRATA_COLD inline void throw_null_text() {
+    error e{errc::null_value, "an argument is a null char pointer", phase::admission};
+    e.edit_texts().hint = "for NULL pass std::nullopt or a std::optional, for an empty text \"\"";
+    throw_failure(std::move(e));
+}
+
 namespace plain {  // a namespace of its own: bound statements name it, and must not draw in our functions where a user calls theirs
 
 /// A view of a C string or character array. Codecs never see it: it is handed on as a `string_view`.
 struct c_text {
     std::string_view view;
 
-    /// An array up to its first NUL, or whole; a pointer up to the NUL. A null pointer is taken as an empty text: for NULL
-    /// pass `std::nullopt` or an empty optional.
+    /// An array up to its first NUL, or whole; a pointer up to the NUL. A null pointer is a mistake as often as it is meant
+    /// for NULL or for an empty text, so it is none of them: it throws `failure` (`errc::null_value`).
     template <class T>
-    [[nodiscard]] static constexpr c_text of(const T& text) noexcept {
+    [[nodiscard]] static constexpr c_text of(const T& text) noexcept(std::is_array_v<T>) {
         if constexpr (std::is_array_v<T>) {
             std::size_t length = 0;
             while (length < std::extent_v<T> && text[length] != '\0') ++length;
             return {{text, length}};
         } else {
-            return {text != nullptr ? std::string_view(text) : std::string_view()};
+            if (text == nullptr) [[unlikely]]
+                throw_null_text();
+            return {std::string_view(text)};
         }
     }
 };
