@@ -454,22 +454,30 @@ namespace detail {
 namespace strata::inline STRATA_ABI {
 namespace detail {
 
+[[noreturn]] STRATA_COLD inline void throw_null_text() {
+    error e{errc::null_value, "an argument is a null char pointer", phase::admission};
+    e.edit_texts().hint = "for NULL pass std::nullopt or a std::optional, for an empty text \"\"";
+    throw_failure(std::move(e));
+}
+
 namespace plain {  // a namespace of its own: bound statements name it, and must not draw in our functions where a user calls theirs
 
 /// A view of a C string or character array. Codecs never see it: it is handed on as a `string_view`.
 struct c_text {
     std::string_view view;
 
-    /// An array up to its first NUL, or whole; a pointer up to the NUL. A null pointer is taken as an empty text: for NULL
-    /// pass `std::nullopt` or an empty optional.
+    /// An array up to its first NUL, or whole; a pointer up to the NUL. A null pointer is a mistake as often as it is meant
+    /// for NULL or for an empty text, so it is none of them: it throws `failure` (`errc::null_value`).
     template <class T>
-    [[nodiscard]] static constexpr c_text of(const T& text) noexcept {
+    [[nodiscard]] static constexpr c_text of(const T& text) noexcept(std::is_array_v<T>) {
         if constexpr (std::is_array_v<T>) {
             std::size_t length = 0;
             while (length < std::extent_v<T> && text[length] != '\0') ++length;
             return {{text, length}};
         } else {
-            return {text != nullptr ? std::string_view(text) : std::string_view()};
+            if (text == nullptr) [[unlikely]]
+                throw_null_text();
+            return {std::string_view(text)};
         }
     }
 };
@@ -1869,7 +1877,9 @@ public:
         layout = nullptr;
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
-    void set(std::size_t i, int column) noexcept { (count_ > inline_columns ? more_.data() : few_)[i] = static_cast<std::uint16_t>(column); }
+    void set(std::size_t i, int column) noexcept {
+        (count_ > inline_columns ? more_.data() : few_)[i] = static_cast<std::uint16_t>(column);
+    }
 
     /// The column of each member. `count` is what was given to `reset`: known at compile time, so that no branch is left.
     [[nodiscard]] const std::uint16_t* columns(std::size_t count) const noexcept { return count > inline_columns ? more_.data() : few_; }
@@ -8996,8 +9006,8 @@ namespace detail {
 [[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
                                                             bool queue_is_full) {
     error e{errc::pool_exhausted,
-            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken), " of ",
-                    digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
+            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken),
+                    " of ", digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
             phase::acquire};
     e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
                                         : "raise pool_options.max_size or max_wait, or hold connections for less time";
@@ -9438,11 +9448,15 @@ struct single {
 
 #endif
 
-// strata: stacks of policies over a database driver. Everything that needs neither a driver nor Asio nor JSON.
+// strata: stacks of policies over a database driver. What most programs need of it, without driver, Asio and JSON.
 //
 //   #include <strata/strata.hpp>
 //   #include <strata/driver/sqlite.hpp>   // one include a driver
 //   #include <strata/async.hpp>           // the asynchronous face, if wanted
+//
+// What only some programs use costs the others no compile time and has a header of its own: run-time statements
+// (sql/statement.hpp), dynamic rows (value/row.hpp), times (value/chrono.hpp), value/uuid.hpp, value/decimal.hpp,
+// value/json.hpp, testing/chaos.hpp, testing/scripted.hpp.
 #ifndef STRATA_STRATA_HPP
 #define STRATA_STRATA_HPP
 

@@ -44,8 +44,8 @@ namespace detail {
 [[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
                                                             bool queue_is_full) {
     error e{errc::pool_exhausted,
-            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken), " of ",
-                    digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
+            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken),
+                    " of ", digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
             phase::acquire};
     e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
                                         : "raise pool_options.max_size or max_wait, or hold connections for less time";

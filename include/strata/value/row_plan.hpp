@@ -31,7 +31,9 @@ public:
         layout = nullptr;
     }
     [[nodiscard]] std::size_t size() const noexcept { return count_; }
-    void set(std::size_t i, int column) noexcept { (count_ > inline_columns ? more_.data() : few_)[i] = static_cast<std::uint16_t>(column); }
+    void set(std::size_t i, int column) noexcept {
+        (count_ > inline_columns ? more_.data() : few_)[i] = static_cast<std::uint16_t>(column);
+    }
 
     /// The column of each member. `count` is what was given to `reset`: known at compile time, so that no branch is left.
     [[nodiscard]] const std::uint16_t* columns(std::size_t count) const noexcept { return count > inline_columns ? more_.data() : few_; }

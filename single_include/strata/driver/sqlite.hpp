@@ -834,7 +834,8 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
     const int parameters = ::sqlite3_bind_parameter_count(fresh.handle);
     const int known = what != nullptr ? what->parameters : 0;
     if (parameters != known) {
-        return refuse(detail::joined({"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
+        return refuse(detail::joined(
+            {"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
     }
     auto* const s = new detail::cached_statement;
     s->key = key;
@@ -1042,7 +1043,8 @@ STRATA_COLD inline error sqlite_connection::load_extensions(const sqlite_options
         char* why = nullptr;
         const int code = ::sqlite3_load_extension(db_, file.c_str(), nullptr, &why);
         if (code == SQLITE_OK) continue;
-        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}), phase::connect};
+        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}),
+                  phase::connect};
         ::sqlite3_free(why);
         break;
     }
@@ -1324,8 +1326,8 @@ STRATA_COLD inline signal sqlite_run::argument_refused(int number, errc why, std
     error_texts& texts = error_.edit_texts();
     const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
     const bool named = !name.empty(), typed = !type.empty();
-    texts.message = joined({"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ",
-                            texts.message});
+    texts.message = joined(
+        {"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ", texts.message});
     texts.statement = what_->text;
     release();
     return signal::failed;

@@ -264,7 +264,8 @@ STRATA_COLD inline detail::cached_statement* sqlite_connection::prepare(const ha
     const int parameters = ::sqlite3_bind_parameter_count(fresh.handle);
     const int known = what != nullptr ? what->parameters : 0;
     if (parameters != known) {
-        return refuse(detail::joined({"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
+        return refuse(detail::joined(
+            {"SQLite counts ", detail::digits_of(parameters), " parameters where ", detail::digits_of(known), " are bound"}));
     }
     auto* const s = new detail::cached_statement;
     s->key = key;

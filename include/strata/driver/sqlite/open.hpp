@@ -102,7 +102,8 @@ STRATA_COLD inline error sqlite_connection::load_extensions(const sqlite_options
         char* why = nullptr;
         const int code = ::sqlite3_load_extension(db_, file.c_str(), nullptr, &why);
         if (code == SQLITE_OK) continue;
-        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}), phase::connect};
+        e = error{errc::unsupported, detail::joined({"extension '", file, "': ", why != nullptr ? why : ::sqlite3_errstr(code)}),
+                  phase::connect};
         ::sqlite3_free(why);
         break;
     }

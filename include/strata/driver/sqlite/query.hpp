@@ -181,8 +181,8 @@ STRATA_COLD inline signal sqlite_run::argument_refused(int number, errc why, std
     error_texts& texts = error_.edit_texts();
     const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
     const bool named = !name.empty(), typed = !type.empty();
-    texts.message = joined({"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ",
-                            texts.message});
+    texts.message = joined(
+        {"argument ", digits_of(number), named ? " (:" : "", name, named ? ")" : "", typed ? " of type " : "", type, ": ", texts.message});
     texts.statement = what_->text;
     release();
     return signal::failed;
