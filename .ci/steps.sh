@@ -13,6 +13,7 @@ steps_begin() {
     mkdir -p "$steps_logs"
     steps_temp=$(mktemp -d "${TMPDIR:-/tmp}/strata.XXXXXX")
     steps_group=
+    steps_at_end=  # a command that stops what the script has started
     steps_terminal=
     if [ -t 1 ]; then steps_terminal=yes; fi
     steps_count_jobs
@@ -38,6 +39,7 @@ steps_end() {
         kill -TERM -- "-$steps_group" 2>/dev/null && sleep 0.3
         kill -KILL -- "-$steps_group" 2>/dev/null
     fi
+    if [ -n "$steps_at_end" ]; then $steps_at_end; fi
     rm -rf -- "$steps_temp"
     exit $status
 }

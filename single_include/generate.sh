@@ -28,7 +28,9 @@ if [ ! -e strata/strata.hpp ]; then
 fi
 
 roots=strata/strata.hpp
-for root in strata/async.hpp strata/driver/*.hpp strata/json.hpp strata/value/json.hpp strata/observe/print.hpp strata/testing.hpp strata/testing/chaos.hpp; do
+for root in strata/async.hpp strata/driver/*.hpp strata/sql/statement.hpp strata/value/row.hpp strata/value/chrono.hpp strata/value/uuid.hpp \
+            strata/value/decimal.hpp strata/value/json.hpp strata/observe/print.hpp strata/testing/chaos.hpp strata/testing/scripted.hpp \
+            strata/testing/simulated_world.hpp strata/testing/simulated_database.hpp; do
     if [ -e "$root" ]; then roots="$roots $root"; fi
 done
 for root in $roots; do

@@ -8,7 +8,8 @@ usage: ./test/run.sh [--full] [--mutants] [--no-install]
 
 Installs what is missing (Debian, Ubuntu), then checks the rules of the tree, that each header compiles alone, that what
 must not compile does not, and that single_include/ is current; builds and runs every test program, those of the engine,
-the sources and SQLite once more with AddressSanitizer+UBSan and with ThreadSanitizer; runs the example bank.
+the sources and the drivers once more with AddressSanitizer+UBSan and with ThreadSanitizer; runs the example bank. A PostgreSQL
+server is started in a temporary folder, on loopback, and stopped at the end.
 The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs are in build/log.
 
   --full         everything with both sanitizers under g++ and clang, randomized tests with their full counts
@@ -16,13 +17,15 @@ The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs
   --mutants      the mutants besides the usual run
   --no-install   only name missing packages, and end with status 1 if there are any
 
-CXX, STRATA_CLANGXX and CMAKE_GENERATOR choose compilers and build tool.
+CXX, STRATA_CLANGXX and CMAKE_GENERATOR choose compilers and build tool. STRATA_TEST_POSTGRES=<url> names a server to use
+instead of starting one; the tests make and drop tables there.
 END
 }
 
 cd "$(dirname "$0")/.."
 . .ci/install.sh
 . .ci/steps.sh
+. test/support/postgres.sh
 
 # ------------------------------------------------------------------------------------ one test program, a worker
 
@@ -77,7 +80,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-groups=(build sqlite tests examples)
+groups=(build sqlite postgres tests examples)
 if [ -n "$full" ]; then
     groups+=(clang)
     export STRATA_TEST_FULL=1
@@ -186,11 +189,25 @@ install_and_use() {
         "$steps_temp/consumer/consumer"
 }
 
+# A step runs in a process of its own, so the address comes back in a file. The folder of the server must be open to its user.
+start_postgres() {
+    chmod 711 "$steps_temp"
+    postgres_start "$steps_temp/postgres" && (umask 077 && echo "$postgres_url" >"$steps_temp/postgres.url")
+}
+
 # ------------------------------------------------------------------------------------------------------- the run
 
 say "compilers: $CXX${STRATA_CLANGXX:+, $STRATA_CLANGXX}; $steps_jobs jobs; logs in build/log"
 header_compilers=("$CXX")
 if [ -n "$full" ]; then header_compilers+=("$STRATA_CLANGXX"); fi
+
+if [ -z "${STRATA_TEST_POSTGRES:-}" ]; then
+    steps_at_end=postgres_stop postgres_folder=$steps_temp/postgres
+    if check postgres "a PostgreSQL server" start_postgres; then
+        STRATA_TEST_POSTGRES=$(cat "$steps_temp/postgres.url")
+        export STRATA_TEST_POSTGRES
+    fi
+fi
 
 tally lint "rules of the tree" test/lint/source.sh
 check single-include "single_include/ is current" single_include/generate.sh --check || true

@@ -19,7 +19,7 @@ struct null_options {
 
 class null_connection {
 public:
-    strata::error open(const null_options& o, int) noexcept {
+    strata::error open(const null_options& o, int, const strata::interruption*) noexcept {
         broken_ = o.broken;
         return {};
     }

@@ -73,6 +73,7 @@ std::vector<std::int64_t> missing_in_history(database& db, const std::string& fi
     if (!in) throw example::usage_error("cannot read " + file);
     std::set<std::int64_t> acknowledged;
     for (std::int64_t id = 0; in >> id;) acknowledged.insert(id);
+    if (!in.eof()) throw example::usage_error(file + " holds a line that is no number");
 
     for (const std::int64_t id : db.rows<std::int64_t>("select id from history"_sql)) acknowledged.erase(id);
     return {acknowledged.begin(), acknowledged.end()};

@@ -41,7 +41,8 @@ struct session_table {
     error (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&);
     any_stream (*open)(void* session, any_statement, any_sink&, const call_options&);
     /// Runs `call(closure, inner)` in a transaction, at most once if so marked; an error that it returns rolls back and comes out.
-    error (*transact)(void* session, void* closure, error (*call)(void* closure, any_session& inner), bool once);
+    /// Of the options a savepoint has no use for deadline and tags.
+    error (*transact)(void* session, void* closure, error (*call)(void* closure, any_session& inner), bool once, const call_options&);
 };
 
 /// The near side of an erased stream: the arguments, and the sink that the far side fills.
@@ -76,6 +77,12 @@ public:
     /// A transaction; inside one, a savepoint. The closure gets an `any_session&`; its value comes out.
     template <class Closure>
     auto transaction(Closure&& closure) {
+        return transact(closure, {});
+    }
+
+private:
+    template <class Closure>
+    auto transact(Closure& closure, const call_options& o) {
         using value = detail::closure_value<Closure, any_session>;
         struct context {
             std::remove_reference_t<Closure>& closure;
@@ -92,7 +99,7 @@ public:
                 if (detail::holds_error(*at.returned)) return detail::error_in(*at.returned);
             }
             return {};
-        }, detail::runs_once<std::remove_reference_t<Closure>>);
+        }, detail::runs_once<std::remove_reference_t<Closure>>, o);
         if (e) {
             if constexpr (!std::is_void_v<value>) {
                 if (here.returned && detail::holds_error(*here.returned))
@@ -103,6 +110,7 @@ public:
         if constexpr (!std::is_void_v<value>) return std::move(*here.returned);
     }
 
+public:
     /// For `calls`.
     template <class Bound, class Sink>
     error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
@@ -113,12 +121,12 @@ public:
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         call_options each = o;
-        const time_point until = o.deadline > duration::zero() ? add_saturated(steady_now(), o.deadline) : never;
-        auto r = this->try_transaction([&](any_session& tx) -> result<execution> {
+        const time_point until = o.deadline != duration::zero() ? add_saturated(steady_now(), o.deadline) : never;
+        const auto run = [&](any_session& tx) -> result<execution> {
             execution total;
             std::size_t number = 0;
             for (const auto& element : elements) {
-                if (until != never) each.deadline = until - steady_now() > duration{1} ? until - steady_now() : duration{1};
+                if (until != never) each.deadline = until - steady_now() != duration::zero() ? until - steady_now() : duration{-1};
                 auto one = tx.try_execute(detail::bind_element(statement, element), each);
                 if (!one) return detail::in_element(std::move(one).error(), number);
                 total.affected += one->affected;
@@ -126,10 +134,15 @@ public:
                 ++number;
             }
             return total;
-        });
-        if (!r) return std::move(r).error();
-        done = *r;
-        return {};
+        };
+        try {
+            const result<execution> r = transact(run, o);
+            if (!r) return r.error();
+            done = *r;
+            return {};
+        } catch (const failure& f) {
+            return f.error();
+        }
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
@@ -152,16 +165,23 @@ struct session_functions {
         return static_cast<Session*>(s)->perform(statement, out, done, o);
     }
     static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
-        return any_stream{static_cast<Session*>(s)->open_stream(statement, sink_ref{sink}, o)};
+        return any_stream{static_cast<Session*>(s)->open_stream(statement, stream_sink_ref{sink}, o)};
     }
-    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once) {
+    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once, const call_options& o) {
         const auto body = [&](auto& tx) -> result<void> {
             any_session inner{tx};
             if (error e = call(closure, inner)) return e;
             return {};
         };
         Session& session = *static_cast<Session*>(s);
-        result<void> r = only_once ? session.transaction(once(body)) : session.transaction(body);
+        const auto run = [&](const auto& what) -> result<void> {
+            using options = transaction_options<typename Session::driver>;
+            if constexpr (requires { session.transaction(what, options{}); })
+                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags});
+            else
+                return session.transaction(what);
+        };
+        result<void> r = only_once ? run(once(body)) : run(body);
         return r ? error{} : std::move(r).error();
     }
     static constexpr session_table table{Session::dialect, Session::where, &perform, &open, &transact};

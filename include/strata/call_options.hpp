@@ -15,7 +15,9 @@ struct call_options {
 /// What `execute` returns.
 struct execution {
     std::int64_t affected = 0;  ///< rows inserted, updated or deleted
-    std::int64_t last_id = 0;   ///< SQLite: rowid of the last inserted row; 0 when none was inserted
+    /// SQLite: rowid of the last inserted row, 0 when none was. Of a table WITHOUT ROWID, or of an upsert that only updated, the
+    /// rowid that was inserted last before it on that connection.
+    std::int64_t last_id = 0;
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -13,7 +13,7 @@ namespace detail {
 template <class World>
 STRATA_INLINE time_point deadline_of(World& world, duration own, const interruption* outer) noexcept {
     const time_point limit = outer != nullptr ? outer->deadline : never;
-    if (own <= duration::zero()) [[likely]]
+    if (own == duration::zero()) [[likely]]
         return limit;
     const time_point mine = add_saturated(world.moment().now, own);
     return mine < limit ? mine : limit;

@@ -20,6 +20,7 @@ namespace detail {
 /// A sink that pauses after each row, which lies in `current`.
 template <class T>
 struct cursor_sink {
+    static constexpr bool one_by_one = true;
     T current{};
 
     [[nodiscard]] const void* tag() const noexcept { return row_decoder<T>::tag(); }

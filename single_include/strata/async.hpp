@@ -107,9 +107,11 @@ struct answer<trying<T>> {
     template <class Handler>
     void deliver(Handler&& handler) && {
         using answered = typename as_result<T>::type;
-        if (thrown)
-            std::move(handler)(answered{error_of_exception(thrown)});
-        else if (failed)
+        if (thrown) {
+            error e = error_of_exception(thrown);
+            if (failed) e.set(failed.effect());  // what became of it is known there
+            std::move(handler)(answered{std::move(e)});
+        } else if (failed)
             std::move(handler)(answered{std::move(failed)});
         else if constexpr (std::is_void_v<T>)
             std::move(handler)(answered{});
@@ -134,7 +136,7 @@ namespace asio = boost::asio;
 
 /// How the asynchronous face works.
 struct async_options {
-    /// Threads that run what blocks (SQLite); 0: one for each connection, but at most one more than the machine has processors.
+    /// Threads that run what blocks; 0: one for each connection, but for SQLite at most one more than the machine has processors.
     std::size_t work_threads = 0;
 };
 
@@ -1876,7 +1878,8 @@ template <class Runtime>
         if (n == 0) {
             const std::size_t processors = std::thread::hardware_concurrency();
             const std::size_t connections = rt.connections().capacity();
-            n = connections < processors + 1 ? connections : processors + 1;
+            // Where connections wait for each other's locks, fewer threads could all wait for one that has none.
+            n = connections < processors + 1 || !Runtime::driver::single_writer ? connections : processors + 1;
         }
         e.object = std::shared_ptr<asio::thread_pool>(new asio::thread_pool(n), end_threads{});
     }

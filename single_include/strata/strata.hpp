@@ -289,7 +289,7 @@ public:
     [[nodiscard]] constexpr strata::health health() const noexcept { return health_; }
     /// True for a refusal made in this process (open breaker, full pool, shutdown): no sample for a breaker.
     [[nodiscard]] constexpr bool local() const noexcept { return local_ != 0; }
-    /// How many attempts were made before the error was given up on; 0 when no attempt was made.
+    /// How many attempts were made before the error was given up on, at most 65535; 0 when no attempt was made.
     [[nodiscard]] constexpr unsigned attempts() const noexcept { return attempts_; }
     /// When another try may succeed; zero when nobody knows.
     [[nodiscard]] constexpr duration retry_after() const noexcept { return retry_after_; }
@@ -310,7 +310,7 @@ public:
     constexpr error& set(strata::phase p) noexcept { phase_ = p; return *this; }
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
-    constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n); return *this; }
+    constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
     /// The texts, to be filled in; made on first use.
     [[nodiscard]] error_texts& edit_texts() {
@@ -687,6 +687,10 @@ struct hash128 {
 };
 
 namespace detail {
+
+/// The key of a text made at run time. Others may have composed it, so its look-up compares the text as well; and it never meets a
+/// literal's, which is trusted by its hash.
+[[nodiscard]] constexpr hash128 key_of_composed(hash128 text) noexcept { return {~text.high, text.low}; }
 
 /// Eight bytes as a little-endian number: one step of constant evaluation.
 [[nodiscard]] constexpr std::uint64_t eight_bytes(const char* p) noexcept {
@@ -1299,8 +1303,8 @@ struct codec<double> {
     }
 };
 
-/// As `double`; a real is rounded to the nearest float, as every assignment does, and is out of range when it is finite but
-/// greater than every float. What must keep its digits is a `double`.
+/// As `double`: an integer must be held exactly. A real is rounded to the nearest float, as every assignment does, and is out of
+/// range when it is finite but greater than every float. What must keep its digits is a `double`.
 template <>
 struct codec<float> {
     static constexpr std::string_view name = "float";
@@ -1312,6 +1316,7 @@ struct codec<float> {
         constexpr double most = std::numeric_limits<float>::max();
         constexpr double infinite = std::numeric_limits<double>::infinity();
         if ((wide > most && wide != infinite) || (wide < -most && wide != -infinite)) return errc::out_of_range;
+        if (in.type() == column_type::integer && static_cast<double>(static_cast<float>(wide)) != wide) return errc::out_of_range;
         out = static_cast<float>(wide);
         return errc::ok;
     }
@@ -2222,7 +2227,8 @@ enum class flow : std::uint8_t {
     stop    ///< no further row: enough, or the error is set
 };
 
-/// Takes the rows of one statement, attempt by attempt; `Row` is the driver's.
+/// Takes the rows of one statement, attempt by attempt; `Row` is the driver's. A sink that pauses says
+/// `static constexpr bool one_by_one = true`: it is given rows as they arrive, where others wait for the whole result.
 template <class S, class Row = any_row>
 concept row_sink = requires(S& s, const Row& row, row_plan& plan, const row_plan& made, error& e) {
     // `tag()` is missing: which plan the rows need; nullptr when none (row_decoder<T>::tag()).
@@ -2354,6 +2360,7 @@ private:
 template <class T>
 class batch_sink : public detail::decoding_sink<T> {
 public:
+    static constexpr bool one_by_one = true;
     explicit batch_sink(std::size_t limit) noexcept : limit_(limit == 0 ? 1 : limit) {}
 
     template <row_reader Row>
@@ -2461,6 +2468,13 @@ public:
 
 private:
     any_sink* sink_;
+};
+
+/// The sink of an erased stream, which pauses.
+class stream_sink_ref : public sink_ref {
+public:
+    static constexpr bool one_by_one = true;
+    using sink_ref::sink_ref;
 };
 
 /// A driver's writer as `any_parameter_writer`. Refers to it.
@@ -2995,7 +3009,9 @@ struct call_options {
 /// What `execute` returns.
 struct execution {
     std::int64_t affected = 0;  ///< rows inserted, updated or deleted
-    std::int64_t last_id = 0;   ///< SQLite: rowid of the last inserted row; 0 when none was inserted
+    /// SQLite: rowid of the last inserted row, 0 when none was. Of a table WITHOUT ROWID, or of an upsert that only updated, the
+    /// rowid that was inserted last before it on that connection.
+    std::int64_t last_id = 0;
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -3011,6 +3027,12 @@ struct execution {
 
 namespace strata::inline STRATA_ABI {
 
+namespace detail {
+/// A number is made of numbers that it holds whatever they are: not of a wider one, nor a bool of a pointer.
+template <class T, class U>
+concept keeps_value = !std::is_arithmetic_v<T> || requires(U&& u) { T{std::forward<U>(u)}; };
+}  // namespace detail
+
 /// A value of `T`, or an `error`. Implicitly made from either, and by default from `T{}`. Distinct objects are independent.
 ///
 ///     result<account> r = db.try_one<account>(find("id"_arg = 7));
@@ -3024,8 +3046,8 @@ public:
 
     result() noexcept(std::is_nothrow_default_constructible_v<T>) requires std::default_initializable<T> : value_() {}
     template <class U = T>
-        requires(std::is_constructible_v<T, U> && std::is_convertible_v<U, T> && !std::same_as<std::remove_cvref_t<U>, strata::error> &&
-                 !std::same_as<std::remove_cvref_t<U>, result>)
+        requires(std::is_constructible_v<T, U> && std::is_convertible_v<U, T> && detail::keeps_value<T, U> &&
+                 !std::same_as<std::remove_cvref_t<U>, strata::error> && !std::same_as<std::remove_cvref_t<U>, result>)
     result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U>) : value_(std::forward<U>(value)) {}
     /// An error without a condition (`errc::ok`) says nothing went wrong; there is no value, so it becomes `errc::unknown`.
     result(strata::error e) noexcept : error_(std::move(e)) {
@@ -3770,8 +3792,7 @@ private:
 #endif
 
 // One lexer for both dialects, at compile time and at run time: it cuts a text into tokens just finely enough to find
-// parameters and facts, and to never take a colon in a string, a name, a comment, a cast or a slice for a parameter.
-//
+// parameters and facts, and to never take a colon in a string, a name, a comment, a cast or a slice for one.
 // A parameter is a colon directly followed by a letter, _ or a byte >= 0x80. A colon that is none is followed by
 // something else (`arr[1:2]`, `arr[lo : hi]`), or belongs to `::` or `:=`, or stands between the bounds of a slice:
 // inside the brackets of PostgreSQL and behind an operand (`arr[1:n]`, n being a column).
@@ -3939,6 +3960,9 @@ private:
     constexpr void lex_word(token& t) noexcept {
         t.kind = token_kind::word;
         skip(character_table::more);
+        // SQLite takes a byte order mark for white space wherever a token begins, and would see another word
+        if (text_[t.begin] == '\xEF' && text_[t.begin + 1] == '\xBB' && text_[t.begin + 2] == '\xBF' && !postgres())
+            t.problem = text_problem::bad_character;
         if (at_ - t.begin != 1) return;
         const char prefix = static_cast<char>(text_[t.begin] | 0x20);
         const char c = text_[at_];
@@ -5818,7 +5842,7 @@ namespace detail {
 template <class World>
 STRATA_INLINE time_point deadline_of(World& world, duration own, const interruption* outer) noexcept {
     const time_point limit = outer != nullptr ? outer->deadline : never;
-    if (own <= duration::zero()) [[likely]]
+    if (own == duration::zero()) [[likely]]
         return limit;
     const time_point mine = add_saturated(world.moment().now, own);
     return mine < limit ? mine : limit;
@@ -5871,6 +5895,7 @@ namespace detail {
 /// A sink that pauses after each row, which lies in `current`.
 template <class T>
 struct cursor_sink {
+    static constexpr bool one_by_one = true;
     T current{};
 
     [[nodiscard]] const void* tag() const noexcept { return row_decoder<T>::tag(); }
@@ -6325,10 +6350,19 @@ concept error_valued = requires(const T& v) {
     { v.has_error() } -> std::convertible_to<bool>;
 };
 
+/// `std::expected` and its relatives.
+template <class T>
+concept expected_valued = !error_valued<T> && requires(const T& v) {
+    { v.has_value() } -> std::convertible_to<bool>;
+    v.error();
+};
+
 template <class T>
 [[nodiscard]] bool holds_error(const T& v) noexcept {
     if constexpr (error_valued<T>)
         return v.has_error();
+    else if constexpr (expected_valued<T>)
+        return !v.has_value();
     else
         return false;
 }
@@ -6677,7 +6711,8 @@ struct session_table {
     error (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&);
     any_stream (*open)(void* session, any_statement, any_sink&, const call_options&);
     /// Runs `call(closure, inner)` in a transaction, at most once if so marked; an error that it returns rolls back and comes out.
-    error (*transact)(void* session, void* closure, error (*call)(void* closure, any_session& inner), bool once);
+    /// Of the options a savepoint has no use for deadline and tags.
+    error (*transact)(void* session, void* closure, error (*call)(void* closure, any_session& inner), bool once, const call_options&);
 };
 
 /// The near side of an erased stream: the arguments, and the sink that the far side fills.
@@ -6712,6 +6747,12 @@ public:
     /// A transaction; inside one, a savepoint. The closure gets an `any_session&`; its value comes out.
     template <class Closure>
     auto transaction(Closure&& closure) {
+        return transact(closure, {});
+    }
+
+private:
+    template <class Closure>
+    auto transact(Closure& closure, const call_options& o) {
         using value = detail::closure_value<Closure, any_session>;
         struct context {
             std::remove_reference_t<Closure>& closure;
@@ -6728,7 +6769,7 @@ public:
                 if (detail::holds_error(*at.returned)) return detail::error_in(*at.returned);
             }
             return {};
-        }, detail::runs_once<std::remove_reference_t<Closure>>);
+        }, detail::runs_once<std::remove_reference_t<Closure>>, o);
         if (e) {
             if constexpr (!std::is_void_v<value>) {
                 if (here.returned && detail::holds_error(*here.returned))
@@ -6739,6 +6780,7 @@ public:
         if constexpr (!std::is_void_v<value>) return std::move(*here.returned);
     }
 
+public:
     /// For `calls`.
     template <class Bound, class Sink>
     error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
@@ -6749,12 +6791,12 @@ public:
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         call_options each = o;
-        const time_point until = o.deadline > duration::zero() ? add_saturated(steady_now(), o.deadline) : never;
-        auto r = this->try_transaction([&](any_session& tx) -> result<execution> {
+        const time_point until = o.deadline != duration::zero() ? add_saturated(steady_now(), o.deadline) : never;
+        const auto run = [&](any_session& tx) -> result<execution> {
             execution total;
             std::size_t number = 0;
             for (const auto& element : elements) {
-                if (until != never) each.deadline = until - steady_now() > duration{1} ? until - steady_now() : duration{1};
+                if (until != never) each.deadline = until - steady_now() != duration::zero() ? until - steady_now() : duration{-1};
                 auto one = tx.try_execute(detail::bind_element(statement, element), each);
                 if (!one) return detail::in_element(std::move(one).error(), number);
                 total.affected += one->affected;
@@ -6762,10 +6804,15 @@ public:
                 ++number;
             }
             return total;
-        });
-        if (!r) return std::move(r).error();
-        done = *r;
-        return {};
+        };
+        try {
+            const result<execution> r = transact(run, o);
+            if (!r) return r.error();
+            done = *r;
+            return {};
+        } catch (const failure& f) {
+            return f.error();
+        }
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
@@ -6788,16 +6835,23 @@ struct session_functions {
         return static_cast<Session*>(s)->perform(statement, out, done, o);
     }
     static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
-        return any_stream{static_cast<Session*>(s)->open_stream(statement, sink_ref{sink}, o)};
+        return any_stream{static_cast<Session*>(s)->open_stream(statement, stream_sink_ref{sink}, o)};
     }
-    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once) {
+    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once, const call_options& o) {
         const auto body = [&](auto& tx) -> result<void> {
             any_session inner{tx};
             if (error e = call(closure, inner)) return e;
             return {};
         };
         Session& session = *static_cast<Session*>(s);
-        result<void> r = only_once ? session.transaction(once(body)) : session.transaction(body);
+        const auto run = [&](const auto& what) -> result<void> {
+            using options = transaction_options<typename Session::driver>;
+            if constexpr (requires { session.transaction(what, options{}); })
+                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags});
+            else
+                return session.transaction(what);
+        };
+        result<void> r = only_once ? run(once(body)) : run(body);
         return r ? error{} : std::move(r).error();
     }
     static constexpr session_table table{Session::dialect, Session::where, &perform, &open, &transact};
@@ -7189,12 +7243,24 @@ public:
                 leave();
             } else {
                 value v = closure(inner);
-                if (detail::holds_error(v))
-                    undo();
-                else
+                if (!detail::holds_error(v)) {
                     leave();
-                return v;
+                    return v;
+                }
+                undo();
+                if constexpr (detail::our_result<value>) {
+                    error e = v.error();
+                    e.set(effect::rolled_back);
+                    return detail::failed_value(std::move(v), std::move(e));
+                } else {
+                    return v;
+                }
             }
+        } catch (const failure& f) {
+            undo();
+            error e = f.error();
+            if (e.effect() == effect::none) e.set(effect::rolled_back);
+            throw_failure(std::move(e));
         } catch (...) {
             undo();
             throw;
@@ -9009,8 +9075,11 @@ namespace detail {
             joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken),
                     " of ", digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
             phase::acquire};
-    e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
-                                        : "raise pool_options.max_size or max_wait, or hold connections for less time";
+    e.edit_texts().hint =
+        queue_is_full
+            ? "raise pool_options.max_size or max_waiting, or send less at a time"
+            : "raise max_size or max_wait, or hold connections for less time; inside a transaction or session use its own handle, for a "
+              "further call on the database waits for the connection that its caller holds";
     return e.set_local();
 }
 
@@ -9178,7 +9247,7 @@ public:
             const signal s = l->connection.open_step(target_, role, e);
             if (s != signal::done) return s;
         } else {
-            e = l->connection.open(target_, role);
+            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
             if (e) return signal::failed;
         }
         hold guard(lock_);

@@ -128,3 +128,12 @@ TEST_CASE("an error that was moved from keeps its condition and loses its texts"
     e = std::move(same);
     CHECK(e.code() == errc::busy);
 }
+
+TEST_CASE("a result of a number is not made of what would be cut", "[core][result]") {
+    static_assert(!std::is_constructible_v<result<std::int8_t>, int>);
+    static_assert(!std::is_constructible_v<result<bool>, const char*>);
+    static_assert(!std::is_constructible_v<result<int>, double>);
+    static_assert(std::is_constructible_v<result<std::int64_t>, int>);
+    static_assert(std::is_constructible_v<result<double>, float>);
+    CHECK(*result<std::int64_t>{7} == 7);
+}

@@ -210,3 +210,17 @@ TEST_CASE("an erased call in a context that dies is destroyed with it", "[async]
     CHECK(alive.use_count() == 1);
     check_at_rest(db);
 }
+
+TEST_CASE("the deadline of an erased batch also bounds its wait and its beginning", "[face][any]") {
+    bank<> b;
+    strata::sqlite_options patient = b.target;
+    patient.busy_timeout = 60s;
+    strata::database<plain_stack> other{patient};
+    auto writer = b.db.begin();
+    writer.execute(insert_account(1, "first", 1));
+    strata::any_session erased{other};
+    const auto r = erased.try_execute_many(insert_account, std::vector{std::tuple{2, "second", 2}}, {.deadline = 20ms});
+    CHECK(r.error().code() == errc::timeout);
+    writer.rollback();
+    CHECK(erased.execute_many(insert_account, std::vector{std::tuple{2, "second", 2}}, {.deadline = 30s}).affected == 1);
+}

@@ -452,3 +452,43 @@ TEST_CASE("many threads share one database", "[face]") {
     CHECK(b.db.connections().opened <= 4);
     check_at_rest(b.db);
 }
+
+TEST_CASE("a deadline and close also end a wait for a lock while a connection is being opened", "[face]") {
+    file_of_its_own f;
+    strata::sqlite_options patient = f.target;
+    patient.busy_timeout = 60s;
+    patient.journal = strata::sqlite_journal::rollback;
+    strata::database<strata::stack<strata::single, strata::sqlite>> holder{patient};
+    holder.execute(create_account);
+    auto lock = holder.begin({.locking = strata::sqlite_locking::exclusive});
+
+    strata::database<plain_stack> db{patient, strata::pool_options{.min_size = 0, .max_size = 2}};
+    CHECK(db.try_one<std::int64_t>(count_accounts, {.deadline = 20ms}).error().code() == errc::timeout);
+
+    std::atomic<bool> ended{false};
+    std::thread caller([&] {
+        CHECK(db.try_one<std::int64_t>(count_accounts).error().code() == errc::cancelled);
+        ended = true;
+    });
+    while (db.connections().open == 0) std::this_thread::yield();
+    db.close(1ms);
+    caller.join();
+    CHECK(ended);
+}
+
+TEST_CASE("a deadline that has passed before the call is over at once", "[face]") {
+    bank<> b;
+    CHECK(b.db.try_one<std::int64_t>(endless_query, {.deadline = -1ms}).error().code() == errc::timeout);
+    const auto insert = [](auto& tx) { tx.execute(insert_account(1, "late", 1)); };
+    CHECK(b.db.try_transaction(insert, {.deadline = -1ms}).error().code() == errc::timeout);
+    CHECK(b.count() == 0);
+}
+
+TEST_CASE("a session whose connection its user has closed goes back without harm", "[face]") {
+    bank<> b;
+    {
+        auto s = b.db.session();
+        s.connection().close();
+    }
+    CHECK(b.count() == 0);
+}

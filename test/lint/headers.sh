@@ -11,6 +11,7 @@ cd "$(dirname "$0")/../.."
 
 flags=(-std=c++20 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wsign-conversion -Wnon-virtual-dtor -Wold-style-cast -Werror
        -Iinclude -fsyntax-only)
+if [ -d "$(pg_config --includedir 2>/dev/null)" ]; then flags+=(-isystem "$(pg_config --includedir)"); fi
 
 if [ "${1:-}" = --one ]; then  # COMPILER HEADER STAMP: compile it; called by the loop below
     header=${3#include/}
@@ -53,7 +54,7 @@ for compiler in "$@"; do
             continue
         fi
         case $header in
-        include/strata/strata.hpp | include/strata/driver/sqlite.hpp)
+        include/strata/strata.hpp | include/strata/driver/sqlite.hpp | include/strata/driver/postgres.hpp)
             if grep -oE '[^ ]*/boost/(asio|json)/[^ ]*' "$done_.d" | sed -n 1,3p | grep .; then
                 echo "$header reads Asio or Boost.JSON (above); only async.hpp and json.hpp may"
                 failed=$((failed + 1))

@@ -2,7 +2,7 @@
 # Applies each deliberate fault of test/mutants/<policy>/<nn>-<name>.patch to a copy of include/, builds the test program
 # that its first line names (`# test: <program> [filter]`) and demands that it fails. The last line is
 # `N mutants, N caught`; a patch that does not apply, a mutant that does not compile and a test that fails without it are
-# errors, not catches.
+# errors, not catches. A mutant that a static_assert of the tests refuses is caught.
 #
 #   test/mutants/run.sh [--no-install] [PATTERN]...      PATTERN: a policy, or the beginning of policy/nn; default: all
 set -euo pipefail
@@ -76,8 +76,12 @@ if [ "${1:-}" = --row ]; then  # NUMBER TEMP PATCH...: in a copy and a build fol
             tell ERROR "$name" "the patch does not apply"
             tail -n 3 "$log"
         elif ! build "$program"; then
-            tell ERROR "$name" "does not compile"
-            grep -m 3 "error:" "$log" || true
+            if grep -q '/test/.*error: static assertion failed' "$log"; then
+                tell caught "$name" "$program, by a static_assert"
+            else
+                tell ERROR "$name" "does not compile"
+                grep -m 3 "error:" "$log" || true
+            fi
         elif run "$program" "$filter"; then
             tell SURVIVED "$name" "$program $filter passes"
         else

@@ -22,7 +22,7 @@ struct bare_options {
 
 class bare_connection {
 public:
-    strata::error open(const bare_options& o, int) {
+    strata::error open(const bare_options& o, int, const strata::interruption*) {
         open_ = o.open;
         const int now = open_->fetch_add(1) + 1;
         int most = o.most_open->load();

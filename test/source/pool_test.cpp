@@ -132,7 +132,7 @@ TEST_CASE("a caller waits max_wait at most, and is told how things stand", "[poo
         CHECK(w.error.phase() == strata::phase::acquire);
         CHECK(w.error.effect() == strata::effect::none);
         CHECK(w.error.message() == "no connection became free in time: 2 of 2 connections are in use, 0 callers wait");
-        CHECK(w.error.texts().hint == "raise pool_options.max_size or max_wait, or hold connections for less time");
+        CHECK(w.error.texts().hint.find("raise max_size or max_wait") == 0);
         CHECK(p.world.elapsed() == strata::duration{10ms});
         CHECK(p.now().timeouts == 1);
     });

@@ -1,5 +1,6 @@
 // The facts that are found in a text: kind, idempotence, number of statements.
 #include <sql/rewriting.hpp>
+#include <strata/sql/statement.hpp>
 #include <support/catch.hpp>
 
 using namespace strata_test;
@@ -222,4 +223,12 @@ TEST_CASE("sql: the dialects may read a text as different things", "[sql][facts]
     CHECK(both.kind == is::write);
     CHECK_FALSE(both.idempotent);
     CHECK(both.statements == 2);
+}
+
+TEST_CASE("sql: a byte order mark, which SQLite takes for white space, hides no word", "[sql][facts]") {
+    for (const char* text : {"with x as (select 1) \xEF\xBB\xBF" "delete from t", "\xEF\xBB\xBF" "commit", "select 1 \xEF\xBB\xBF"}) {
+        const strata::statement s{text};
+        CHECK(s.check(strata::dialect::sqlite).code() == strata::errc::invalid_statement);
+    }
+    CHECK(!strata::statement{"select '\xEF\xBB\xBF' as \"a\xEF\xBB\xBF\""}.check(strata::dialect::sqlite));
 }

@@ -526,3 +526,48 @@ TEST_CASE("a transaction on a session runs on its very connection", "[face][tran
         s.try_transaction([](auto& tx) -> strata::result<int> { return tx.template try_one<int>("select count(*) from scratch"_sql); });
     CHECK(r.value() == 1);
 }
+
+namespace {
+
+/// As std::expected is: no has_error().
+struct expected_int {
+    int number = 0;
+    bool good = true;
+    [[nodiscard]] bool has_value() const { return good; }
+    [[nodiscard]] std::string error() const { return "no"; }
+};
+
+}  // namespace
+
+TEST_CASE("an std::expected that holds an error rolls back", "[face][transaction]") {
+    bank<> b;
+    const auto r = b.db.transaction([](auto& tx) {
+        tx.execute(insert_account(1, "first", 1));
+        return expected_int{.good = false};
+    });
+    CHECK(!r.has_value());
+    CHECK(b.count() == 0);
+    CHECK(b.db.transaction([](auto& tx) {
+        tx.execute(insert_account(1, "first", 1));
+        return expected_int{7};
+    }).number == 7);
+    CHECK(b.count() == 1);
+}
+
+TEST_CASE("a savepoint that failed says that it was rolled back", "[face][transaction]") {
+    bank<> b;
+    b.db.transaction([](auto& tx) {
+        const auto returned = tx.try_transaction([](auto& inner) -> strata::result<int> {
+            inner.execute(insert_account(1, "first", 1));
+            return strata::error{errc::user_error, "no"};
+        });
+        CHECK(returned.error().effect() == strata::effect::rolled_back);
+        const auto thrown = tx.try_transaction([](auto& inner) {
+            inner.execute(insert_account(1, "first", 1));
+            inner.execute(insert_account(1, "twice", 1));
+        });
+        CHECK(thrown.error().code() == errc::unique_violation);
+        CHECK(thrown.error().effect() == strata::effect::rolled_back);
+    });
+    CHECK(b.count() == 0);
+}

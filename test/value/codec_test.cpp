@@ -250,3 +250,8 @@ TEST_CASE("a user's codec works alone and inside optional", "[codec]") {
     struct unknown {};
     static_assert(strata::has_codec<celsius> && strata::has_codec<int> && !strata::has_codec<unknown>);
 }
+
+TEST_CASE("an integer is read into a float only where the float holds it", "[codec]") {
+    CHECK(read_code<float>(integer(16'777'216)) == errc::ok);
+    CHECK(read_code<float>(integer(16'777'217)) == errc::out_of_range);
+}

@@ -82,9 +82,11 @@ struct answer<trying<T>> {
     template <class Handler>
     void deliver(Handler&& handler) && {
         using answered = typename as_result<T>::type;
-        if (thrown)
-            std::move(handler)(answered{error_of_exception(thrown)});
-        else if (failed)
+        if (thrown) {
+            error e = error_of_exception(thrown);
+            if (failed) e.set(failed.effect());  // what became of it is known there
+            std::move(handler)(answered{std::move(e)});
+        } else if (failed)
             std::move(handler)(answered{std::move(failed)});
         else if constexpr (std::is_void_v<T>)
             std::move(handler)(answered{});

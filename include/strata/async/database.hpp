@@ -35,7 +35,8 @@ template <class Runtime>
         if (n == 0) {
             const std::size_t processors = std::thread::hardware_concurrency();
             const std::size_t connections = rt.connections().capacity();
-            n = connections < processors + 1 ? connections : processors + 1;
+            // Where connections wait for each other's locks, fewer threads could all wait for one that has none.
+            n = connections < processors + 1 || !Runtime::driver::single_writer ? connections : processors + 1;
         }
         e.object = std::shared_ptr<asio::thread_pool>(new asio::thread_pool(n), end_threads{});
     }

@@ -18,7 +18,7 @@ namespace asio = boost::asio;
 
 /// How the asynchronous face works.
 struct async_options {
-    /// Threads that run what blocks (SQLite); 0: one for each connection, but at most one more than the machine has processors.
+    /// Threads that run what blocks; 0: one for each connection, but for SQLite at most one more than the machine has processors.
     std::size_t work_threads = 0;
 };
 

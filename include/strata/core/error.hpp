@@ -128,7 +128,7 @@ public:
     [[nodiscard]] constexpr strata::health health() const noexcept { return health_; }
     /// True for a refusal made in this process (open breaker, full pool, shutdown): no sample for a breaker.
     [[nodiscard]] constexpr bool local() const noexcept { return local_ != 0; }
-    /// How many attempts were made before the error was given up on; 0 when no attempt was made.
+    /// How many attempts were made before the error was given up on, at most 65535; 0 when no attempt was made.
     [[nodiscard]] constexpr unsigned attempts() const noexcept { return attempts_; }
     /// When another try may succeed; zero when nobody knows.
     [[nodiscard]] constexpr duration retry_after() const noexcept { return retry_after_; }
@@ -149,7 +149,7 @@ public:
     constexpr error& set(strata::phase p) noexcept { phase_ = p; return *this; }
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
-    constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n); return *this; }
+    constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
     /// The texts, to be filled in; made on first use.
     [[nodiscard]] error_texts& edit_texts() {

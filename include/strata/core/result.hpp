@@ -14,6 +14,12 @@
 
 namespace strata::inline STRATA_ABI {
 
+namespace detail {
+/// A number is made of numbers that it holds whatever they are: not of a wider one, nor a bool of a pointer.
+template <class T, class U>
+concept keeps_value = !std::is_arithmetic_v<T> || requires(U&& u) { T{std::forward<U>(u)}; };
+}  // namespace detail
+
 /// A value of `T`, or an `error`. Implicitly made from either, and by default from `T{}`. Distinct objects are independent.
 ///
 ///     result<account> r = db.try_one<account>(find("id"_arg = 7));
@@ -27,8 +33,8 @@ public:
 
     result() noexcept(std::is_nothrow_default_constructible_v<T>) requires std::default_initializable<T> : value_() {}
     template <class U = T>
-        requires(std::is_constructible_v<T, U> && std::is_convertible_v<U, T> && !std::same_as<std::remove_cvref_t<U>, strata::error> &&
-                 !std::same_as<std::remove_cvref_t<U>, result>)
+        requires(std::is_constructible_v<T, U> && std::is_convertible_v<U, T> && detail::keeps_value<T, U> &&
+                 !std::same_as<std::remove_cvref_t<U>, strata::error> && !std::same_as<std::remove_cvref_t<U>, result>)
     result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U>) : value_(std::forward<U>(value)) {}
     /// An error without a condition (`errc::ok`) says nothing went wrong; there is no value, so it becomes `errc::unknown`.
     result(strata::error e) noexcept : error_(std::move(e)) {

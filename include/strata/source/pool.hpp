@@ -164,7 +164,7 @@ public:
             const signal s = l->connection.open_step(target_, role, e);
             if (s != signal::done) return s;
         } else {
-            e = l->connection.open(target_, role);
+            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
             if (e) return signal::failed;
         }
         hold guard(lock_);

@@ -47,8 +47,11 @@ namespace detail {
             joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken),
                     " of ", digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
             phase::acquire};
-    e.edit_texts().hint = queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
-                                        : "raise pool_options.max_size or max_wait, or hold connections for less time";
+    e.edit_texts().hint =
+        queue_is_full
+            ? "raise pool_options.max_size or max_waiting, or send less at a time"
+            : "raise max_size or max_wait, or hold connections for less time; inside a transaction or session use its own handle, for a "
+              "further call on the database waits for the connection that its caller holds";
     return e.set_local();
 }
 

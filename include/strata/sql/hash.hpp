@@ -24,6 +24,10 @@ struct hash128 {
 
 namespace detail {
 
+/// The key of a text made at run time. Others may have composed it, so its look-up compares the text as well; and it never meets a
+/// literal's, which is trusted by its hash.
+[[nodiscard]] constexpr hash128 key_of_composed(hash128 text) noexcept { return {~text.high, text.low}; }
+
 /// Eight bytes as a little-endian number: one step of constant evaluation.
 [[nodiscard]] constexpr std::uint64_t eight_bytes(const char* p) noexcept {
     using u = std::uint64_t;

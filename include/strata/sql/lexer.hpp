@@ -1,6 +1,5 @@
 // One lexer for both dialects, at compile time and at run time: it cuts a text into tokens just finely enough to find
-// parameters and facts, and to never take a colon in a string, a name, a comment, a cast or a slice for a parameter.
-//
+// parameters and facts, and to never take a colon in a string, a name, a comment, a cast or a slice for one.
 // A parameter is a colon directly followed by a letter, _ or a byte >= 0x80. A colon that is none is followed by
 // something else (`arr[1:2]`, `arr[lo : hi]`), or belongs to `::` or `:=`, or stands between the bounds of a slice:
 // inside the brackets of PostgreSQL and behind an operand (`arr[1:n]`, n being a column).
@@ -173,6 +172,9 @@ private:
     constexpr void lex_word(token& t) noexcept {
         t.kind = token_kind::word;
         skip(character_table::more);
+        // SQLite takes a byte order mark for white space wherever a token begins, and would see another word
+        if (text_[t.begin] == '\xEF' && text_[t.begin + 1] == '\xBB' && text_[t.begin + 2] == '\xBF' && !postgres())
+            t.problem = text_problem::bad_character;
         if (at_ - t.begin != 1) return;
         const char prefix = static_cast<char>(text_[t.begin] | 0x20);
         const char c = text_[at_];

@@ -23,10 +23,19 @@ concept error_valued = requires(const T& v) {
     { v.has_error() } -> std::convertible_to<bool>;
 };
 
+/// `std::expected` and its relatives.
+template <class T>
+concept expected_valued = !error_valued<T> && requires(const T& v) {
+    { v.has_value() } -> std::convertible_to<bool>;
+    v.error();
+};
+
 template <class T>
 [[nodiscard]] bool holds_error(const T& v) noexcept {
     if constexpr (error_valued<T>)
         return v.has_error();
+    else if constexpr (expected_valued<T>)
+        return !v.has_value();
     else
         return false;
 }

@@ -41,12 +41,24 @@ public:
                 leave();
             } else {
                 value v = closure(inner);
-                if (detail::holds_error(v))
-                    undo();
-                else
+                if (!detail::holds_error(v)) {
                     leave();
-                return v;
+                    return v;
+                }
+                undo();
+                if constexpr (detail::our_result<value>) {
+                    error e = v.error();
+                    e.set(effect::rolled_back);
+                    return detail::failed_value(std::move(v), std::move(e));
+                } else {
+                    return v;
+                }
             }
+        } catch (const failure& f) {
+            undo();
+            error e = f.error();
+            if (e.effect() == effect::none) e.set(effect::rolled_back);
+            throw_failure(std::move(e));
         } catch (...) {
             undo();
             throw;

@@ -124,8 +124,8 @@ struct codec<double> {
     }
 };
 
-/// As `double`; a real is rounded to the nearest float, as every assignment does, and is out of range when it is finite but
-/// greater than every float. What must keep its digits is a `double`.
+/// As `double`: an integer must be held exactly. A real is rounded to the nearest float, as every assignment does, and is out of
+/// range when it is finite but greater than every float. What must keep its digits is a `double`.
 template <>
 struct codec<float> {
     static constexpr std::string_view name = "float";
@@ -137,6 +137,7 @@ struct codec<float> {
         constexpr double most = std::numeric_limits<float>::max();
         constexpr double infinite = std::numeric_limits<double>::infinity();
         if ((wide > most && wide != infinite) || (wide < -most && wide != -infinite)) return errc::out_of_range;
+        if (in.type() == column_type::integer && static_cast<double>(static_cast<float>(wide)) != wide) return errc::out_of_range;
         out = static_cast<float>(wide);
         return errc::ok;
     }

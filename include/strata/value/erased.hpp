@@ -64,6 +64,13 @@ private:
     any_sink* sink_;
 };
 
+/// The sink of an erased stream, which pauses.
+class stream_sink_ref : public sink_ref {
+public:
+    static constexpr bool one_by_one = true;
+    using sink_ref::sink_ref;
+};
+
 /// A driver's writer as `any_parameter_writer`. Refers to it.
 template <parameter_writer W>
 class erased_writer final : public any_parameter_writer {

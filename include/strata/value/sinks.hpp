@@ -19,7 +19,8 @@ enum class flow : std::uint8_t {
     stop    ///< no further row: enough, or the error is set
 };
 
-/// Takes the rows of one statement, attempt by attempt; `Row` is the driver's.
+/// Takes the rows of one statement, attempt by attempt; `Row` is the driver's. A sink that pauses says
+/// `static constexpr bool one_by_one = true`: it is given rows as they arrive, where others wait for the whole result.
 template <class S, class Row = any_row>
 concept row_sink = requires(S& s, const Row& row, row_plan& plan, const row_plan& made, error& e) {
     // `tag()` is missing: which plan the rows need; nullptr when none (row_decoder<T>::tag()).
@@ -151,6 +152,7 @@ private:
 template <class T>
 class batch_sink : public detail::decoding_sink<T> {
 public:
+    static constexpr bool one_by_one = true;
     explicit batch_sink(std::size_t limit) noexcept : limit_(limit == 0 ? 1 : limit) {}
 
     template <row_reader Row>

@@ -340,7 +340,9 @@ STRATA_COLD inline error sqlite_options::validate() const {
     if (path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
     if (path.find('\0') != path.npos) return bad_sqlite_option("path", "contains a NUL character");
     if (busy_timeout < duration::zero()) return bad_sqlite_option("busy_timeout", "must not be negative");
-    if (cache_size && *cache_size <= 0) return bad_sqlite_option("cache_size", "must be positive (bytes)");
+    constexpr std::int64_t most_cache = 0x7fffffffLL * 1024;  // SQLite counts KiB in an int
+    if (cache_size && (*cache_size <= 0 || *cache_size > most_cache))
+        return bad_sqlite_option("cache_size", "must be positive, and less than 2 TiB (bytes)");
     if (mmap_size && *mmap_size < 0) return bad_sqlite_option("mmap_size", "must not be negative (bytes)");
     if (statement_cache > 65536) return bad_sqlite_option("statement_cache", "must not exceed 65536 statements");
     for (const std::string& name : extensions) {
@@ -653,8 +655,8 @@ public:
     /// SQLite's handle, null when closed. Statements made on it are the caller's; do not replace its busy or progress handler.
     [[nodiscard]] ::sqlite3* native_handle() const noexcept { return db_; }
 
-    /// True between BEGIN and COMMIT or ROLLBACK. The connection must be open.
-    [[nodiscard]] bool in_transaction() const noexcept { return ::sqlite3_get_autocommit(db_) == 0; }
+    /// True between BEGIN and COMMIT or ROLLBACK.
+    [[nodiscard]] bool in_transaction() const noexcept { return db_ != nullptr && ::sqlite3_get_autocommit(db_) == 0; }
 
     /// From now on every call ends early when `i` says so: `errc::timeout` at its deadline, `errc::cancelled` when it
     /// is cancelled. `i` must live until the next `guard()`; null guards nothing. Cost: a store.
@@ -997,6 +999,7 @@ STRATA_COLD inline error sqlite_connection::adopt(::sqlite3* handle, const sqlit
     if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
     if (handle == nullptr) return error{errc::invalid_argument, "the adopted handle is null", phase::connect};
     if (options.busy_timeout < duration::zero()) return detail::bad_sqlite_option("busy_timeout", "must not be negative");
+    if (options.statement_cache > 65536) return detail::bad_sqlite_option("statement_cache", "must not exceed 65536 statements");
     db_ = handle;
     owned_ = close_it;
     install(options);
@@ -1194,7 +1197,8 @@ protected:
         what_ = &what;
         connection_.ended_by_ = errc::ok;
         was_in_transaction_ = connection_.in_transaction();
-        entry_ = connection_.cache_.take(what.hash, literal ? std::string_view{} : what.sqlite_text);
+        key_ = literal ? what.hash : key_of_composed(what.hash);
+        entry_ = connection_.cache_.take(key_, literal ? std::string_view{} : what.sqlite_text);
         if (entry_ == nullptr) [[unlikely]] {
             if (!prepare()) return false;
         }
@@ -1235,6 +1239,7 @@ protected:
 
     sqlite_connection& connection_;
     const descriptor* what_;  // from take() on
+    hash128 key_;             // the same
     cached_statement* entry_ = nullptr;
     error error_;
     std::int64_t affected_ = 0;
@@ -1260,7 +1265,7 @@ STRATA_COLD inline bool sqlite_run::prepare() {
     }
     if (what_->statements > 1) return run_script();
     const bool keep = what_->kind == statement_kind::read || what_->kind == statement_kind::write;  // others come once, as a rule
-    entry_ = connection_.prepare(what_->hash, what_->sqlite_text, what_, keep, error_);
+    entry_ = connection_.prepare(key_, what_->sqlite_text, what_, keep, error_);
     return entry_ != nullptr;
 }
 
@@ -1271,7 +1276,7 @@ STRATA_COLD inline bool sqlite_run::run_script() {
         return false;
     }
     for (std::string_view rest = what_->sqlite_text;;) {
-        entry_ = connection_.prepare(what_->hash, rest, what_, false, error_, &rest);
+        entry_ = connection_.prepare(key_, rest, what_, false, error_, &rest);
         if (entry_ == nullptr) {
             if (script_wrote_) error_.set(effect_after(connection_.db_, SQLITE_ERROR, circumstances(SQLITE_ERROR)));
             return false;
@@ -1438,18 +1443,11 @@ private:
 
 #endif
 
-// The tag that stands at the bottom of a stack: what the layers above ask an SQLite driver for.
-#ifndef STRATA_DRIVER_SQLITE_DRIVER_HPP
-#define STRATA_DRIVER_SQLITE_DRIVER_HPP
+// Statements that only differ in a number, such as `savepoint strata_3`, without an allocation.
+#ifndef STRATA_SQL_CONTROL_TEXT_HPP
+#define STRATA_SQL_CONTROL_TEXT_HPP
 
 namespace strata::inline STRATA_ABI {
-
-/// When an SQLite transaction takes its locks.
-enum class sqlite_locking : std::uint8_t {
-    deferred,   ///< at the first read and the first write; a write may then fail with `errc::busy_snapshot`
-    immediate,  ///< the write lock at once: the right one for a transaction that will write
-    exclusive   ///< under a rollback journal it shuts readers out too; under WAL the same as immediate
-};
 
 /// A short control statement with a number in it, by value.
 class control_text {
@@ -1469,6 +1467,23 @@ public:
 private:
     char text_[40]{};
     std::size_t size_ = 0;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The tag that stands at the bottom of a stack: what the layers above ask an SQLite driver for.
+#ifndef STRATA_DRIVER_SQLITE_DRIVER_HPP
+#define STRATA_DRIVER_SQLITE_DRIVER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// When an SQLite transaction takes its locks.
+enum class sqlite_locking : std::uint8_t {
+    deferred,   ///< at the first read and the first write; a write may then fail with `errc::busy_snapshot`
+    immediate,  ///< the write lock at once: the right one for a transaction that will write
+    exclusive   ///< under a rollback journal it shuts readers out too; under WAL the same as immediate
 };
 
 /// The driver for an embedded SQLite file: `stack<..., pool<>, sqlite>`.

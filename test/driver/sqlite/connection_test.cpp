@@ -275,6 +275,7 @@ TEST_CASE("a handle of the user's own can be adopted", "[sqlite][connection]") {
         sqlite_connection c;
         CHECK(c.adopt(nullptr).code() == errc::invalid_argument);
         CHECK(c.adopt(handle, {.busy_timeout = -1ns}).code() == errc::invalid_argument);
+        CHECK(c.adopt(handle, {.statement_cache = std::size_t{1} << 62}).code() == errc::invalid_argument);
         REQUIRE_FALSE(c.adopt(handle));
         CHECK(c.native_handle() == handle);
         CHECK(c.adopt(handle).code() == errc::misuse);

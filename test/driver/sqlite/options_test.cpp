@@ -27,6 +27,7 @@ TEST_CASE("options that make no sense are refused by the name of their field", "
     CHECK_THAT(refusal({}), contains_text("sqlite_options.path"));
     CHECK_THAT(refusal({.path = std::string{"a\0b", 3}}), contains_text("sqlite_options.path"));
     CHECK_THAT(refusal({.path = "a.db", .busy_timeout = -1ns}), contains_text("sqlite_options.busy_timeout"));
+    CHECK_THAT(refusal({.path = "a.db", .cache_size = std::int64_t{4} << 40}), contains_text("sqlite_options.cache_size"));
     CHECK_THAT(refusal({.path = "a.db", .cache_size = 0}), contains_text("sqlite_options.cache_size"));
     CHECK_THAT(refusal({.path = "a.db", .mmap_size = -1}), contains_text("sqlite_options.mmap_size"));
     CHECK_THAT(refusal({.path = "a.db", .statement_cache = 65537}), contains_text("sqlite_options.statement_cache"));

@@ -9,6 +9,7 @@
 #include <strata/driver/sqlite/open.hpp>
 #include <strata/driver/sqlite/options.hpp>
 #include <strata/driver/sqlite/query.hpp>
+#include <strata/sql/control_text.hpp>
 #include <strata/sql/facts.hpp>
 
 #include <cstdint>
@@ -21,26 +22,6 @@ enum class sqlite_locking : std::uint8_t {
     deferred,   ///< at the first read and the first write; a write may then fail with `errc::busy_snapshot`
     immediate,  ///< the write lock at once: the right one for a transaction that will write
     exclusive   ///< under a rollback journal it shuts readers out too; under WAL the same as immediate
-};
-
-/// A short control statement with a number in it, by value.
-class control_text {
-public:
-    constexpr control_text(std::string_view words, unsigned number) noexcept {
-        for (const char c : words) text_[size_++] = c;
-        char digits[10];
-        int count = 0;
-        do {
-            digits[count++] = static_cast<char>('0' + number % 10);
-            number /= 10;
-        } while (number != 0);
-        while (count > 0) text_[size_++] = digits[--count];
-    }
-    [[nodiscard]] constexpr operator std::string_view() const noexcept { return {text_, size_}; }
-
-private:
-    char text_[40]{};
-    std::size_t size_ = 0;
 };
 
 /// The driver for an embedded SQLite file: `stack<..., pool<>, sqlite>`.

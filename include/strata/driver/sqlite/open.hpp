@@ -56,6 +56,7 @@ STRATA_COLD inline error sqlite_connection::adopt(::sqlite3* handle, const sqlit
     if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
     if (handle == nullptr) return error{errc::invalid_argument, "the adopted handle is null", phase::connect};
     if (options.busy_timeout < duration::zero()) return detail::bad_sqlite_option("busy_timeout", "must not be negative");
+    if (options.statement_cache > 65536) return detail::bad_sqlite_option("statement_cache", "must not exceed 65536 statements");
     db_ = handle;
     owned_ = close_it;
     install(options);

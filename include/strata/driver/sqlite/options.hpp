@@ -100,7 +100,9 @@ STRATA_COLD inline error sqlite_options::validate() const {
     if (path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
     if (path.find('\0') != path.npos) return bad_sqlite_option("path", "contains a NUL character");
     if (busy_timeout < duration::zero()) return bad_sqlite_option("busy_timeout", "must not be negative");
-    if (cache_size && *cache_size <= 0) return bad_sqlite_option("cache_size", "must be positive (bytes)");
+    constexpr std::int64_t most_cache = 0x7fffffffLL * 1024;  // SQLite counts KiB in an int
+    if (cache_size && (*cache_size <= 0 || *cache_size > most_cache))
+        return bad_sqlite_option("cache_size", "must be positive, and less than 2 TiB (bytes)");
     if (mmap_size && *mmap_size < 0) return bad_sqlite_option("mmap_size", "must not be negative (bytes)");
     if (statement_cache > 65536) return bad_sqlite_option("statement_cache", "must not exceed 65536 statements");
     for (const std::string& name : extensions) {

@@ -49,7 +49,8 @@ protected:
         what_ = &what;
         connection_.ended_by_ = errc::ok;
         was_in_transaction_ = connection_.in_transaction();
-        entry_ = connection_.cache_.take(what.hash, literal ? std::string_view{} : what.sqlite_text);
+        key_ = literal ? what.hash : key_of_composed(what.hash);
+        entry_ = connection_.cache_.take(key_, literal ? std::string_view{} : what.sqlite_text);
         if (entry_ == nullptr) [[unlikely]] {
             if (!prepare()) return false;
         }
@@ -90,6 +91,7 @@ protected:
 
     sqlite_connection& connection_;
     const descriptor* what_;  // from take() on
+    hash128 key_;             // the same
     cached_statement* entry_ = nullptr;
     error error_;
     std::int64_t affected_ = 0;
@@ -115,7 +117,7 @@ STRATA_COLD inline bool sqlite_run::prepare() {
     }
     if (what_->statements > 1) return run_script();
     const bool keep = what_->kind == statement_kind::read || what_->kind == statement_kind::write;  // others come once, as a rule
-    entry_ = connection_.prepare(what_->hash, what_->sqlite_text, what_, keep, error_);
+    entry_ = connection_.prepare(key_, what_->sqlite_text, what_, keep, error_);
     return entry_ != nullptr;
 }
 
@@ -126,7 +128,7 @@ STRATA_COLD inline bool sqlite_run::run_script() {
         return false;
     }
     for (std::string_view rest = what_->sqlite_text;;) {
-        entry_ = connection_.prepare(what_->hash, rest, what_, false, error_, &rest);
+        entry_ = connection_.prepare(key_, rest, what_, false, error_, &rest);
         if (entry_ == nullptr) {
             if (script_wrote_) error_.set(effect_after(connection_.db_, SQLITE_ERROR, circumstances(SQLITE_ERROR)));
             return false;

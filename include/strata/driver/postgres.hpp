@@ -1,0 +1,7 @@
+// The PostgreSQL driver: one include. Link with -lpq (libpq 14 or newer).
+#ifndef STRATA_DRIVER_POSTGRES_HPP
+#define STRATA_DRIVER_POSTGRES_HPP
+
+#include <strata/driver/postgres/driver.hpp>
+
+#endif

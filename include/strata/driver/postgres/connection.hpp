@@ -1,0 +1,313 @@
+// One PostgreSQL connection over libpq: how it is opened, how it waits, and how a call on it is cancelled.
+//
+// Everything waits in one place, `wait()`, which looks at the guard: at a deadline or a cancel the statement is cancelled on
+// the server, and the connection is used again only behind a fence, so that a late cancel cannot hit the next statement.
+#ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
+#define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
+
+#include <strata/core/interruption.hpp>
+#include <strata/core/time.hpp>
+#include <strata/driver/postgres/error.hpp>
+#include <strata/driver/postgres/options.hpp>
+#include <strata/driver/postgres/reader.hpp>
+#include <strata/driver/postgres/statement_cache.hpp>
+#include <strata/driver/postgres/writer.hpp>
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+class postgres_run;
+}
+
+/// A connection to a PostgreSQL server. It belongs to one thread at a time (a lease).
+class postgres_connection {
+public:
+    /// One statement on its way through a connection; see query.hpp.
+    template <class Bound, class Sink>
+    class query;
+
+    postgres_connection() noexcept = default;
+    postgres_connection(const postgres_connection&) = delete;
+    postgres_connection& operator=(const postgres_connection&) = delete;
+    ~postgres_connection() { close(); }
+
+    /// Connects; blocks up to `connect_timeout`, or until `i`, which becomes the guard, ends it. Errors: `invalid_argument`,
+    /// `access_denied` (options), `cannot_connect`, `timeout`, `cancelled`.
+    [[nodiscard]] error open(const postgres_options& o, int role = 0, const interruption* i = nullptr);
+
+    /// Works on a connection that the user opened, which must be idle; it is closed only if `close_it`. It is switched to non-blocking.
+    [[nodiscard]] error adopt(PGconn* handle, const postgres_options& o = {}, bool close_it = false);
+
+    void close() noexcept {
+        guard_ = nullptr;
+        statements_.clear();
+        if (db_ != nullptr && owned_) ::PQfinish(db_);
+        db_ = nullptr;
+        lost_ = busy_ = false;
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
+    /// libpq's handle, null when closed. Leave it idle, in the state in which you found it.
+    [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
+    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
+
+    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
+    [[nodiscard]] bool in_transaction() const noexcept {
+        if (db_ == nullptr) return false;
+        const PGTransactionStatusType s = ::PQtransactionStatus(db_);
+        return s == PQTRANS_INTRANS || s == PQTRANS_INERROR || s == PQTRANS_ACTIVE;
+    }
+
+    /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
+    void guard(const interruption* i) noexcept { guard_ = i; }
+    [[nodiscard]] const interruption* guard() const noexcept { return guard_; }
+
+    /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
+    [[nodiscard]] error control(std::string_view sql);
+
+    /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off.
+    [[nodiscard]] health tidy() noexcept {
+        guard_ = nullptr;
+        if (is_lost() || busy_) return health::lost;
+        if (!in_transaction()) return health::good;
+        try {
+            const error e = control("rollback");
+            return e || in_transaction() ? health::lost : health::good;
+        } catch (...) {  // no memory
+            return health::lost;
+        }
+    }
+
+    /// Prepared statements that are kept at the moment.
+    [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
+
+private:
+    friend class detail::postgres_run;
+
+    /// What `wait` found.
+    enum class waited : std::uint8_t { ready, lost, out_of_time };
+
+    void install(const postgres_options& o, bool owned);
+    [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
+    /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
+    [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
+    /// Sends what is left and waits until a result can be taken without blocking.
+    [[nodiscard]] waited wait_for_result();
+    /// The next result; null at the end of a statement. `lost_` says when there will be none.
+    [[nodiscard]] detail::result_owner next_result();
+    void drain() noexcept {
+        while (next_result() != nullptr) {
+        }
+    }
+    void begin_to_cancel(errc why) noexcept;
+    /// After a cancel: lets a late one hit an empty statement, so that it cannot hit the next real one.
+    void raise_fence(bool was_hit) noexcept;
+    [[nodiscard]] error lost_error(phase at, effect did);
+    [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
+
+    PGconn* db_ = nullptr;
+    const interruption* guard_ = nullptr;
+    detail::prepared_statements statements_;
+    postgres_writer writer_;
+    detail::printed_columns printed_;
+    duration cancel_grace_{};
+    time_point give_up_at_ = never;
+    errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
+    bool prepares_ = true;
+    bool owned_ = false;
+    bool lost_ = false;
+    bool busy_ = false;  // a stream stands on the connection
+};
+
+STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
+    owned_ = owned;
+    lost_ = busy_ = false;
+    prepares_ = o.prepare;
+    cancel_grace_ = o.cancel_grace;
+    statements_.reset(o.statement_cache);
+    ::PQsetnonblocking(db_, 1);
+    ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
+}
+
+STRATA_COLD inline error postgres_connection::refused_by_guard(const interruption& i, time_point now, phase at) {
+    if (i.is_cancelled()) return error{errc::cancelled, at};
+    if (now >= i.deadline) return error{errc::timeout, at};
+    return {};
+}
+
+STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
+    if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
+    if (error e = o.validate()) return e;
+    guard_ = i;
+    detail::postgres_target target;
+    if (error e = target.read(o)) return e;
+    std::vector<const char*> keywords, values;
+    target.lists(keywords, values);
+    keywords.insert(keywords.end() - 1, "client_encoding");
+    values.insert(values.end() - 1, "UTF8");
+    time_point until = add_saturated(clock::now(), o.connect_timeout);
+    if (guard_ != nullptr && guard_->deadline < until) until = guard_->deadline;
+    db_ = ::PQconnectStartParams(keywords.data(), values.data(), 0);
+    error e;
+    for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; !e;) {
+        if (db_ == nullptr || ::PQstatus(db_) == CONNECTION_BAD || s == PGRES_POLLING_FAILED) {
+            e = detail::make_connection_error(db_, errc::cannot_connect, phase::connect, effect::none);
+        } else if (s == PGRES_POLLING_OK) {
+            install(o, true);
+            return {};
+        } else if (!poll_until(s == PGRES_POLLING_READING, s == PGRES_POLLING_WRITING, until)) {
+            const bool cancelled = guard_ != nullptr && guard_->is_cancelled();
+            e = error{cancelled ? errc::cancelled : errc::timeout, cancelled ? "cancelled while connecting" : "connecting took too long",
+                      phase::connect};
+        } else {
+            s = ::PQconnectPoll(db_);
+        }
+    }
+    const interruption* const guard = guard_;
+    owned_ = true;
+    close();
+    guard_ = guard;
+    const std::string_view host = target.value("host");
+    const std::string_view database = target.value("dbname");
+    error_texts& t = e.edit_texts();
+    if (!host.empty() || !database.empty()) t.detail = detail::joined({"host \"", host, "\", database \"", database, "\""});
+    return e;
+}
+
+STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgres_options& o, bool close_it) {
+    if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
+    if (handle == nullptr || ::PQstatus(handle) != CONNECTION_OK || ::PQtransactionStatus(handle) == PQTRANS_ACTIVE)
+        return error{errc::invalid_argument, "the adopted handle is null, not connected or not idle", phase::connect};
+    db_ = handle;
+    install(o, close_it);
+    return {};
+}
+
+STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
+    constexpr auto slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+    for (;;) {
+        const time_point now = clock::now();
+        if (now >= until || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
+        const duration left = until - now < slice ? until - now : duration{slice};
+        ::pollfd p{::PQsocket(db_), static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0};
+        const int n = ::poll(&p, 1, static_cast<int>((left + std::chrono::milliseconds{1} - duration{1}) / std::chrono::milliseconds{1}));
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return true;  // libpq will say what is wrong
+    }
+}
+
+inline postgres_connection::waited postgres_connection::wait_for_result() {
+    bool unsent = ::PQflush(db_) > 0;
+    while (unsent || ::PQisBusy(db_) != 0) {
+        const bool cancelling = ended_by_ != errc::ok;
+        const time_point until = cancelling ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never;
+        if (!poll_until(true, unsent, until)) {
+            if (cancelling) return waited::out_of_time;
+            begin_to_cancel(guard_->is_cancelled() ? errc::cancelled : errc::timeout);
+            continue;
+        }
+        if (::PQconsumeInput(db_) == 0) return waited::lost;
+        if (unsent) {
+            const int left = ::PQflush(db_);
+            if (left < 0) return waited::lost;
+            unsent = left > 0;
+        }
+    }
+    return waited::ready;
+}
+
+inline detail::result_owner postgres_connection::next_result() {
+    if (lost_) return nullptr;
+    if (wait_for_result() != waited::ready) {
+        lost_ = true;
+        return nullptr;
+    }
+    detail::result_owner r{::PQgetResult(db_)};
+    if (::PQstatus(db_) != CONNECTION_OK) lost_ = true;
+    return r;
+}
+
+STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
+    ended_by_ = why;
+    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    char text[256];
+    if (PGcancel* const c = ::PQgetCancel(db_)) {
+        ::PQcancel(c, text, sizeof text);
+        ::PQfreeCancel(c);
+    }
+}
+
+STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
+    if (lost_ || was_hit) return;
+    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    // The cancel may still be on its way: whatever it hits now is empty.
+    if (::PQsendQuery(db_, "") == 0) lost_ = true;
+    drain();
+}
+
+STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
+    if (ended_by_ != errc::ok) {
+        error e{ended_by_, "the server did not answer a cancel in time; the connection was given up", at, did};
+        return e.set(health::lost);
+    }
+    return detail::make_connection_error(db_, errc::connection_lost, at, did);
+}
+
+/// Simple protocol, all results dropped but the last error.
+inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
+    ended_by_ = errc::ok;
+    const bool in_tx = in_transaction();
+    if (::PQsendQuery(db_, sql.c_str()) == 0) {
+        lost_ = true;
+        return lost_error(at, in_tx ? effect::rolled_back : effect::none);
+    }
+    error e;
+    bool was_hit = false;
+    while (const detail::result_owner r = next_result()) {
+        const ExecStatusType s = ::PQresultStatus(r.get());
+        if (s == PGRES_FATAL_ERROR && !lost_) {
+            e = detail::make_postgres_error(r.get(), at, {}, sql);
+            was_hit = e.code() == errc::cancelled && ended_by_ != errc::ok;
+            if (was_hit) e.set(ended_by_);
+        } else if (tag != nullptr) {
+            *tag = ::PQcmdStatus(r.get());
+        }
+    }
+    if (ended_by_ != errc::ok && !lost_) raise_fence(was_hit);
+    if (lost_ && !e) e = lost_error(at, in_tx ? effect::rolled_back : effect::unknown);
+    if (lost_) e.set(health::lost);
+    return e;
+}
+
+inline error postgres_connection::control(std::string_view sql) {
+    if (is_lost()) return lost_error(phase::execute, effect::rolled_back);
+    if (busy_) return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+    const std::string text{sql};
+    const bool commit = sql == "commit";
+    const phase at = commit ? phase::commit : phase::execute;
+    std::string tag;
+    error e = run_simple(text, at, &tag);
+    if (!commit) return e;
+    // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
+    if (!e && tag == "ROLLBACK")
+        return error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
+                     effect::rolled_back};
+    if (e && lost_)
+        e.set(errc::outcome_unknown).set(effect::unknown);
+    else if (e)
+        e.set(effect::rolled_back);
+    return e;
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

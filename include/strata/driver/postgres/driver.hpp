@@ -1,0 +1,55 @@
+// The tag that stands at the bottom of a stack: what the layers above ask a PostgreSQL driver for.
+#ifndef STRATA_DRIVER_POSTGRES_DRIVER_HPP
+#define STRATA_DRIVER_POSTGRES_DRIVER_HPP
+
+#include <strata/core/place.hpp>
+#include <strata/driver/postgres/options.hpp>
+#include <strata/driver/postgres/query.hpp>
+#include <strata/sql/control_text.hpp>
+#include <strata/sql/facts.hpp>
+
+#include <cstdint>
+#include <string_view>
+
+namespace strata::inline STRATA_ABI {
+
+/// How a PostgreSQL transaction is isolated, and whether it may write.
+enum class postgres_locking : std::uint8_t {
+    immediate,        ///< reads and writes at the server's default isolation
+    deferred,         ///< only reads: a write fails with `errc::read_only`
+    repeatable_read,  ///< one snapshot; a conflicting write is `errc::serialization_failure`
+    serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
+};
+
+/// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
+struct postgres {
+    static constexpr auto place = strata::place::driver;
+    using options = postgres_options;
+    using connection = postgres_connection;
+    using locking = postgres_locking;
+    static constexpr strata::dialect dialect = strata::dialect::postgres;
+    /// Every resume of a query may block: the asynchronous drive moves to a thread that may.
+    static constexpr bool blocking = true;
+    /// All connections write.
+    static constexpr bool single_writer = false;
+
+    [[nodiscard]] static constexpr int role_of(bool, bool) noexcept { return 0; }
+
+    [[nodiscard]] static constexpr std::string_view begin(postgres_locking how) noexcept {
+        constexpr std::string_view texts[] = {"begin", "begin read only", "begin isolation level repeatable read",
+                                              "begin isolation level serializable"};
+        return texts[static_cast<std::size_t>(how)];
+    }
+    [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
+    [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
+    [[nodiscard]] static constexpr control_text savepoint(unsigned depth) noexcept { return {"savepoint strata_", depth}; }
+    [[nodiscard]] static constexpr control_text release(unsigned depth) noexcept { return {"release savepoint strata_", depth}; }
+    [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
+
+    /// Connections to a server always see the same database.
+    [[nodiscard]] static error check_shared(const postgres_options&) { return {}; }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,186 @@
+// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
+#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+
+#include <strata/core/error.hpp>
+#include <strata/core/time.hpp>
+
+#include <libpq-fe.h>
+
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace strata::inline STRATA_ABI {
+
+/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
+struct postgres_options {
+    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
+    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
+    std::string connection = {};
+
+    // A field that is set goes before the same setting in `connection`.
+    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
+    std::uint16_t port = 0;
+    std::string user = {};
+    std::string password = {};
+    std::string database = {};
+    std::string application_name = {};
+
+    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
+    duration connect_timeout = std::chrono::seconds{10};
+    /// Prepared statements kept a connection; the least recently used goes first.
+    std::size_t statement_cache = 256;
+    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
+    /// server, and arguments go as text of no type, which it infers.
+    bool prepare = true;
+    /// How long a cancelled statement may take to end before the connection is given up.
+    duration cancel_grace = std::chrono::seconds{5};
+
+    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
+    std::vector<std::string> allowed_hosts = {};
+    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
+    std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
+    [[nodiscard]] error validate() const;
+};
+
+namespace detail {
+
+[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
+                                                           errc code = errc::invalid_argument) {
+    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
+}
+
+/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
+[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
+    out.clear();
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = text.find("${", at);
+        out.append(text.substr(at, begin - at));
+        if (begin == text.npos) return {};
+        const std::size_t end = text.find('}', begin);
+        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
+        const std::string name{text.substr(begin + 2, end - begin - 2)};
+        const char* const value = std::getenv(name.c_str());
+        if (value == nullptr)
+            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
+        out.append(value);
+        at = end + 1;
+    }
+    return {};
+}
+
+/// The settings for libpq, in two lists that end with null. Texts live in the object.
+class postgres_target {
+public:
+    /// Parses and checks; the error names the setting.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+        std::string text;
+        if (error e = expand_environment(o.connection, text)) return e;
+        char* why = nullptr;
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
+                                                                                    &::PQconninfoFree};
+        if (parsed == nullptr) {
+            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
+            ::PQfreemem(why);
+            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
+        }
+        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
+            if (p->val != nullptr) set(p->keyword, p->val);
+        set("host", o.host);
+        set("user", o.user);
+        set("password", o.password);
+        set("dbname", o.database);
+        set("application_name", o.application_name);
+        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
+        return check(o);
+    }
+
+    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
+        for (const auto& [k, v] : settings_)
+            if (k == keyword) return v;
+        return {};
+    }
+
+    /// For `PQconnectStartParams`; valid until the object changes.
+    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
+        for (const auto& [k, v] : settings_) {
+            keywords.push_back(k.c_str());
+            values.push_back(v.c_str());
+        }
+        keywords.push_back(nullptr);
+        values.push_back(nullptr);
+    }
+
+private:
+    void set(std::string_view keyword, std::string value) {
+        if (value.empty()) return;
+        for (auto& [k, v] : settings_) {
+            if (k == keyword) {
+                v = std::move(value);
+                return;
+            }
+        }
+        settings_.emplace_back(std::string{keyword}, std::move(value));
+    }
+
+    [[nodiscard]] error check(const postgres_options& o) const {
+        for (const auto& [k, v] : settings_)
+            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
+        for (const auto& [keyword, bad] : o.forbidden) {
+            if (value(keyword) == bad)
+                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
+        }
+        if (o.allowed_hosts.empty()) return {};
+        bool any = false;
+        for (const std::string_view keyword : {"host", "hostaddr"}) {
+            for (std::string_view rest = value(keyword); !rest.empty();) {
+                const std::size_t comma = rest.find(',');
+                const std::string_view host = rest.substr(0, comma);
+                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+                any = true;
+                if (!is_allowed(host, o.allowed_hosts))
+                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
+            }
+        }
+        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
+        return {};
+    }
+
+    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
+        for (const std::string_view a : allowed) {
+            if (a == host) return true;
+            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
+                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
+                return true;
+        }
+        return false;
+    }
+
+    std::vector<std::pair<std::string, std::string>> settings_;
+};
+
+}  // namespace detail
+
+STRATA_COLD inline error postgres_options::validate() const {
+    using detail::bad_postgres_option;
+    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
+    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (statement_cache == 0 || statement_cache > 65536)
+        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
+    detail::postgres_target target;
+    return target.read(*this);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,368 @@
+// One statement on its way: prepared once a connection, bound in the server's types, its rows given to a sink.
+//
+// What depends on neither arguments nor row type is in `postgres_run`; the template only binds and loops.
+#ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
+#define STRATA_DRIVER_POSTGRES_QUERY_HPP
+
+#include <strata/core/signal.hpp>
+#include <strata/driver/postgres/connection.hpp>
+#include <strata/value/codec.hpp>
+#include <strata/value/sinks.hpp>
+
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// True for a sink that takes rows one by one and may pause: it gets them as they arrive, not when all are here.
+template <class Sink>
+inline constexpr bool wants_rows_one_by_one = requires { requires Sink::one_by_one; };
+
+/// The part of a query that needs no templates.
+class postgres_run {
+public:
+    postgres_run(const postgres_run&) = delete;
+    postgres_run& operator=(const postgres_run&) = delete;
+
+    [[nodiscard]] error& failure() noexcept { return error_; }
+    /// Rows that were inserted, updated, deleted or copied; of a select, 0.
+    [[nodiscard]] std::int64_t affected() const noexcept { return affected_; }
+    /// Always 0: PostgreSQL has no such thing; use `returning`.
+    [[nodiscard]] std::int64_t last_id() const noexcept { return 0; }
+
+protected:
+    explicit postgres_run(postgres_connection& c) noexcept : connection_(c) {}
+    /// Destroyed midway: the rest of the result is not read row by row; the statement is cancelled.
+    ~postgres_run() {
+        if (under_way_) [[unlikely]]
+            abandon();
+    }
+
+    /// Finds or prepares the statement; false with the error set when that fails.
+    [[nodiscard]] bool take(const descriptor& what, bool literal) {
+        what_ = &what;
+        connection_.ended_by_ = errc::ok;
+        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
+        if (connection_.busy_) {
+            error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+            return false;
+        }
+        was_in_transaction_ = connection_.in_transaction();
+        if (!what.fits(dialect::postgres)) {
+            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
+            error_.edit_texts().statement = what.text;
+            return false;
+        }
+        if (!connection_.prepares_) return true;
+        entry_ = connection_.statements_.take(key_ = literal ? what.hash : key_of_composed(what.hash), what.postgres_text, literal);
+        return entry_ != nullptr || prepare();
+    }
+
+    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
+    [[nodiscard]] postgres_writer& writer() noexcept { return connection_.writer_; }
+    [[nodiscard]] printed_columns& printed() noexcept { return connection_.printed_; }
+
+    /// Sends the bound statement.
+    [[nodiscard]] bool send(bool one_by_one) {
+        postgres_writer& w = connection_.writer_;
+        w.finish();
+        PGconn* const db = connection_.db_;
+        const int n = w.written();
+        const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
+                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, nullptr, w.values(),
+                                                                 w.lengths(), w.formats(), 1);
+        if (sent == 0) {
+            connection_.lost_ = connection_.is_lost();
+            error_ = connection_.lost_error(phase::execute, effect::none);
+            if (!connection_.lost_) error_.set(errc::invalid_statement).set(health::good);
+            return false;
+        }
+        if (one_by_one) ::PQsetSingleRowMode(db);
+        under_way_ = connection_.busy_ = true;
+        return true;
+    }
+
+    /// Takes the next result into `result_`; false at the end of the statement or of the connection.
+    [[nodiscard]] bool next() {
+        result_ = connection_.next_result();
+        row_ = 0;
+        return result_ != nullptr;
+    }
+
+    /// Keeps what a finished command left, or its error.
+    void keep_outcome() {
+        const ExecStatusType s = ::PQresultStatus(result_.get());
+        if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
+            const std::string_view tag = ::PQcmdStatus(result_.get());
+            if (tag.substr(0, 6) != "SELECT" && tag.substr(0, 5) != "FETCH") {
+                affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
+                wrote_ = wrote_ || affected_ != 0;
+            }
+        } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
+            failed_on_server_ = true;
+            error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
+            was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
+            if (was_hit_) server.set(connection_.ended_by_);
+            if (!error_) error_ = std::move(server);
+        } else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
+            error_ = error{errc::unsupported, "COPY cannot be run as a statement", phase::execute}.set(health::lost);
+            connection_.lost_ = true;
+        }
+    }
+
+    /// All results are read: what came of it.
+    [[nodiscard]] signal end() {
+        under_way_ = connection_.busy_ = false;
+        if (connection_.ended_by_ != errc::ok && !connection_.lost_) connection_.raise_fence(was_hit_);
+        if (connection_.lost_) {
+            if (!failed_on_server_)
+                error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
+            error_.set(health::lost);
+        }
+        if (!error_) return signal::done;
+        if (!failed_on_server_ && !connection_.lost_) error_.set(phase::result).set(wrote_ ? effect::applied : effect::none);
+        if (error_.has_texts() && error_.texts().statement.empty()) error_.edit_texts().statement = what_->text;
+        return signal::failed;
+    }
+
+    /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
+    [[nodiscard]] bool is_stale() {
+        if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
+        const std::string& code = error_.texts().native_code;
+        const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);
+        if (!stale) return false;
+        renewed_ = true;
+        connection_.statements_.forget(entry_->key);
+        entry_ = nullptr;
+        error_ = {};
+        failed_on_server_ = was_hit_ = false;
+        under_way_ = connection_.busy_ = false;
+        return true;
+    }
+
+    [[nodiscard]] signal argument_refused(int number, errc why, std::string_view type) {
+        error_ = error{why, phase::execute};
+        error_texts& t = error_.edit_texts();
+        const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
+        const std::size_t at = static_cast<std::size_t>(number - 1);
+        const std::string_view wanted = at < types().size() ? type_name(types()[at]) : std::string_view{};
+        t.message = joined({"argument ", digits_of(number), name.empty() ? "" : " (:", name, name.empty() ? "" : ")", " of type ", type,
+                            ": ", strata::to_string(why), wanted.empty() ? "" : " for ", wanted});
+        t.statement = what_->text;
+        return signal::failed;
+    }
+
+    /// Nobody wants the rest: the server is told, and what has already been sent is dropped.
+    void abandon() noexcept {
+        under_way_ = false;
+        try {
+            const bool more = result_ == nullptr || ::PQresultStatus(result_.get()) == PGRES_SINGLE_TUPLE;
+            if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
+            bool was_hit = false;
+            for (;;) {
+                const result_owner r = connection_.next_result();
+                if (r == nullptr) break;
+                was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
+            }
+            if (connection_.ended_by_ != errc::ok) connection_.raise_fence(was_hit);
+        } catch (...) {  // no memory
+            connection_.lost_ = true;
+        }
+        connection_.busy_ = false;
+    }
+
+    postgres_connection& connection_;
+    const descriptor* what_ = nullptr;
+    hash128 key_;
+    prepared_statement* entry_ = nullptr;  // null where nothing is prepared
+    result_owner result_;
+    int row_ = 0;
+    error error_;
+    std::int64_t affected_ = 0;
+    bool under_way_ = false;
+    bool was_in_transaction_ = false;
+    bool failed_on_server_ = false;
+    bool was_hit_ = false;  // by our own cancel
+    bool wrote_ = false;
+    bool renewed_ = false;
+
+private:
+    [[nodiscard]] std::span<const ::Oid> types() const noexcept {
+        return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
+    }
+    [[nodiscard]] bool prepare();
+    [[nodiscard]] bool answer_of(int sent, result_owner& last);
+};
+
+/// Waits for the answer to `prepare` or `describe`.
+STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
+    if (sent == 0) connection_.lost_ = true;
+    bool was_hit = false;
+    while (result_owner r = connection_.next_result()) {
+        if (::PQresultStatus(r.get()) == PGRES_FATAL_ERROR) {
+            error_ = make_postgres_error(r.get(), phase::prepare, what_->text, what_->postgres_text);
+            was_hit = error_.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
+            if (was_hit) error_.set(connection_.ended_by_);
+        }
+        last = std::move(r);
+    }
+    if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
+        connection_.raise_fence(was_hit);
+        if (!error_) error_ = error{connection_.ended_by_, phase::prepare};
+    }
+    if (connection_.lost_ && !error_)
+        error_ = connection_.lost_error(phase::prepare, was_in_transaction_ ? effect::rolled_back : effect::none);
+    if (connection_.lost_) error_.set(health::lost);
+    return !error_;
+}
+
+STRATA_COLD inline bool postgres_run::prepare() {
+    if (what_->statements > 1) {
+        error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
+        error_.edit_texts().statement = what_->text;
+        error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
+        return false;
+    }
+    PGconn* const db = connection_.db_;
+    if (const std::string old = connection_.statements_.evict(); !old.empty()) {
+        if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
+            error_ = std::move(e);
+            return false;
+        }
+    }
+    char name[40] = "strata_";
+    char* at = name + 7;
+    for (const std::uint64_t half : {key_.high, key_.low})
+        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[half >> shift & 15];
+    *at = '\0';
+    // A statement of this name is there if another text fell to the same hash, or after a renewal.
+    const std::string text{what_->postgres_text};
+    result_owner answer;
+    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) {
+        if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
+        error_ = {};
+        if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
+        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) return false;
+    }
+    result_owner description;
+    if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
+    prepared_statement& s = connection_.statements_.put(key_, text);
+    std::copy(name, at + 1, s.name);
+    const int count = ::PQnparams(description.get());
+    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description.get(), i));
+    s.columns = std::move(description);
+    entry_ = &s;
+    if (count != what_->parameters) {
+        error_ =
+            error{errc::invalid_statement,
+                  joined({"the server counts ", digits_of(count), " parameters where ", digits_of(int{what_->parameters}), " are bound"}),
+                  phase::prepare};
+        return false;
+    }
+    return true;
+}
+
+}  // namespace detail
+
+/// One statement. Call `resume()` until it says `done` or `failed`, and not again after that; `item` means that the sink has paused and
+/// goes on at the next call. Connection, statement, arguments and sink must outlive the query.
+template <class Bound, class Sink>
+class postgres_connection::query : public detail::postgres_run {
+public:
+    query(postgres_connection& connection, const Bound& statement, Sink& sink) noexcept
+        : detail::postgres_run(connection), statement_(statement), sink_(sink) {}
+
+    /// Never `io` or `work`; may block.
+    [[nodiscard]] signal resume() {
+        if (!under_way_) {
+            if (!start()) return signal::failed;
+            if (!next()) return end();
+        }
+        for (;;) {
+            const ExecStatusType s = ::PQresultStatus(result_.get());
+            if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
+                if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
+                for (const int rows = ::PQntuples(result_.get()); row_ < rows && !stopped_;) {
+                    const flow f = sink_.row(postgres_row{result_.get(), row_++, printed()}, plan(), error_);
+                    if (f == flow::pause) return signal::item;
+                    if (f == flow::stop) stopped_ = true;
+                }
+            }
+            if (s != PGRES_SINGLE_TUPLE) keep_outcome();
+            if (!next()) break;
+        }
+        if (is_stale()) return resume();
+        if (error_ || stopped_ || connection_lost()) return end();
+        sink_.finish(error_);
+        return end();
+    }
+
+private:
+    [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
+
+    [[nodiscard]] bool start() {
+        if (!take(statement_.text(), Bound::facts.kind_known)) return false;
+        if (entry_ != nullptr && !plan_prepared()) return false;
+        return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    }
+
+    /// Binds the arguments; false when one is refused.
+    [[nodiscard]] bool bind() {
+        begin_parameters();
+        postgres_writer& out = writer();
+        int refused = 0;  // number of the first one
+        errc why = errc::ok;
+        std::string_view type;
+        statement_.for_each_argument([&](std::size_t index, const auto& value) {
+            using value_codec = codec<std::remove_cvref_t<decltype(value)>>;
+            if (refused != 0) return;
+            const int number = static_cast<int>(index) + 1;
+            why = value_codec::write(out, value);
+            if (why == errc::ok) why = out.refused();
+            if (why == errc::ok && out.written() != number) why = errc::misuse;  // a codec must write exactly once
+            if (why == errc::ok) return;
+            refused = number;
+            type = value_codec::name;
+        });
+        if (refused == 0) [[likely]]
+            return true;
+        static_cast<void>(argument_refused(refused, why, type));
+        return false;
+    }
+
+    /// Before anything is sent: a row type that misses a column is refused without an effect.
+    [[nodiscard]] bool plan_prepared() {
+        planned_ = true;
+        if (entry_->planned && entry_->plan.tag == sink_.tag()) return true;
+        entry_->planned = false;
+        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, printed()}, entry_->plan);
+        if (error_) {
+            error_.set(phase::prepare).edit_texts().statement = what_->text;
+            return false;
+        }
+        entry_->plan.tag = sink_.tag();
+        entry_->planned = true;
+        return true;
+    }
+    [[nodiscard]] bool plan_unprepared() {
+        planned_ = true;
+        error_ = sink_.plan(postgres_row{result_.get(), -1, printed()}, own_plan_);
+        return !error_;
+    }
+    [[nodiscard]] const row_plan& plan() const noexcept { return entry_ != nullptr ? entry_->plan : own_plan_; }
+
+    const Bound& statement_;
+    Sink& sink_;
+    row_plan own_plan_;  // where nothing is prepared
+    bool planned_ = false;
+    bool stopped_ = false;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

@@ -1,0 +1,2110 @@
+// Generated from include/strata/driver/postgres.hpp by single_include/generate.sh: edit that, not this.
+// Distributed under the Boost Software License, Version 1.0 (LICENSE, or https://www.boost.org/LICENSE_1_0.txt).
+#ifndef STRATA_SINGLE_DRIVER_POSTGRES_HPP
+#define STRATA_SINGLE_DRIVER_POSTGRES_HPP
+
+#include <strata/strata.hpp>
+
+#include <libpq-fe.h>
+#include <poll.h>
+
+#include <bit>
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <list>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
+#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
+struct postgres_options {
+    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
+    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
+    std::string connection = {};
+
+    // A field that is set goes before the same setting in `connection`.
+    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
+    std::uint16_t port = 0;
+    std::string user = {};
+    std::string password = {};
+    std::string database = {};
+    std::string application_name = {};
+
+    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
+    duration connect_timeout = std::chrono::seconds{10};
+    /// Prepared statements kept a connection; the least recently used goes first.
+    std::size_t statement_cache = 256;
+    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
+    /// server, and arguments go as text of no type, which it infers.
+    bool prepare = true;
+    /// How long a cancelled statement may take to end before the connection is given up.
+    duration cancel_grace = std::chrono::seconds{5};
+
+    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
+    std::vector<std::string> allowed_hosts = {};
+    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
+    std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
+    [[nodiscard]] error validate() const;
+};
+
+namespace detail {
+
+[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
+                                                           errc code = errc::invalid_argument) {
+    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
+}
+
+/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
+[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
+    out.clear();
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = text.find("${", at);
+        out.append(text.substr(at, begin - at));
+        if (begin == text.npos) return {};
+        const std::size_t end = text.find('}', begin);
+        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
+        const std::string name{text.substr(begin + 2, end - begin - 2)};
+        const char* const value = std::getenv(name.c_str());
+        if (value == nullptr)
+            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
+        out.append(value);
+        at = end + 1;
+    }
+    return {};
+}
+
+/// The settings for libpq, in two lists that end with null. Texts live in the object.
+class postgres_target {
+public:
+    /// Parses and checks; the error names the setting.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+        std::string text;
+        if (error e = expand_environment(o.connection, text)) return e;
+        char* why = nullptr;
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
+                                                                                    &::PQconninfoFree};
+        if (parsed == nullptr) {
+            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
+            ::PQfreemem(why);
+            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
+        }
+        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
+            if (p->val != nullptr) set(p->keyword, p->val);
+        set("host", o.host);
+        set("user", o.user);
+        set("password", o.password);
+        set("dbname", o.database);
+        set("application_name", o.application_name);
+        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
+        return check(o);
+    }
+
+    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
+        for (const auto& [k, v] : settings_)
+            if (k == keyword) return v;
+        return {};
+    }
+
+    /// For `PQconnectStartParams`; valid until the object changes.
+    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
+        for (const auto& [k, v] : settings_) {
+            keywords.push_back(k.c_str());
+            values.push_back(v.c_str());
+        }
+        keywords.push_back(nullptr);
+        values.push_back(nullptr);
+    }
+
+private:
+    void set(std::string_view keyword, std::string value) {
+        if (value.empty()) return;
+        for (auto& [k, v] : settings_) {
+            if (k == keyword) {
+                v = std::move(value);
+                return;
+            }
+        }
+        settings_.emplace_back(std::string{keyword}, std::move(value));
+    }
+
+    [[nodiscard]] error check(const postgres_options& o) const {
+        for (const auto& [k, v] : settings_)
+            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
+        for (const auto& [keyword, bad] : o.forbidden) {
+            if (value(keyword) == bad)
+                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
+        }
+        if (o.allowed_hosts.empty()) return {};
+        bool any = false;
+        for (const std::string_view keyword : {"host", "hostaddr"}) {
+            for (std::string_view rest = value(keyword); !rest.empty();) {
+                const std::size_t comma = rest.find(',');
+                const std::string_view host = rest.substr(0, comma);
+                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+                any = true;
+                if (!is_allowed(host, o.allowed_hosts))
+                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
+            }
+        }
+        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
+        return {};
+    }
+
+    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
+        for (const std::string_view a : allowed) {
+            if (a == host) return true;
+            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
+                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
+                return true;
+        }
+        return false;
+    }
+
+    std::vector<std::pair<std::string, std::string>> settings_;
+};
+
+}  // namespace detail
+
+STRATA_COLD inline error postgres_options::validate() const {
+    using detail::bad_postgres_option;
+    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
+    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (statement_cache == 0 || statement_cache > 65536)
+        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
+    detail::postgres_target target;
+    return target.read(*this);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// PostgreSQL's SQLSTATEs and messages as `strata::error`: what happened, to what, and what is known about the effect.
+#ifndef STRATA_DRIVER_POSTGRES_ERROR_HPP
+#define STRATA_DRIVER_POSTGRES_ERROR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The five characters of an SQLSTATE as a number, so that a switch can tell them apart.
+[[nodiscard]] constexpr std::uint64_t sqlstate(std::string_view s) noexcept {
+    std::uint64_t n = 0;
+    for (const char c : s) n = n << 8 | static_cast<unsigned char>(c);
+    return n;
+}
+
+}  // namespace detail
+
+/// The portable condition of an SQLSTATE (PostgreSQL 15, appendix A): the exact code where it matters, else its class.
+[[nodiscard]] constexpr errc postgres_condition(std::string_view state) noexcept {
+    using detail::sqlstate;
+    if (state.size() != 5) return errc::unknown;
+    switch (sqlstate(state)) {
+        case sqlstate("40001"):
+            return errc::serialization_failure;
+        case sqlstate("40P01"):
+            return errc::deadlock;
+        case sqlstate("40002"):
+            return errc::constraint_violation;
+        case sqlstate("40003"):
+            return errc::outcome_unknown;
+        case sqlstate("55P03"):
+            return errc::lock_not_available;
+        case sqlstate("23505"):
+            return errc::unique_violation;
+        case sqlstate("23503"):
+            return errc::foreign_key_violation;
+        case sqlstate("23502"):
+            return errc::not_null_violation;
+        case sqlstate("23514"):
+            return errc::check_violation;
+        case sqlstate("08001"):
+        case sqlstate("08004"):
+        case sqlstate("57P03"):
+        case sqlstate("53300"):
+            return errc::cannot_connect;
+        case sqlstate("57P01"):
+        case sqlstate("57P02"):
+        case sqlstate("57P04"):
+        case sqlstate("57P05"):
+            return errc::connection_lost;
+        case sqlstate("25P03"):
+        case sqlstate("25P04"):
+            return errc::connection_lost;
+        case sqlstate("57014"):
+            return errc::cancelled;
+        case sqlstate("25006"):
+            return errc::read_only;
+        case sqlstate("25P02"):
+            return errc::transaction_aborted;
+        case sqlstate("42501"):
+            return errc::permission_denied;
+        case sqlstate("42601"):
+            return errc::syntax_error;
+        case sqlstate("42P01"):
+        case sqlstate("42703"):
+        case sqlstate("42883"):
+        case sqlstate("42704"):
+        case sqlstate("42P02"):
+        case sqlstate("3D000"):
+        case sqlstate("3F000"):
+        case sqlstate("26000"):
+        case sqlstate("34000"):
+            return errc::undefined_object;
+        case sqlstate("42804"):
+        case sqlstate("42P18"):
+        case sqlstate("42846"):
+        case sqlstate("22P02"):
+        case sqlstate("22P03"):
+            return errc::invalid_argument;
+        case sqlstate("22003"):
+        case sqlstate("22008"):
+            return errc::out_of_range;
+        case sqlstate("22001"):
+            return errc::too_big;
+        case sqlstate("22004"):
+            return errc::null_value;
+        case sqlstate("53100"):
+            return errc::disk_full;
+        case sqlstate("53200"):
+            return errc::out_of_memory;
+        case sqlstate("58030"):
+            return errc::io_error;
+        case sqlstate("XX001"):
+        case sqlstate("XX002"):
+            return errc::corrupt;
+        case sqlstate("0A000"):
+            return errc::unsupported;
+        case sqlstate("P0001"):
+            return errc::user_error;
+        default:
+            break;
+    }
+    switch (sqlstate(state.substr(0, 2))) {
+        case sqlstate("08"):
+            return errc::connection_lost;
+        case sqlstate("22"):
+            return errc::invalid_argument;
+        case sqlstate("23"):
+            return errc::constraint_violation;
+        case sqlstate("28"):
+            return errc::permission_denied;
+        case sqlstate("40"):
+            return errc::serialization_failure;
+        case sqlstate("42"):
+            return errc::invalid_statement;
+        case sqlstate("54"):
+            return errc::too_big;
+        case sqlstate("58"):
+            return errc::io_error;
+        default:
+            return errc::unknown;
+    }
+}
+
+/// Whether a connection that reported this SQLSTATE can serve the next caller: not after the server's farewell, nor on a
+/// server that has become a standby.
+[[nodiscard]] constexpr health postgres_health(std::string_view state) noexcept {
+    using detail::sqlstate;
+    if (state.substr(0, 2) == "08") return health::lost;
+    switch (sqlstate(state)) {
+        case sqlstate("57P01"):
+        case sqlstate("57P02"):
+        case sqlstate("57P04"):
+        case sqlstate("57P05"):
+        case sqlstate("25006"):
+        case sqlstate("25P03"):
+        case sqlstate("25P04"):
+        case sqlstate("40003"):
+        case sqlstate("58030"):
+        case sqlstate("XX001"):
+        case sqlstate("XX002"):
+            return health::lost;
+        default:
+            return health::good;
+    }
+}
+
+namespace detail {
+
+[[nodiscard]] inline std::string_view field_of(const PGresult* r, int field) noexcept {
+    const char* const text = ::PQresultErrorField(r, field);
+    return text != nullptr ? std::string_view{text} : std::string_view{};
+}
+
+/// Characters to bytes: the server counts the characters of a UTF-8 text from 1, we count bytes from 0.
+[[nodiscard]] inline std::int64_t byte_of_character(std::string_view text, long character) noexcept {
+    if (character <= 0) return -1;
+    std::size_t at = 0;
+    for (long n = 1; at < text.size(); ++at) {
+        if ((static_cast<unsigned char>(text[at]) & 0xc0) == 0x80) continue;
+        if (n++ == character) return static_cast<std::int64_t>(at);
+    }
+    return static_cast<std::int64_t>(text.size());
+}
+
+/// The error of a result. `sent` is the text as the server saw it.
+[[nodiscard]] STRATA_COLD inline error make_postgres_error(const PGresult* r, phase at, std::string_view written, std::string_view sent) {
+    const std::string_view state = field_of(r, PG_DIAG_SQLSTATE);
+    error e{postgres_condition(state), std::string{field_of(r, PG_DIAG_MESSAGE_PRIMARY)}, at};
+    e.set(postgres_health(state));
+    error_texts& t = e.edit_texts();
+    if (t.message.empty()) t.message = ::PQresultErrorMessage(r);
+    t.native_code = state;
+    t.detail = field_of(r, PG_DIAG_MESSAGE_DETAIL);
+    t.hint = field_of(r, PG_DIAG_MESSAGE_HINT);
+    t.constraint = field_of(r, PG_DIAG_CONSTRAINT_NAME);
+    t.table = field_of(r, PG_DIAG_TABLE_NAME);
+    t.column = field_of(r, PG_DIAG_COLUMN_NAME);
+    t.statement = written.empty() ? sent : written;
+    const std::string_view position = field_of(r, PG_DIAG_STATEMENT_POSITION);
+    if (!position.empty()) t.position = byte_of_character(sent, std::strtol(std::string{position}.c_str(), nullptr, 10));
+    return e;
+}
+
+/// The connection broke, or libpq itself failed. libpq's sentence ends with a line feed and shows no secret.
+[[nodiscard]] STRATA_COLD inline error make_connection_error(PGconn* c, errc code, phase at, effect did) {
+    std::string text = c != nullptr ? ::PQerrorMessage(c) : "no memory for a connection";
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    if (text.empty()) text = "the connection to the server is gone";
+    return error{code, std::move(text), at, did}.set(health::lost);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Numbers of PostgreSQL's built-in types, as the catalogue pg_type fixes them, and the class of value that each is.
+#ifndef STRATA_DRIVER_POSTGRES_OID_HPP
+#define STRATA_DRIVER_POSTGRES_OID_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Built-in types by the names that SQL gives them. Source: src/include/catalog/pg_type.dat of PostgreSQL; they never change.
+namespace oid {
+enum : ::Oid {
+    boolean = 16,
+    bytea = 17,
+    internal_char = 18,
+    name = 19,
+    int8 = 20,
+    int2 = 21,
+    int4 = 23,
+    regproc = 24,
+    text = 25,
+    oid = 26,
+    xid = 28,
+    cid = 29,
+    json = 114,
+    xml = 142,
+    cidr = 650,
+    float4 = 700,
+    float8 = 701,
+    unknown = 705,
+    macaddr8 = 774,
+    money = 790,
+    macaddr = 829,
+    inet = 869,
+    bpchar = 1042,
+    varchar = 1043,
+    date = 1082,
+    time = 1083,
+    timestamp = 1114,
+    timestamptz = 1184,
+    interval = 1186,
+    timetz = 1266,
+    bit = 1560,
+    varbit = 1562,
+    numeric = 1700,
+    refcursor = 1790,
+    uuid = 2950,
+    jsonb = 3802,
+    xid8 = 5069
+};
+}  // namespace oid
+
+namespace detail {
+
+/// The binary form is the characters themselves.
+[[nodiscard]] constexpr bool is_plain_text(::Oid type) noexcept {
+    switch (type) {
+        case oid::text:
+        case oid::varchar:
+        case oid::bpchar:
+        case oid::name:
+        case oid::json:
+        case oid::xml:
+        case oid::unknown:
+        case oid::refcursor:
+        case oid::internal_char:
+            return true;
+        default:
+            return false;
+    }
+}
+
+/// What codecs see. Types whose binary form is turned into PostgreSQL's own text (numeric, dates, uuid ...) are texts, too.
+[[nodiscard]] constexpr column_type class_of(::Oid type) noexcept {
+    switch (type) {
+        case oid::boolean:
+            return column_type::boolean;
+        case oid::int2:
+        case oid::int4:
+        case oid::int8:
+        case oid::oid:
+        case oid::xid:
+        case oid::cid:
+        case oid::regproc:
+            return column_type::integer;
+        case oid::float4:
+        case oid::float8:
+            return column_type::real;
+        case oid::bytea:
+            return column_type::blob;
+        case oid::numeric:
+        case oid::uuid:
+        case oid::date:
+        case oid::time:
+        case oid::timetz:
+        case oid::timestamp:
+        case oid::timestamptz:
+        case oid::interval:
+        case oid::jsonb:
+        case oid::inet:
+        case oid::cidr:
+        case oid::macaddr:
+        case oid::macaddr8:
+        case oid::bit:
+        case oid::varbit:
+        case oid::xid8:
+            return column_type::text;
+        default:
+            return is_plain_text(type) ? column_type::text : column_type::other;
+    }
+}
+
+/// For errors: the name of a built-in type; empty for one that the catalogue of the database defines.
+[[nodiscard]] constexpr std::string_view type_name(::Oid type) noexcept {
+    switch (type) {
+        case oid::boolean:
+            return "boolean";
+        case oid::bytea:
+            return "bytea";
+        case oid::name:
+            return "name";
+        case oid::int8:
+            return "bigint";
+        case oid::int2:
+            return "smallint";
+        case oid::int4:
+            return "integer";
+        case oid::text:
+            return "text";
+        case oid::oid:
+            return "oid";
+        case oid::json:
+            return "json";
+        case oid::float4:
+            return "real";
+        case oid::float8:
+            return "double precision";
+        case oid::money:
+            return "money";
+        case oid::inet:
+            return "inet";
+        case oid::cidr:
+            return "cidr";
+        case oid::macaddr:
+            return "macaddr";
+        case oid::bpchar:
+            return "character";
+        case oid::varchar:
+            return "character varying";
+        case oid::date:
+            return "date";
+        case oid::time:
+            return "time";
+        case oid::timetz:
+            return "time with time zone";
+        case oid::timestamp:
+            return "timestamp";
+        case oid::timestamptz:
+            return "timestamp with time zone";
+        case oid::interval:
+            return "interval";
+        case oid::bit:
+            return "bit";
+        case oid::varbit:
+            return "bit varying";
+        case oid::numeric:
+            return "numeric";
+        case oid::uuid:
+            return "uuid";
+        case oid::jsonb:
+            return "jsonb";
+        default:
+            return {};
+    }
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Digits to numbers and back, for the texts of timestamps and uuids: without locale, format or streams.
+#ifndef STRATA_VALUE_DIGITS_HPP
+#define STRATA_VALUE_DIGITS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// 128 bits where arithmetic must not overflow; not part of ISO C++, hence the keyword.
+__extension__ using int128 = __int128;
+__extension__ using uint128 = unsigned __int128;
+
+[[nodiscard]] constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+
+/// Takes exactly `count` digits off the front; false when they are not there.
+[[nodiscard]] constexpr bool take_digits(std::string_view& text, std::size_t count, int& out) noexcept {
+    if (text.size() < count) return false;
+    int value = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (!is_digit(text[i])) return false;
+        value = value * 10 + (text[i] - '0');
+    }
+    text.remove_prefix(count);
+    out = value;
+    return true;
+}
+
+[[nodiscard]] constexpr bool take_char(std::string_view& text, char c) noexcept {
+    if (text.empty() || text.front() != c) return false;
+    text.remove_prefix(1);
+    return true;
+}
+
+/// Writes `count` digits of `value`, with leading zeros; returns the end.
+constexpr char* put_digits(char* at, int value, std::size_t count) noexcept {
+    for (std::size_t i = count; i > 0; --i) {
+        at[i - 1] = static_cast<char>('0' + value % 10);
+        value /= 10;
+    }
+    return at + count;
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// PostgreSQL's binary values as text: numbers, dates, addresses, exactly and in a form that the server itself reads.
+//
+// So every codec that reads text (decimal, uuid, chrono, std::string) reads these types, without another round trip.
+#ifndef STRATA_DRIVER_POSTGRES_TEXT_HPP
+#define STRATA_DRIVER_POSTGRES_TEXT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Reads big-endian numbers off the front of a value. What is too short reads as zero and is remembered.
+class wire_reader {
+public:
+    explicit wire_reader(std::span<const std::byte> bytes) noexcept : rest_(bytes) {}
+
+    template <class Int>
+    Int take() noexcept {
+        if (rest_.size() < sizeof(Int)) {
+            rest_ = {};
+            short_ = true;
+            return 0;
+        }
+        std::make_unsigned_t<Int> n = 0;
+        for (std::size_t i = 0; i < sizeof(Int); ++i)
+            n = static_cast<std::make_unsigned_t<Int>>(static_cast<std::uint64_t>(n) << 8 | std::to_integer<std::uint64_t>(rest_[i]));
+        rest_ = rest_.subspan(sizeof(Int));
+        return static_cast<Int>(n);
+    }
+    [[nodiscard]] std::span<const std::byte> rest() const noexcept { return rest_; }
+    /// Everything was there and nothing is left.
+    [[nodiscard]] bool complete() const noexcept { return !short_ && rest_.empty(); }
+    [[nodiscard]] bool is_short() const noexcept { return short_; }
+
+private:
+    std::span<const std::byte> rest_;
+    bool short_ = false;
+};
+
+inline void append_padded(std::string& out, std::uint64_t n, std::size_t width) {
+    char digits[20];
+    std::size_t at = sizeof digits;
+    do digits[--at] = static_cast<char>('0' + n % 10);
+    while ((n /= 10) != 0);
+    while (sizeof digits - at < width) digits[--at] = '0';
+    out.append(digits + at, sizeof digits - at);
+}
+
+inline void append_hex(std::string& out, std::span<const std::byte> bytes) {
+    constexpr char hex[] = "0123456789abcdef";
+    for (const std::byte b : bytes) {
+        out += hex[std::to_integer<unsigned>(b) >> 4];
+        out += hex[std::to_integer<unsigned>(b) & 15];
+    }
+}
+
+/// Digits in groups of four, with the weight of the first group (src/backend/utils/adt/numeric.c, numeric_send).
+[[nodiscard]] inline bool print_numeric(wire_reader in, std::string& out) {
+    const auto groups = in.take<std::uint16_t>();
+    const auto weight = in.take<std::int16_t>();
+    const auto sign = in.take<std::uint16_t>();
+    const auto scale = in.take<std::uint16_t>();
+    if (in.is_short()) return false;
+    switch (sign) {
+        case 0xC000:
+            out = "NaN";
+            return true;
+        case 0xD000:
+            out = "Infinity";
+            return true;
+        case 0xF000:
+            out = "-Infinity";
+            return true;
+        default:
+            break;
+    }
+    if (in.rest().size() != 2u * groups) return false;
+    const std::span<const std::byte> digits = in.rest();
+    const auto group = [&](int position) -> std::uint64_t {  // the one with weight `position`
+        const int i = weight - position;
+        if (i < 0 || i >= groups) return 0;
+        return std::to_integer<std::uint64_t>(digits[2u * static_cast<unsigned>(i)]) << 8 |
+               std::to_integer<std::uint64_t>(digits[2u * static_cast<unsigned>(i) + 1]);
+    };
+    out.clear();
+    if (sign == 0x4000) out += '-';
+    if (weight < 0) out += '0';
+    for (int p = weight; p >= 0; --p) append_padded(out, group(p), p == weight ? 1 : 4);
+    if (scale == 0) return true;
+    out += '.';
+    const std::size_t end = out.size() + scale;
+    for (int p = -1; out.size() < end; --p) append_padded(out, group(p), 4);
+    out.resize(end);
+    return true;
+}
+
+inline constexpr std::int64_t microseconds_a_day = 86'400'000'000;
+
+/// `YYYY-MM-DD`; false for a year before 1, of which the caller appends " BC".
+inline bool append_date(std::string& out, std::int64_t days_since_2000) {
+    using namespace std::chrono;
+    // The civil calendar by hand: std::chrono::year ends at 32767, PostgreSQL's at 5874897. (Howard Hinnant's algorithm,
+    // chrono-Compatible Low-Level Date Algorithms.)
+    const std::int64_t z = days_since_2000 + 10957 + 719468;
+    const std::int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+    const std::int64_t doe = z - era * 146097;
+    const std::int64_t yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    const std::int64_t doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    const std::int64_t mp = (5 * doy + 2) / 153;
+    const std::int64_t month = mp < 10 ? mp + 3 : mp - 9;
+    const std::int64_t year = yoe + era * 400 + (month <= 2 ? 1 : 0);
+    append_padded(out, static_cast<std::uint64_t>(year > 0 ? year : 1 - year), 4);
+    out += '-';
+    append_padded(out, static_cast<std::uint64_t>(month), 2);
+    out += '-';
+    append_padded(out, static_cast<std::uint64_t>(doy - (153 * mp + 2) / 5 + 1), 2);
+    return year > 0;
+}
+
+/// `HH:MM:SS`, and the fraction without the zeros at its end.
+inline void append_time(std::string& out, std::int64_t us) {
+    append_padded(out, static_cast<std::uint64_t>(us / 3'600'000'000), 2);
+    out += ':';
+    append_padded(out, static_cast<std::uint64_t>(us / 60'000'000 % 60), 2);
+    out += ':';
+    append_padded(out, static_cast<std::uint64_t>(us / 1'000'000 % 60), 2);
+    if (const std::int64_t fraction = us % 1'000'000; fraction != 0) {
+        out += '.';
+        append_padded(out, static_cast<std::uint64_t>(fraction), 6);
+        while (out.back() == '0') out.pop_back();
+    }
+}
+
+[[nodiscard]] inline bool print_date(wire_reader in, std::string& out) {
+    const auto days = in.take<std::int32_t>();
+    if (!in.complete()) return false;
+    out.clear();
+    if (days == std::numeric_limits<std::int32_t>::max())
+        out = "infinity";
+    else if (days == std::numeric_limits<std::int32_t>::min())
+        out = "-infinity";
+    else if (!append_date(out, days))
+        out += " BC";
+    return true;
+}
+
+[[nodiscard]] inline bool print_timestamp(wire_reader in, bool zone, std::string& out) {
+    const auto us = in.take<std::int64_t>();
+    if (!in.complete()) return false;
+    out.clear();
+    if (us == std::numeric_limits<std::int64_t>::max()) {
+        out = "infinity";
+        return true;
+    }
+    if (us == std::numeric_limits<std::int64_t>::min()) {
+        out = "-infinity";
+        return true;
+    }
+    const std::int64_t days = us / microseconds_a_day - (us % microseconds_a_day < 0 ? 1 : 0);
+    const bool after_christ = append_date(out, days);
+    out += ' ';
+    append_time(out, us - days * microseconds_a_day);
+    if (zone) out += "+00";
+    if (!after_christ) out += " BC";
+    return true;
+}
+
+[[nodiscard]] inline bool print_timetz(wire_reader in, std::string& out) {
+    const auto us = in.take<std::int64_t>();
+    const auto west = in.take<std::int32_t>();
+    if (!in.complete() || us < 0) return false;
+    out.clear();
+    append_time(out, us);
+    const auto offset = static_cast<std::uint64_t>(west < 0 ? -std::int64_t{west} : std::int64_t{west});
+    out += west > 0 ? '-' : '+';
+    append_padded(out, offset / 3600, 2);
+    if (offset % 3600 != 0) {
+        out += ':';
+        append_padded(out, offset / 60 % 60, 2);
+        if (offset % 60 != 0) {
+            out += ':';
+            append_padded(out, offset % 60, 2);
+        }
+    }
+    return true;
+}
+
+/// ISO 8601 with designators, each part with its own sign: `P1Y2M-3DT4H5M6.5S`.
+[[nodiscard]] inline bool print_interval(wire_reader in, std::string& out) {
+    const auto us = in.take<std::int64_t>();
+    const auto days = in.take<std::int32_t>();
+    const auto months = in.take<std::int32_t>();
+    if (!in.complete()) return false;
+    out = "P";
+    const auto part = [&out](std::int64_t n, char unit) {
+        if (n == 0) return;
+        if (n < 0) out += '-';
+        append_padded(out, n < 0 ? 0 - static_cast<std::uint64_t>(n) : static_cast<std::uint64_t>(n), 1);
+        out += unit;
+    };
+    part(months / 12, 'Y');
+    part(months % 12, 'M');
+    part(days, 'D');
+    if (us != 0) {
+        out += 'T';
+        part(us / 3'600'000'000, 'H');
+        part(us / 60'000'000 % 60, 'M');
+        if (const std::int64_t rest = us % 60'000'000; rest != 0) {
+            if (rest < 0) out += '-';
+            const auto size = static_cast<std::uint64_t>(rest < 0 ? -rest : rest);
+            append_padded(out, size / 1'000'000, 1);
+            if (size % 1'000'000 != 0) {
+                out += '.';
+                append_padded(out, size % 1'000'000, 6);
+                while (out.back() == '0') out.pop_back();
+            }
+            out += 'S';
+        }
+    }
+    if (out.size() == 1) out += "T0S";
+    return true;
+}
+
+[[nodiscard]] inline bool print_uuid(std::span<const std::byte> bytes, std::string& out) {
+    if (bytes.size() != 16) return false;
+    out.clear();
+    std::size_t at = 0;
+    for (const std::size_t size : {4u, 2u, 2u, 2u, 6u}) {
+        if (at != 0) out += '-';
+        append_hex(out, bytes.subspan(at, size));
+        at += size;
+    }
+    return true;
+}
+
+/// The longest run of zero groups becomes `::`, as in RFC 5952.
+inline void append_ipv6(std::string& out, std::span<const std::byte> bytes) {
+    std::uint16_t groups[8];
+    wire_reader in{bytes};
+    for (std::uint16_t& g : groups) g = in.take<std::uint16_t>();
+    int best = -1, length = 1;
+    for (int i = 0; i < 8;) {
+        int n = 0;
+        while (i + n < 8 && groups[i + n] == 0) ++n;
+        if (n > length) best = i, length = n;
+        i += n != 0 ? n : 1;
+    }
+    for (int i = 0; i < 8; ++i) {
+        if (i == best) {
+            out += "::";
+            i += length - 1;
+            continue;
+        }
+        if (i != 0 && out.back() != ':') out += ':';
+        char digits[4];
+        int n = 0;
+        for (std::uint16_t g = groups[i]; n == 0 || g != 0; g = static_cast<std::uint16_t>(g >> 4))
+            digits[n++] = "0123456789abcdef"[g & 15];
+        while (n > 0) out += digits[--n];
+    }
+}
+
+[[nodiscard]] inline bool print_inet(wire_reader in, std::string& out) {
+    const auto family = in.take<std::uint8_t>();
+    const auto bits = in.take<std::uint8_t>();
+    const auto is_cidr = in.take<std::uint8_t>();
+    const auto size = in.take<std::uint8_t>();
+    const std::span<const std::byte> address = in.rest();
+    if (in.is_short() || address.size() != size || (size != 4 && size != 16) || family != (size == 4 ? 2 : 3)) return false;
+    out.clear();
+    if (size == 4) {
+        for (std::size_t i = 0; i < 4; ++i) {
+            if (i != 0) out += '.';
+            append_padded(out, std::to_integer<std::uint64_t>(address[i]), 1);
+        }
+    } else {
+        append_ipv6(out, address);
+    }
+    if (is_cidr != 0 || bits != 8 * size) {
+        out += '/';
+        append_padded(out, bits, 1);
+    }
+    return true;
+}
+
+[[nodiscard]] inline bool print_mac(std::span<const std::byte> bytes, std::size_t size, std::string& out) {
+    if (bytes.size() != size) return false;
+    out.clear();
+    for (std::size_t i = 0; i < size; ++i) {
+        if (i != 0) out += ':';
+        append_hex(out, bytes.subspan(i, 1));
+    }
+    return true;
+}
+
+[[nodiscard]] inline bool print_bits(wire_reader in, std::string& out) {
+    const auto count = in.take<std::int32_t>();
+    const std::span<const std::byte> bytes = in.rest();
+    if (in.is_short() || count < 0 || bytes.size() != (static_cast<std::size_t>(count) + 7) / 8) return false;
+    out.clear();
+    for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i)
+        out += (std::to_integer<unsigned>(bytes[i / 8]) >> (7 - i % 8) & 1) != 0 ? '1' : '0';
+    return true;
+}
+
+/// A value of a type that `class_of` calls text and `is_plain_text` does not, as text. False when the bytes are not of that type.
+[[nodiscard]] inline bool print_value(::Oid type, std::span<const std::byte> bytes, std::string& out) {
+    const wire_reader in{bytes};
+    switch (type) {
+        case oid::numeric:
+            return print_numeric(in, out);
+        case oid::uuid:
+            return print_uuid(bytes, out);
+        case oid::date:
+            return print_date(in, out);
+        case oid::timestamp:
+            return print_timestamp(in, false, out);
+        case oid::timestamptz:
+            return print_timestamp(in, true, out);
+        case oid::timetz:
+            return print_timetz(in, out);
+        case oid::interval:
+            return print_interval(in, out);
+        case oid::inet:
+        case oid::cidr:
+            return print_inet(in, out);
+        case oid::macaddr:
+            return print_mac(bytes, 6, out);
+        case oid::macaddr8:
+            return print_mac(bytes, 8, out);
+        case oid::bit:
+        case oid::varbit:
+            return print_bits(in, out);
+        case oid::time: {
+            wire_reader r = in;
+            const auto us = r.take<std::int64_t>();
+            if (!r.complete() || us < 0) return false;
+            out.clear();
+            append_time(out, us);
+            return true;
+        }
+        case oid::xid8: {
+            wire_reader r = in;
+            const auto id = r.take<std::uint64_t>();
+            out.clear();
+            append_padded(out, id, 1);
+            return r.complete();
+        }
+        default:
+            return false;
+    }
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A row of a result in binary form, as codecs read it.
+#ifndef STRATA_DRIVER_POSTGRES_READER_HPP
+#define STRATA_DRIVER_POSTGRES_READER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Int>
+[[nodiscard]] STRATA_INLINE Int big_endian(const char* p) noexcept {
+    std::make_unsigned_t<Int> n;
+    std::memcpy(&n, p, sizeof n);
+    if constexpr (std::endian::native == std::endian::little) {
+        if constexpr (sizeof n == 2)
+            n = __builtin_bswap16(n);
+        else if constexpr (sizeof n == 4)
+            n = __builtin_bswap32(n);
+        else if constexpr (sizeof n == 8)
+            n = __builtin_bswap64(n);
+    }
+    return static_cast<Int>(n);
+}
+
+/// Texts that were made of binary values, one a column: they live until the next row.
+using printed_columns = std::vector<std::string>;
+
+}  // namespace detail
+
+/// One value of the current row; models `column_reader`. Texts and blobs live until the next row.
+class postgres_column {
+public:
+    postgres_column(const PGresult* r, int row, int column, detail::printed_columns& printed) noexcept
+        : type_(::PQftype(r, column)), column_(column), data_(::PQgetvalue(r, row, column)), size_(::PQgetlength(r, row, column)),
+          null_(::PQgetisnull(r, row, column) != 0), printed_(printed) {}
+
+    [[nodiscard]] column_type type() const noexcept { return null_ ? column_type::null : detail::class_of(type_); }
+    /// The number of the server's type.
+    [[nodiscard]] ::Oid server_type() const noexcept { return type_; }
+    /// The value as it came.
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return {reinterpret_cast<const std::byte*>(data_), static_cast<std::size_t>(size_)};
+    }
+
+    [[nodiscard]] bool boolean() const noexcept { return size_ == 1 && data_[0] != 0; }
+    [[nodiscard]] std::int64_t integer() const noexcept {
+        switch (size_) {
+            case 2:
+                return detail::big_endian<std::int16_t>(data_);
+            case 8:
+                return detail::big_endian<std::int64_t>(data_);
+            default:
+                break;
+        }
+        // oid, xid and their like have no sign
+        return type_ == oid::int4 ? detail::big_endian<std::int32_t>(data_) : std::int64_t{detail::big_endian<std::uint32_t>(data_)};
+    }
+    [[nodiscard]] double real() const noexcept {
+        if (size_ == 4) return std::bit_cast<float>(detail::big_endian<std::uint32_t>(data_));
+        return std::bit_cast<double>(detail::big_endian<std::uint64_t>(data_));
+    }
+    [[nodiscard]] std::string_view text() const {
+        if (detail::is_plain_text(type_)) [[likely]]
+            return {data_, static_cast<std::size_t>(size_)};
+        if (type_ == oid::jsonb) return {data_ + 1, size_ > 0 ? static_cast<std::size_t>(size_) - 1 : 0};  // a version byte goes first
+        if (printed_.size() <= static_cast<std::size_t>(column_)) printed_.resize(static_cast<std::size_t>(column_) + 1);
+        std::string& out = printed_[static_cast<std::size_t>(column_)];
+        if (!detail::print_value(type_, bytes(), out)) out.clear();
+        return out;
+    }
+    [[nodiscard]] std::span<const std::byte> blob() const noexcept { return bytes(); }
+
+    /// A timestamp, with or without zone, as a point of time; nothing for another type, NULL or an infinity. One without zone is
+    /// taken for UTC.
+    [[nodiscard]] std::optional<std::chrono::sys_time<std::chrono::microseconds>> timestamp() const noexcept {
+        if (null_ || size_ != 8 || (type_ != oid::timestamptz && type_ != oid::timestamp)) return std::nullopt;
+        const auto us = detail::big_endian<std::int64_t>(data_);
+        constexpr std::int64_t from_1970 = 946'684'800'000'000;  // 1970 to 2000
+        if (us == std::numeric_limits<std::int64_t>::min() || us > std::numeric_limits<std::int64_t>::max() - from_1970)
+            return std::nullopt;
+        return std::chrono::sys_time<std::chrono::microseconds>{std::chrono::microseconds{us + from_1970}};
+    }
+
+private:
+    ::Oid type_;
+    int column_;
+    const char* data_;
+    int size_;
+    bool null_;
+    detail::printed_columns& printed_;
+};
+
+/// A row of a result, or with row -1 only its columns; models `row_reader`.
+class postgres_row {
+public:
+    postgres_row(const PGresult* r, int row, detail::printed_columns& printed) noexcept : result_(r), row_(row), printed_(printed) {}
+
+    [[nodiscard]] int size() const noexcept { return ::PQnfields(result_); }
+    [[nodiscard]] std::string_view name(int i) const noexcept {
+        const char* const text = ::PQfname(result_, i);
+        return text != nullptr ? std::string_view{text} : std::string_view{};
+    }
+    [[nodiscard]] std::string_view declared_type(int i) const noexcept { return detail::type_name(::PQftype(result_, i)); }
+    [[nodiscard]] postgres_column column(int i) const noexcept { return {result_, row_, i, printed_}; }
+
+private:
+    const PGresult* result_;
+    int row_;
+    detail::printed_columns& printed_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The prepared statements of one connection: found by the hash of their text, the least recently used let go first.
+#ifndef STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
+#define STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+struct clear_result {
+    void operator()(PGresult* r) const noexcept { ::PQclear(r); }
+};
+using result_owner = std::unique_ptr<PGresult, clear_result>;
+
+/// A statement that the server has prepared and described.
+struct prepared_statement {
+    hash128 key{};
+    std::string text;
+    char name[40];  // on the server
+    std::vector<::Oid> parameters;
+    result_owner columns;  // of the description
+    row_plan plan{};       // made for its tag
+    bool planned = false;
+};
+
+/// Owned by one connection and used by one thread at a time.
+class prepared_statements {
+public:
+    void reset(std::size_t bound) {
+        clear();
+        bound_ = bound;
+    }
+    void clear() noexcept {
+        found_.clear();
+        order_.clear();
+    }
+    [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
+
+    /// The statement of this key, now the most recently used. The text is compared where others may have composed it.
+    [[nodiscard]] prepared_statement* take(const hash128& key, std::string_view text, bool literal) {
+        const auto at = found_.find(key);
+        if (at == found_.end() || (!literal && at->second->text != text)) return nullptr;
+        order_.splice(order_.begin(), order_, at->second);
+        return &*at->second;
+    }
+    /// Room for one more: the name of a statement that the server should let go, or nothing.
+    [[nodiscard]] std::string evict() {
+        if (order_.size() < bound_) return {};
+        std::string name = order_.back().name;
+        found_.erase(order_.back().key);
+        order_.pop_back();
+        return name;
+    }
+    /// A new one; another one of the same key is forgotten (on the server it was replaced).
+    [[nodiscard]] prepared_statement& put(const hash128& key, std::string_view text) {
+        forget(key);
+        order_.emplace_front();
+        prepared_statement& s = order_.front();
+        s.key = key;
+        s.text = text;
+        found_.emplace(key, order_.begin());
+        return s;
+    }
+    void forget(const hash128& key) noexcept {
+        if (const auto at = found_.find(key); at != found_.end()) {
+            order_.erase(at->second);
+            found_.erase(at);
+        }
+    }
+
+private:
+    struct hash_of {
+        std::size_t operator()(const hash128& h) const noexcept { return static_cast<std::size_t>(h.low); }
+    };
+    std::list<prepared_statement> order_;  // newest first
+    std::unordered_map<hash128, std::list<prepared_statement>::iterator, hash_of> found_;
+    std::size_t bound_ = 0;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Arguments of a statement as the server's types want them: binary where the form is plain, text where the server parses best.
+#ifndef STRATA_DRIVER_POSTGRES_WRITER_HPP
+#define STRATA_DRIVER_POSTGRES_WRITER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Collects the parameters of one statement; models `parameter_writer`. The types are those that the server has described. Memory is
+/// kept for the next statement.
+class postgres_writer {
+public:
+    /// Begins a new statement; without types (nothing was described) everything but bytes goes as text, which the server parses.
+    void reset(std::span<const ::Oid> types, bool described) {
+        types_ = types;
+        described_ = described;
+        values_.clear();
+        lengths_.clear();
+        formats_.clear();
+        offsets_.clear();
+        own_.clear();
+        refused_ = errc::ok;
+    }
+
+    void null() { add(nullptr, 0, 0); }
+    void boolean(bool v) {
+        if (next_type() == oid::boolean) {
+            const char byte = v ? 1 : 0;
+            return add_copy({&byte, 1}, 1);
+        }
+        add_copy(v ? "true" : "false", 0);
+    }
+    /// What does not fit the server's type is refused; digits go to types that take them.
+    void integer(std::int64_t v) {
+        switch (next_type()) {
+            case oid::int8:
+                return add_number(static_cast<std::uint64_t>(v));
+            case oid::int4:
+                return v == static_cast<std::int32_t>(v) ? add_number(static_cast<std::uint32_t>(v)) : refuse(errc::out_of_range);
+            case oid::int2:
+                return v == static_cast<std::int16_t>(v) ? add_number(static_cast<std::uint16_t>(v)) : refuse(errc::out_of_range);
+            case oid::oid:
+                return v == static_cast<std::uint32_t>(v) ? add_number(static_cast<std::uint32_t>(v)) : refuse(errc::out_of_range);
+            case oid::float8: {
+                const auto d = static_cast<double>(v);
+                // exact: compared as integers, and 2^63 itself is none
+                if (d >= 9223372036854775808.0 || static_cast<std::int64_t>(d) != v) return refuse(errc::out_of_range);
+                return add_number(std::bit_cast<std::uint64_t>(d));
+            }
+            case oid::float4: {
+                const auto f = static_cast<float>(v);
+                if (f >= 9223372036854775808.0F || static_cast<std::int64_t>(f) != v) return refuse(errc::out_of_range);
+                return add_number(std::bit_cast<std::uint32_t>(f));
+            }
+            case oid::boolean:
+            case oid::bytea:
+                return refuse(errc::type_mismatch);
+            default:
+                break;
+        }
+        char digits[24];
+        const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;
+        add_copy({digits, static_cast<std::size_t>(end - digits)}, 0);
+    }
+    void real(double v) {
+        switch (next_type()) {
+            case oid::float8:
+                return add_number(std::bit_cast<std::uint64_t>(v));
+            case oid::float4: {
+                const auto f = static_cast<float>(v);
+                if (std::isfinite(v) && !std::isfinite(f)) return refuse(errc::out_of_range);
+                return add_number(std::bit_cast<std::uint32_t>(f));
+            }
+            // The server would round to a whole number.
+            case oid::int2:
+            case oid::int4:
+            case oid::int8:
+            case oid::oid:
+            case oid::boolean:
+            case oid::bytea:
+                return refuse(errc::type_mismatch);
+            default:
+                break;
+        }
+        if (!std::isfinite(v)) return add_copy(std::isnan(v) ? "NaN" : v > 0 ? "Infinity" : "-Infinity", 0);
+        char digits[40];
+        const auto end = std::to_chars(digits, digits + sizeof digits, v).ptr;  // the shortest text that reads back as the same number
+        add_copy({digits, static_cast<std::size_t>(end - digits)}, 0);
+    }
+    /// Not copied: must live until the call ends. A text for another type is parsed by the server.
+    void text(std::string_view v) {
+        if (described_ && detail::is_plain_text(next_type())) {
+            if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);  // no text of the server's has one
+            return add(v.data() != nullptr ? v.data() : "", v.size(), 1);
+        }
+        text_copy(v);
+    }
+    void text_copy(std::string_view v) {
+        const ::Oid type = next_type();
+        if (type == oid::bytea) return refuse(errc::type_mismatch);  // the server would read escapes in it
+        if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);
+        add_copy(v, described_ && detail::is_plain_text(type) ? 1 : 0);
+    }
+    void blob(std::span<const std::byte> v) {
+        if (!takes_bytes(v.size())) return refuse(errc::type_mismatch);
+        add(v.data() != nullptr ? reinterpret_cast<const char*>(v.data()) : "", v.size(), 1);
+    }
+    void blob_copy(std::span<const std::byte> v) {
+        if (!takes_bytes(v.size())) return refuse(errc::type_mismatch);
+        add_copy({reinterpret_cast<const char*>(v.data()), v.size()}, 1);
+    }
+    /// A point of time; for a column without zone, in UTC.
+    void timestamp(std::chrono::sys_time<std::chrono::microseconds> t) {
+        constexpr std::int64_t from_1970 = 946'684'800'000'000;
+        const std::int64_t us = t.time_since_epoch().count();
+        if (us < std::numeric_limits<std::int64_t>::min() + 1 + from_1970) return refuse(errc::out_of_range);
+        switch (next_type()) {
+            case oid::timestamptz:
+            case oid::timestamp:
+                return add_number(static_cast<std::uint64_t>(us - from_1970));
+            default:
+                break;
+        }
+        if (described_ && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
+        const std::int64_t since = us - from_1970;
+        const std::int64_t days = since / detail::microseconds_a_day - (since % detail::microseconds_a_day < 0 ? 1 : 0);
+        std::string text;
+        const bool after_christ = detail::append_date(text, days);
+        text += ' ';
+        detail::append_time(text, since - days * detail::microseconds_a_day);
+        text.append(after_christ ? "+00" : "+00 BC");
+        add_copy(text, described_ && detail::is_plain_text(next_type()) ? 1 : 0);
+    }
+
+    [[nodiscard]] errc refused() const noexcept { return refused_; }
+    [[nodiscard]] int written() const noexcept { return static_cast<int>(values_.size()); }
+
+    /// For libpq; valid until `reset`. Call `finish` once after the last parameter.
+    void finish() noexcept {
+        for (std::size_t i = 0; i < values_.size(); ++i)
+            if (offsets_[i] != not_own) values_[i] = own_.data() + offsets_[i];
+    }
+    [[nodiscard]] const char* const* values() const noexcept { return values_.data(); }
+    [[nodiscard]] const int* lengths() const noexcept { return lengths_.data(); }
+    [[nodiscard]] const int* formats() const noexcept { return formats_.data(); }
+
+private:
+    static constexpr std::size_t not_own = static_cast<std::size_t>(-1);
+
+    [[nodiscard]] ::Oid next_type() const noexcept { return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown; }
+    [[nodiscard]] column_type class_of_next() const noexcept { return detail::class_of(next_type()); }
+    [[nodiscard]] bool takes_bytes(std::size_t size) const noexcept {
+        return !described_ || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
+    }
+    void add(const char* data, std::size_t size, int format) {
+        if (size > 0x3fffffff) return refuse(errc::too_big);  // a field holds at most 1 GB
+        values_.push_back(data);
+        lengths_.push_back(static_cast<int>(size));
+        formats_.push_back(format);
+        offsets_.push_back(not_own);
+    }
+    void add_copy(std::string_view v, int format) {
+        const std::size_t at = own_.size();
+        own_.append(v);
+        own_.push_back('\0');  // libpq reads texts up to their NUL
+        add("", v.size(), format);
+        if (!offsets_.empty()) offsets_.back() = at;
+    }
+    template <class Unsigned>
+    void add_number(Unsigned n) {
+        char bytes[sizeof n];
+        for (std::size_t i = 0; i < sizeof n; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(n >> (8 * (sizeof n - 1 - i))));
+        add_copy({bytes, sizeof n}, 1);
+    }
+    void refuse(errc why) {
+        if (refused_ == errc::ok) refused_ = why;
+        values_.push_back(nullptr);
+        lengths_.push_back(0);
+        formats_.push_back(0);
+        offsets_.push_back(not_own);
+    }
+
+    std::span<const ::Oid> types_;
+    bool described_ = false;
+    std::vector<const char*> values_;
+    std::vector<int> lengths_;
+    std::vector<int> formats_;
+    std::vector<std::size_t> offsets_;  // into `own_`, which moves while it grows
+    std::string own_;
+    errc refused_ = errc::ok;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One PostgreSQL connection over libpq: how it is opened, how it waits, and how a call on it is cancelled.
+//
+// Everything waits in one place, `wait()`, which looks at the guard: at a deadline or a cancel the statement is cancelled on
+// the server, and the connection is used again only behind a fence, so that a late cancel cannot hit the next statement.
+#ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
+#define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+class postgres_run;
+}
+
+/// A connection to a PostgreSQL server. It belongs to one thread at a time (a lease).
+class postgres_connection {
+public:
+    /// One statement on its way through a connection; see query.hpp.
+    template <class Bound, class Sink>
+    class query;
+
+    postgres_connection() noexcept = default;
+    postgres_connection(const postgres_connection&) = delete;
+    postgres_connection& operator=(const postgres_connection&) = delete;
+    ~postgres_connection() { close(); }
+
+    /// Connects; blocks up to `connect_timeout`, or until `i`, which becomes the guard, ends it. Errors: `invalid_argument`,
+    /// `access_denied` (options), `cannot_connect`, `timeout`, `cancelled`.
+    [[nodiscard]] error open(const postgres_options& o, int role = 0, const interruption* i = nullptr);
+
+    /// Works on a connection that the user opened, which must be idle; it is closed only if `close_it`. It is switched to non-blocking.
+    [[nodiscard]] error adopt(PGconn* handle, const postgres_options& o = {}, bool close_it = false);
+
+    void close() noexcept {
+        guard_ = nullptr;
+        statements_.clear();
+        if (db_ != nullptr && owned_) ::PQfinish(db_);
+        db_ = nullptr;
+        lost_ = busy_ = false;
+    }
+
+    [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
+    /// libpq's handle, null when closed. Leave it idle, in the state in which you found it.
+    [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
+    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
+
+    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
+    [[nodiscard]] bool in_transaction() const noexcept {
+        if (db_ == nullptr) return false;
+        const PGTransactionStatusType s = ::PQtransactionStatus(db_);
+        return s == PQTRANS_INTRANS || s == PQTRANS_INERROR || s == PQTRANS_ACTIVE;
+    }
+
+    /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
+    void guard(const interruption* i) noexcept { guard_ = i; }
+    [[nodiscard]] const interruption* guard() const noexcept { return guard_; }
+
+    /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
+    [[nodiscard]] error control(std::string_view sql);
+
+    /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off.
+    [[nodiscard]] health tidy() noexcept {
+        guard_ = nullptr;
+        if (is_lost() || busy_) return health::lost;
+        if (!in_transaction()) return health::good;
+        try {
+            const error e = control("rollback");
+            return e || in_transaction() ? health::lost : health::good;
+        } catch (...) {  // no memory
+            return health::lost;
+        }
+    }
+
+    /// Prepared statements that are kept at the moment.
+    [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
+
+private:
+    friend class detail::postgres_run;
+
+    /// What `wait` found.
+    enum class waited : std::uint8_t { ready, lost, out_of_time };
+
+    void install(const postgres_options& o, bool owned);
+    [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
+    /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
+    [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
+    /// Sends what is left and waits until a result can be taken without blocking.
+    [[nodiscard]] waited wait_for_result();
+    /// The next result; null at the end of a statement. `lost_` says when there will be none.
+    [[nodiscard]] detail::result_owner next_result();
+    void drain() noexcept {
+        while (next_result() != nullptr) {
+        }
+    }
+    void begin_to_cancel(errc why) noexcept;
+    /// After a cancel: lets a late one hit an empty statement, so that it cannot hit the next real one.
+    void raise_fence(bool was_hit) noexcept;
+    [[nodiscard]] error lost_error(phase at, effect did);
+    [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
+
+    PGconn* db_ = nullptr;
+    const interruption* guard_ = nullptr;
+    detail::prepared_statements statements_;
+    postgres_writer writer_;
+    detail::printed_columns printed_;
+    duration cancel_grace_{};
+    time_point give_up_at_ = never;
+    errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
+    bool prepares_ = true;
+    bool owned_ = false;
+    bool lost_ = false;
+    bool busy_ = false;  // a stream stands on the connection
+};
+
+STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
+    owned_ = owned;
+    lost_ = busy_ = false;
+    prepares_ = o.prepare;
+    cancel_grace_ = o.cancel_grace;
+    statements_.reset(o.statement_cache);
+    ::PQsetnonblocking(db_, 1);
+    ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
+}
+
+STRATA_COLD inline error postgres_connection::refused_by_guard(const interruption& i, time_point now, phase at) {
+    if (i.is_cancelled()) return error{errc::cancelled, at};
+    if (now >= i.deadline) return error{errc::timeout, at};
+    return {};
+}
+
+STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
+    if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
+    if (error e = o.validate()) return e;
+    guard_ = i;
+    detail::postgres_target target;
+    if (error e = target.read(o)) return e;
+    std::vector<const char*> keywords, values;
+    target.lists(keywords, values);
+    keywords.insert(keywords.end() - 1, "client_encoding");
+    values.insert(values.end() - 1, "UTF8");
+    time_point until = add_saturated(clock::now(), o.connect_timeout);
+    if (guard_ != nullptr && guard_->deadline < until) until = guard_->deadline;
+    db_ = ::PQconnectStartParams(keywords.data(), values.data(), 0);
+    error e;
+    for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; !e;) {
+        if (db_ == nullptr || ::PQstatus(db_) == CONNECTION_BAD || s == PGRES_POLLING_FAILED) {
+            e = detail::make_connection_error(db_, errc::cannot_connect, phase::connect, effect::none);
+        } else if (s == PGRES_POLLING_OK) {
+            install(o, true);
+            return {};
+        } else if (!poll_until(s == PGRES_POLLING_READING, s == PGRES_POLLING_WRITING, until)) {
+            const bool cancelled = guard_ != nullptr && guard_->is_cancelled();
+            e = error{cancelled ? errc::cancelled : errc::timeout, cancelled ? "cancelled while connecting" : "connecting took too long",
+                      phase::connect};
+        } else {
+            s = ::PQconnectPoll(db_);
+        }
+    }
+    const interruption* const guard = guard_;
+    owned_ = true;
+    close();
+    guard_ = guard;
+    const std::string_view host = target.value("host");
+    const std::string_view database = target.value("dbname");
+    error_texts& t = e.edit_texts();
+    if (!host.empty() || !database.empty()) t.detail = detail::joined({"host \"", host, "\", database \"", database, "\""});
+    return e;
+}
+
+STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgres_options& o, bool close_it) {
+    if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
+    if (handle == nullptr || ::PQstatus(handle) != CONNECTION_OK || ::PQtransactionStatus(handle) == PQTRANS_ACTIVE)
+        return error{errc::invalid_argument, "the adopted handle is null, not connected or not idle", phase::connect};
+    db_ = handle;
+    install(o, close_it);
+    return {};
+}
+
+STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
+    constexpr auto slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+    for (;;) {
+        const time_point now = clock::now();
+        if (now >= until || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
+        const duration left = until - now < slice ? until - now : duration{slice};
+        ::pollfd p{::PQsocket(db_), static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0};
+        const int n = ::poll(&p, 1, static_cast<int>((left + std::chrono::milliseconds{1} - duration{1}) / std::chrono::milliseconds{1}));
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return true;  // libpq will say what is wrong
+    }
+}
+
+inline postgres_connection::waited postgres_connection::wait_for_result() {
+    bool unsent = ::PQflush(db_) > 0;
+    while (unsent || ::PQisBusy(db_) != 0) {
+        const bool cancelling = ended_by_ != errc::ok;
+        const time_point until = cancelling ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never;
+        if (!poll_until(true, unsent, until)) {
+            if (cancelling) return waited::out_of_time;
+            begin_to_cancel(guard_->is_cancelled() ? errc::cancelled : errc::timeout);
+            continue;
+        }
+        if (::PQconsumeInput(db_) == 0) return waited::lost;
+        if (unsent) {
+            const int left = ::PQflush(db_);
+            if (left < 0) return waited::lost;
+            unsent = left > 0;
+        }
+    }
+    return waited::ready;
+}
+
+inline detail::result_owner postgres_connection::next_result() {
+    if (lost_) return nullptr;
+    if (wait_for_result() != waited::ready) {
+        lost_ = true;
+        return nullptr;
+    }
+    detail::result_owner r{::PQgetResult(db_)};
+    if (::PQstatus(db_) != CONNECTION_OK) lost_ = true;
+    return r;
+}
+
+STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
+    ended_by_ = why;
+    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    char text[256];
+    if (PGcancel* const c = ::PQgetCancel(db_)) {
+        ::PQcancel(c, text, sizeof text);
+        ::PQfreeCancel(c);
+    }
+}
+
+STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
+    if (lost_ || was_hit) return;
+    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    // The cancel may still be on its way: whatever it hits now is empty.
+    if (::PQsendQuery(db_, "") == 0) lost_ = true;
+    drain();
+}
+
+STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
+    if (ended_by_ != errc::ok) {
+        error e{ended_by_, "the server did not answer a cancel in time; the connection was given up", at, did};
+        return e.set(health::lost);
+    }
+    return detail::make_connection_error(db_, errc::connection_lost, at, did);
+}
+
+/// Simple protocol, all results dropped but the last error.
+inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
+    ended_by_ = errc::ok;
+    const bool in_tx = in_transaction();
+    if (::PQsendQuery(db_, sql.c_str()) == 0) {
+        lost_ = true;
+        return lost_error(at, in_tx ? effect::rolled_back : effect::none);
+    }
+    error e;
+    bool was_hit = false;
+    while (const detail::result_owner r = next_result()) {
+        const ExecStatusType s = ::PQresultStatus(r.get());
+        if (s == PGRES_FATAL_ERROR && !lost_) {
+            e = detail::make_postgres_error(r.get(), at, {}, sql);
+            was_hit = e.code() == errc::cancelled && ended_by_ != errc::ok;
+            if (was_hit) e.set(ended_by_);
+        } else if (tag != nullptr) {
+            *tag = ::PQcmdStatus(r.get());
+        }
+    }
+    if (ended_by_ != errc::ok && !lost_) raise_fence(was_hit);
+    if (lost_ && !e) e = lost_error(at, in_tx ? effect::rolled_back : effect::unknown);
+    if (lost_) e.set(health::lost);
+    return e;
+}
+
+inline error postgres_connection::control(std::string_view sql) {
+    if (is_lost()) return lost_error(phase::execute, effect::rolled_back);
+    if (busy_) return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+    const std::string text{sql};
+    const bool commit = sql == "commit";
+    const phase at = commit ? phase::commit : phase::execute;
+    std::string tag;
+    error e = run_simple(text, at, &tag);
+    if (!commit) return e;
+    // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
+    if (!e && tag == "ROLLBACK")
+        return error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
+                     effect::rolled_back};
+    if (e && lost_)
+        e.set(errc::outcome_unknown).set(effect::unknown);
+    else if (e)
+        e.set(effect::rolled_back);
+    return e;
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement on its way: prepared once a connection, bound in the server's types, its rows given to a sink.
+//
+// What depends on neither arguments nor row type is in `postgres_run`; the template only binds and loops.
+#ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
+#define STRATA_DRIVER_POSTGRES_QUERY_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// True for a sink that takes rows one by one and may pause: it gets them as they arrive, not when all are here.
+template <class Sink>
+inline constexpr bool wants_rows_one_by_one = requires { requires Sink::one_by_one; };
+
+/// The part of a query that needs no templates.
+class postgres_run {
+public:
+    postgres_run(const postgres_run&) = delete;
+    postgres_run& operator=(const postgres_run&) = delete;
+
+    [[nodiscard]] error& failure() noexcept { return error_; }
+    /// Rows that were inserted, updated, deleted or copied; of a select, 0.
+    [[nodiscard]] std::int64_t affected() const noexcept { return affected_; }
+    /// Always 0: PostgreSQL has no such thing; use `returning`.
+    [[nodiscard]] std::int64_t last_id() const noexcept { return 0; }
+
+protected:
+    explicit postgres_run(postgres_connection& c) noexcept : connection_(c) {}
+    /// Destroyed midway: the rest of the result is not read row by row; the statement is cancelled.
+    ~postgres_run() {
+        if (under_way_) [[unlikely]]
+            abandon();
+    }
+
+    /// Finds or prepares the statement; false with the error set when that fails.
+    [[nodiscard]] bool take(const descriptor& what, bool literal) {
+        what_ = &what;
+        connection_.ended_by_ = errc::ok;
+        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
+        if (connection_.busy_) {
+            error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+            return false;
+        }
+        was_in_transaction_ = connection_.in_transaction();
+        if (!what.fits(dialect::postgres)) {
+            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
+            error_.edit_texts().statement = what.text;
+            return false;
+        }
+        if (!connection_.prepares_) return true;
+        entry_ = connection_.statements_.take(key_ = literal ? what.hash : key_of_composed(what.hash), what.postgres_text, literal);
+        return entry_ != nullptr || prepare();
+    }
+
+    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
+    [[nodiscard]] postgres_writer& writer() noexcept { return connection_.writer_; }
+    [[nodiscard]] printed_columns& printed() noexcept { return connection_.printed_; }
+
+    /// Sends the bound statement.
+    [[nodiscard]] bool send(bool one_by_one) {
+        postgres_writer& w = connection_.writer_;
+        w.finish();
+        PGconn* const db = connection_.db_;
+        const int n = w.written();
+        const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
+                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, nullptr, w.values(),
+                                                                 w.lengths(), w.formats(), 1);
+        if (sent == 0) {
+            connection_.lost_ = connection_.is_lost();
+            error_ = connection_.lost_error(phase::execute, effect::none);
+            if (!connection_.lost_) error_.set(errc::invalid_statement).set(health::good);
+            return false;
+        }
+        if (one_by_one) ::PQsetSingleRowMode(db);
+        under_way_ = connection_.busy_ = true;
+        return true;
+    }
+
+    /// Takes the next result into `result_`; false at the end of the statement or of the connection.
+    [[nodiscard]] bool next() {
+        result_ = connection_.next_result();
+        row_ = 0;
+        return result_ != nullptr;
+    }
+
+    /// Keeps what a finished command left, or its error.
+    void keep_outcome() {
+        const ExecStatusType s = ::PQresultStatus(result_.get());
+        if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
+            const std::string_view tag = ::PQcmdStatus(result_.get());
+            if (tag.substr(0, 6) != "SELECT" && tag.substr(0, 5) != "FETCH") {
+                affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
+                wrote_ = wrote_ || affected_ != 0;
+            }
+        } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
+            failed_on_server_ = true;
+            error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
+            was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
+            if (was_hit_) server.set(connection_.ended_by_);
+            if (!error_) error_ = std::move(server);
+        } else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
+            error_ = error{errc::unsupported, "COPY cannot be run as a statement", phase::execute}.set(health::lost);
+            connection_.lost_ = true;
+        }
+    }
+
+    /// All results are read: what came of it.
+    [[nodiscard]] signal end() {
+        under_way_ = connection_.busy_ = false;
+        if (connection_.ended_by_ != errc::ok && !connection_.lost_) connection_.raise_fence(was_hit_);
+        if (connection_.lost_) {
+            if (!failed_on_server_)
+                error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
+            error_.set(health::lost);
+        }
+        if (!error_) return signal::done;
+        if (!failed_on_server_ && !connection_.lost_) error_.set(phase::result).set(wrote_ ? effect::applied : effect::none);
+        if (error_.has_texts() && error_.texts().statement.empty()) error_.edit_texts().statement = what_->text;
+        return signal::failed;
+    }
+
+    /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
+    [[nodiscard]] bool is_stale() {
+        if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
+        const std::string& code = error_.texts().native_code;
+        const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);
+        if (!stale) return false;
+        renewed_ = true;
+        connection_.statements_.forget(entry_->key);
+        entry_ = nullptr;
+        error_ = {};
+        failed_on_server_ = was_hit_ = false;
+        under_way_ = connection_.busy_ = false;
+        return true;
+    }
+
+    [[nodiscard]] signal argument_refused(int number, errc why, std::string_view type) {
+        error_ = error{why, phase::execute};
+        error_texts& t = error_.edit_texts();
+        const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
+        const std::size_t at = static_cast<std::size_t>(number - 1);
+        const std::string_view wanted = at < types().size() ? type_name(types()[at]) : std::string_view{};
+        t.message = joined({"argument ", digits_of(number), name.empty() ? "" : " (:", name, name.empty() ? "" : ")", " of type ", type,
+                            ": ", strata::to_string(why), wanted.empty() ? "" : " for ", wanted});
+        t.statement = what_->text;
+        return signal::failed;
+    }
+
+    /// Nobody wants the rest: the server is told, and what has already been sent is dropped.
+    void abandon() noexcept {
+        under_way_ = false;
+        try {
+            const bool more = result_ == nullptr || ::PQresultStatus(result_.get()) == PGRES_SINGLE_TUPLE;
+            if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
+            bool was_hit = false;
+            for (;;) {
+                const result_owner r = connection_.next_result();
+                if (r == nullptr) break;
+                was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
+            }
+            if (connection_.ended_by_ != errc::ok) connection_.raise_fence(was_hit);
+        } catch (...) {  // no memory
+            connection_.lost_ = true;
+        }
+        connection_.busy_ = false;
+    }
+
+    postgres_connection& connection_;
+    const descriptor* what_ = nullptr;
+    hash128 key_;
+    prepared_statement* entry_ = nullptr;  // null where nothing is prepared
+    result_owner result_;
+    int row_ = 0;
+    error error_;
+    std::int64_t affected_ = 0;
+    bool under_way_ = false;
+    bool was_in_transaction_ = false;
+    bool failed_on_server_ = false;
+    bool was_hit_ = false;  // by our own cancel
+    bool wrote_ = false;
+    bool renewed_ = false;
+
+private:
+    [[nodiscard]] std::span<const ::Oid> types() const noexcept {
+        return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
+    }
+    [[nodiscard]] bool prepare();
+    [[nodiscard]] bool answer_of(int sent, result_owner& last);
+};
+
+/// Waits for the answer to `prepare` or `describe`.
+STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
+    if (sent == 0) connection_.lost_ = true;
+    bool was_hit = false;
+    while (result_owner r = connection_.next_result()) {
+        if (::PQresultStatus(r.get()) == PGRES_FATAL_ERROR) {
+            error_ = make_postgres_error(r.get(), phase::prepare, what_->text, what_->postgres_text);
+            was_hit = error_.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
+            if (was_hit) error_.set(connection_.ended_by_);
+        }
+        last = std::move(r);
+    }
+    if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
+        connection_.raise_fence(was_hit);
+        if (!error_) error_ = error{connection_.ended_by_, phase::prepare};
+    }
+    if (connection_.lost_ && !error_)
+        error_ = connection_.lost_error(phase::prepare, was_in_transaction_ ? effect::rolled_back : effect::none);
+    if (connection_.lost_) error_.set(health::lost);
+    return !error_;
+}
+
+STRATA_COLD inline bool postgres_run::prepare() {
+    if (what_->statements > 1) {
+        error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
+        error_.edit_texts().statement = what_->text;
+        error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
+        return false;
+    }
+    PGconn* const db = connection_.db_;
+    if (const std::string old = connection_.statements_.evict(); !old.empty()) {
+        if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
+            error_ = std::move(e);
+            return false;
+        }
+    }
+    char name[40] = "strata_";
+    char* at = name + 7;
+    for (const std::uint64_t half : {key_.high, key_.low})
+        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[half >> shift & 15];
+    *at = '\0';
+    // A statement of this name is there if another text fell to the same hash, or after a renewal.
+    const std::string text{what_->postgres_text};
+    result_owner answer;
+    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) {
+        if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
+        error_ = {};
+        if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
+        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) return false;
+    }
+    result_owner description;
+    if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
+    prepared_statement& s = connection_.statements_.put(key_, text);
+    std::copy(name, at + 1, s.name);
+    const int count = ::PQnparams(description.get());
+    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description.get(), i));
+    s.columns = std::move(description);
+    entry_ = &s;
+    if (count != what_->parameters) {
+        error_ =
+            error{errc::invalid_statement,
+                  joined({"the server counts ", digits_of(count), " parameters where ", digits_of(int{what_->parameters}), " are bound"}),
+                  phase::prepare};
+        return false;
+    }
+    return true;
+}
+
+}  // namespace detail
+
+/// One statement. Call `resume()` until it says `done` or `failed`, and not again after that; `item` means that the sink has paused and
+/// goes on at the next call. Connection, statement, arguments and sink must outlive the query.
+template <class Bound, class Sink>
+class postgres_connection::query : public detail::postgres_run {
+public:
+    query(postgres_connection& connection, const Bound& statement, Sink& sink) noexcept
+        : detail::postgres_run(connection), statement_(statement), sink_(sink) {}
+
+    /// Never `io` or `work`; may block.
+    [[nodiscard]] signal resume() {
+        if (!under_way_) {
+            if (!start()) return signal::failed;
+            if (!next()) return end();
+        }
+        for (;;) {
+            const ExecStatusType s = ::PQresultStatus(result_.get());
+            if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
+                if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
+                for (const int rows = ::PQntuples(result_.get()); row_ < rows && !stopped_;) {
+                    const flow f = sink_.row(postgres_row{result_.get(), row_++, printed()}, plan(), error_);
+                    if (f == flow::pause) return signal::item;
+                    if (f == flow::stop) stopped_ = true;
+                }
+            }
+            if (s != PGRES_SINGLE_TUPLE) keep_outcome();
+            if (!next()) break;
+        }
+        if (is_stale()) return resume();
+        if (error_ || stopped_ || connection_lost()) return end();
+        sink_.finish(error_);
+        return end();
+    }
+
+private:
+    [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
+
+    [[nodiscard]] bool start() {
+        if (!take(statement_.text(), Bound::facts.kind_known)) return false;
+        if (entry_ != nullptr && !plan_prepared()) return false;
+        return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    }
+
+    /// Binds the arguments; false when one is refused.
+    [[nodiscard]] bool bind() {
+        begin_parameters();
+        postgres_writer& out = writer();
+        int refused = 0;  // number of the first one
+        errc why = errc::ok;
+        std::string_view type;
+        statement_.for_each_argument([&](std::size_t index, const auto& value) {
+            using value_codec = codec<std::remove_cvref_t<decltype(value)>>;
+            if (refused != 0) return;
+            const int number = static_cast<int>(index) + 1;
+            why = value_codec::write(out, value);
+            if (why == errc::ok) why = out.refused();
+            if (why == errc::ok && out.written() != number) why = errc::misuse;  // a codec must write exactly once
+            if (why == errc::ok) return;
+            refused = number;
+            type = value_codec::name;
+        });
+        if (refused == 0) [[likely]]
+            return true;
+        static_cast<void>(argument_refused(refused, why, type));
+        return false;
+    }
+
+    /// Before anything is sent: a row type that misses a column is refused without an effect.
+    [[nodiscard]] bool plan_prepared() {
+        planned_ = true;
+        if (entry_->planned && entry_->plan.tag == sink_.tag()) return true;
+        entry_->planned = false;
+        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, printed()}, entry_->plan);
+        if (error_) {
+            error_.set(phase::prepare).edit_texts().statement = what_->text;
+            return false;
+        }
+        entry_->plan.tag = sink_.tag();
+        entry_->planned = true;
+        return true;
+    }
+    [[nodiscard]] bool plan_unprepared() {
+        planned_ = true;
+        error_ = sink_.plan(postgres_row{result_.get(), -1, printed()}, own_plan_);
+        return !error_;
+    }
+    [[nodiscard]] const row_plan& plan() const noexcept { return entry_ != nullptr ? entry_->plan : own_plan_; }
+
+    const Bound& statement_;
+    Sink& sink_;
+    row_plan own_plan_;  // where nothing is prepared
+    bool planned_ = false;
+    bool stopped_ = false;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Statements that only differ in a number, such as `savepoint strata_3`, without an allocation.
+#ifndef STRATA_SQL_CONTROL_TEXT_HPP
+#define STRATA_SQL_CONTROL_TEXT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A short control statement with a number in it, by value.
+class control_text {
+public:
+    constexpr control_text(std::string_view words, unsigned number) noexcept {
+        for (const char c : words) text_[size_++] = c;
+        char digits[10];
+        int count = 0;
+        do {
+            digits[count++] = static_cast<char>('0' + number % 10);
+            number /= 10;
+        } while (number != 0);
+        while (count > 0) text_[size_++] = digits[--count];
+    }
+    [[nodiscard]] constexpr operator std::string_view() const noexcept { return {text_, size_}; }
+
+private:
+    char text_[40]{};
+    std::size_t size_ = 0;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The tag that stands at the bottom of a stack: what the layers above ask a PostgreSQL driver for.
+#ifndef STRATA_DRIVER_POSTGRES_DRIVER_HPP
+#define STRATA_DRIVER_POSTGRES_DRIVER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// How a PostgreSQL transaction is isolated, and whether it may write.
+enum class postgres_locking : std::uint8_t {
+    immediate,        ///< reads and writes at the server's default isolation
+    deferred,         ///< only reads: a write fails with `errc::read_only`
+    repeatable_read,  ///< one snapshot; a conflicting write is `errc::serialization_failure`
+    serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
+};
+
+/// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
+struct postgres {
+    static constexpr auto place = strata::place::driver;
+    using options = postgres_options;
+    using connection = postgres_connection;
+    using locking = postgres_locking;
+    static constexpr strata::dialect dialect = strata::dialect::postgres;
+    /// Every resume of a query may block: the asynchronous drive moves to a thread that may.
+    static constexpr bool blocking = true;
+    /// All connections write.
+    static constexpr bool single_writer = false;
+
+    [[nodiscard]] static constexpr int role_of(bool, bool) noexcept { return 0; }
+
+    [[nodiscard]] static constexpr std::string_view begin(postgres_locking how) noexcept {
+        constexpr std::string_view texts[] = {"begin", "begin read only", "begin isolation level repeatable read",
+                                              "begin isolation level serializable"};
+        return texts[static_cast<std::size_t>(how)];
+    }
+    [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
+    [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
+    [[nodiscard]] static constexpr control_text savepoint(unsigned depth) noexcept { return {"savepoint strata_", depth}; }
+    [[nodiscard]] static constexpr control_text release(unsigned depth) noexcept { return {"release savepoint strata_", depth}; }
+    [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
+
+    /// Connections to a server always see the same database.
+    [[nodiscard]] static error check_shared(const postgres_options&) { return {}; }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The PostgreSQL driver: one include. Link with -lpq (libpq 14 or newer).
+#ifndef STRATA_DRIVER_POSTGRES_HPP
+#define STRATA_DRIVER_POSTGRES_HPP
+
+#endif
+
+#endif

@@ -1,0 +1,89 @@
+// What the tests of the PostgreSQL driver share: the server that the run started, and a schema for each test.
+#ifndef STRATA_TEST_DRIVER_POSTGRES_FIXTURE_HPP
+#define STRATA_TEST_DRIVER_POSTGRES_FIXTURE_HPP
+
+#include <strata/driver/postgres.hpp>
+#include <strata/sql/statement.hpp>
+#include <strata/strata.hpp>
+
+#include <boost/hana/adapt_struct.hpp>
+#include <support/catch.hpp>
+
+#include <atomic>
+#include <cstdlib>
+#include <string>
+
+#include <unistd.h>
+
+namespace strata_test {
+
+using namespace strata::literals;
+using namespace std::chrono_literals;
+using strata::errc;
+
+struct account {
+    std::int64_t id = 0;
+    std::string owner;
+    std::int64_t balance = 0;
+};
+
+/// `postgresql://...` of the server under test.
+inline std::string server_url() {
+    const char* const url = std::getenv("STRATA_TEST_POSTGRES");
+    if (url == nullptr) throw std::runtime_error("set STRATA_TEST_POSTGRES to the URL of a server, or run the tests by test/run.sh");
+    return url;
+}
+
+using plain_stack = strata::stack<strata::pool<>, strata::postgres>;
+
+/// A schema of its own, dropped at the end, and databases whose connections see it first.
+class server {
+public:
+    server() : name_("strata_test_" + std::to_string(::getpid()) + "_" + std::to_string(++count_)), admin_(in_schema("public"), one()) {
+        admin_.execute(strata::statement{"create schema " + name_});
+    }
+    server(const server&) = delete;
+    server& operator=(const server&) = delete;
+    ~server() { static_cast<void>(admin_.try_execute(strata::statement{"drop schema " + name_ + " cascade"})); }
+
+    [[nodiscard]] strata::postgres_options options() const { return in_schema(name_); }
+    /// Another connection, which sees and does what it likes.
+    [[nodiscard]] strata::database<plain_stack>& admin() noexcept { return admin_; }
+
+    static strata::pool_options one() { return {.min_size = 1, .max_size = 2}; }
+
+private:
+    [[nodiscard]] static strata::postgres_options in_schema(const std::string& name) {
+        const std::string url = server_url();
+        return {.connection = url + (url.find('?') == url.npos ? "?" : "&") + "options=-csearch_path%3D" + name};
+    }
+
+    static inline std::atomic<int> count_{0};
+    std::string name_;
+    strata::database<plain_stack> admin_;
+};
+
+/// The bank's table with accounts 1 .. n of 100 each.
+template <class Stack = plain_stack>
+struct bank {
+    server in;
+    strata::database<Stack> db;
+
+    explicit bank(int accounts = 0, int connections = 4, strata::postgres_options (*change)(strata::postgres_options) = nullptr)
+        : db(change != nullptr ? change(in.options()) : in.options(),
+             strata::pool_options{.min_size = 1, .max_size = static_cast<std::size_t>(connections)}) {
+        db.execute(
+            "create table account (id bigint primary key, owner text not null, balance bigint not null check (balance >= -1000))"_sql());
+        db.execute("insert into account select i, 'owner-' || i, 100 from generate_series(1, :n) i"_sql(accounts));
+    }
+    std::int64_t balance_of(std::int64_t id) { return db.template one<std::int64_t>("select balance from account where id = :id"_sql(id)); }
+};
+
+inline constexpr auto insert_account = "insert into account values (:id, :owner, :balance)"_sql;
+inline constexpr auto add_balance = "update account set balance = balance + :amount where id = :id"_sql;
+
+}  // namespace strata_test
+
+BOOST_HANA_ADAPT_STRUCT(strata_test::account, id, owner, balance);
+
+#endif

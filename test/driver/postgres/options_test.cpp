@@ -1,0 +1,86 @@
+// Connection settings: what is parsed is what is checked, and no error shows a secret.
+#include "fixture.hpp"
+
+using namespace strata_test;
+
+namespace {
+
+strata::error why_not(strata::postgres_options o) {
+    strata::postgres_connection c;
+    return c.open(o);
+}
+
+}  // namespace
+
+TEST_CASE("variables of the environment are put into the connection string", "[postgres][options]") {
+    ::setenv("STRATA_TEST_SECRET", "s3cr$t{", 1);
+    std::string out;
+    CHECK(!strata::detail::expand_environment("a ${STRATA_TEST_SECRET} $x ${STRATA_TEST_SECRET}b$", out));
+    CHECK(out == "a s3cr$t{ $x s3cr$t{b$");
+    ::unsetenv("STRATA_TEST_NOTHING");
+    const strata::error e = why_not({.connection = "host=127.0.0.1 password=${STRATA_TEST_NOTHING}"});
+    CHECK(e.code() == errc::invalid_argument);
+    CHECK(e.message().find("STRATA_TEST_NOTHING") != std::string::npos);
+    CHECK(why_not({.connection = "host=${OPEN"}).code() == errc::invalid_argument);
+}
+
+TEST_CASE("hosts and settings are held against the lists after parsing", "[postgres][options]") {
+    const std::vector<std::string> allowed{"db.internal", "*.example.com"};
+    const auto code = [&](std::string connection) {
+        strata::postgres_options o{.connection = std::move(connection), .allowed_hosts = allowed, .forbidden = {{"sslmode", "disable"}}};
+        return o.validate().code();
+    };
+    CHECK(code("postgresql://db.internal/x") == errc::ok);
+    CHECK(code("host=a.example.com,db.internal") == errc::ok);
+    CHECK(code("postgresql://evil.com/x") == errc::access_denied);
+    CHECK(code("postgresql://db.internal,evil.com/x") == errc::access_denied);
+    CHECK(code("postgresql://db.internal/x?host=evil.com") == errc::access_denied);
+    CHECK(code("postgresql://db.internal/x?hostaddr=10.0.0.1") == errc::access_denied);
+    CHECK(code("postgresql://%65vil.com/x") == errc::access_denied);
+    CHECK(code("host=example.com") == errc::access_denied);
+    CHECK(code("host=badexample.com") == errc::access_denied);
+    CHECK(code("host=.example.com") == errc::access_denied);
+    CHECK(code("dbname=x") == errc::access_denied);
+    CHECK(code("host=db.internal sslmode=disable") == errc::access_denied);
+    CHECK(code("postgresql://db.internal/x?ssl%6dode=disable") == errc::access_denied);
+}
+
+TEST_CASE("options that make no sense are refused, and no secret is shown", "[postgres][options]") {
+    CHECK(why_not({.connect_timeout = 0s}).code() == errc::invalid_argument);
+    CHECK(why_not({.statement_cache = 0}).code() == errc::invalid_argument);
+    CHECK(why_not({.connection = "postgresql://u:hunter2@[oops/x"}).to_string().find("hunter2") == std::string::npos);
+    CHECK(why_not({.connection = "password=hunter2 nonsense"}).to_string().find("hunter2") == std::string::npos);
+    CHECK(why_not({.connection = "password=hunter2 nonsense"}).code() == errc::invalid_argument);
+}
+
+TEST_CASE("a server that is not there, and a wrong password, are told apart from the rest", "[postgres][options]") {
+    const strata::error nobody = why_not({.host = "127.0.0.1", .port = 1, .user = "u", .password = "hunter2"});
+    CHECK(nobody.code() == errc::cannot_connect);
+    CHECK(nobody.phase() == strata::phase::connect);
+    CHECK(nobody.effect() == strata::effect::none);
+    CHECK(nobody.to_string().find("hunter2") == std::string::npos);
+    const strata::error wrong = why_not({.connection = server_url(), .password = "hunter2"});
+    CHECK(wrong.code() == errc::cannot_connect);
+    CHECK(wrong.message().find("password authentication failed") != std::string::npos);
+    CHECK(wrong.to_string().find("hunter2") == std::string::npos);
+    strata::postgres_connection c;
+    REQUIRE(!c.open({.connection = server_url()}));
+    CHECK(c.open({.connection = server_url()}).code() == errc::misuse);
+}
+
+TEST_CASE("a connection of the user's own can be adopted", "[postgres][options]") {
+    PGconn* const handle = ::PQconnectdb(server_url().c_str());
+    REQUIRE(::PQstatus(handle) == CONNECTION_OK);
+    {
+        strata::postgres_connection c;
+        CHECK(c.adopt(nullptr).code() == errc::invalid_argument);
+        REQUIRE(!c.adopt(handle));
+        CHECK(c.native_handle() == handle);
+        CHECK(!c.control("begin"));
+        CHECK(c.in_transaction());
+        CHECK(c.tidy() == strata::health::good);
+        CHECK(!c.in_transaction());
+    }
+    CHECK(::PQstatus(handle) == CONNECTION_OK);  // it is the user's still
+    ::PQfinish(handle);
+}
