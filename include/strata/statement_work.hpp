@@ -4,6 +4,7 @@
 
 #include <strata/call_options.hpp>
 #include <strata/core/guarded.hpp>
+#include <strata/core/pacing.hpp>
 #include <strata/core/signal.hpp>
 #include <strata/sql/bound.hpp>
 
@@ -49,6 +50,8 @@ class statement_work {
     using query = typename connection::template query<Bound, Sink>;
 
 public:
+    static constexpr bool is_statement = true;
+
     statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
     statement_work(const statement_work&) = delete;
     statement_work& operator=(const statement_work&) = delete;
@@ -56,6 +59,7 @@ public:
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
+        if constexpr (yielding_connection<connection>) c.may_yield(op.make_waker != nullptr);
         if (!running_) {
             if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                 return refused(result);

@@ -16,6 +16,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
@@ -28,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <utility>
 
 // How an asynchronous call ends: an error, an exception of the user's, or a value; delivered in one of two forms.
 #ifndef STRATA_ASYNC_ANSWER_HPP
@@ -126,13 +128,128 @@ struct answer<trying<T>> {
 
 #endif
 
+// A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
+//
+// The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
+// end in either order: a service of the context knows all that is registered in it and releases it first.
+#ifndef STRATA_ASYNC_DESCRIPTOR_HPP
+#define STRATA_ASYNC_DESCRIPTOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// Lies in a connection's `watch()`. Its calls are safe from any thread.
+class descriptor_watch {
+    struct registry {
+        inline_lock lock;
+        descriptor_watch* first = nullptr;
+        bool ended = false;
+    };
+
+    /// Of each context: at its end, before its reactor goes, every descriptor is let go.
+    class service : public asio::execution_context::service {
+    public:
+        using key_type = service;
+        static inline asio::execution_context::id id;
+        explicit service(asio::execution_context& c) : asio::execution_context::service(c), all(std::make_shared<registry>()) {}
+        std::shared_ptr<registry> all;
+
+    private:
+        void shutdown() override {
+            hold guard(all->lock);
+            all->ended = true;
+            for (descriptor_watch* w = all->first; w != nullptr; w = w->next_) w->let_go();
+        }
+    };
+
+public:
+    /// Registers the descriptor with the context of `ex`.
+    descriptor_watch(const asio::any_io_executor& ex, int fd) : context_(&asio::query(ex, asio::execution::context)), fd_(fd) {
+        descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
+        try {
+            all_ = asio::use_service<service>(*context_).all;
+        } catch (...) {
+            let_go();
+            throw;
+        }
+        hold guard(all_->lock);
+        next_ = all_->first;
+        if (next_ != nullptr) next_->previous_ = this;
+        all_->first = this;
+    }
+    descriptor_watch(const descriptor_watch&) = delete;
+    descriptor_watch& operator=(const descriptor_watch&) = delete;
+    ~descriptor_watch() {
+        hold guard(all_->lock);
+        (previous_ != nullptr ? previous_->next_ : all_->first) = next_;
+        if (next_ != nullptr) next_->previous_ = previous_;
+        let_go();
+    }
+
+    /// The watch in `place`, made anew if it is for another context or descriptor.
+    [[nodiscard]] static std::shared_ptr<descriptor_watch> of(std::shared_ptr<void>& place, const asio::any_io_executor& ex, int fd) {
+        auto watch = std::static_pointer_cast<descriptor_watch>(place);
+        if (watch == nullptr || !watch->is_for(asio::query(ex, asio::execution::context), fd)) {
+            place = nullptr;  // two reactors must not know it at once
+            watch = nullptr;
+            watch = std::make_shared<descriptor_watch>(ex, fd);
+            place = watch;
+        }
+        return watch;
+    }
+
+    /// Takes `go_on`, to be called on its executor when the descriptor is ready, or after `cancel()`. Leaves it where the context
+    /// has ended: what it owns must not die under a lock.
+    template <class Handler>
+    void wait(bool writable, Handler& go_on) {
+        hold guard(all_->lock);
+        if (!descriptor_) return;
+        descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
+                                std::move(go_on));
+    }
+    void cancel() noexcept {
+        hold guard(all_->lock);
+        boost::system::error_code ignored;
+        if (descriptor_) descriptor_->cancel(ignored);
+    }
+
+private:
+    /// Another context may lie where one that has ended lay.
+    [[nodiscard]] bool is_for(const asio::execution_context& c, int fd) const noexcept {
+        hold guard(all_->lock);
+        return !all_->ended && context_ == &c && fd_ == fd;
+    }
+    void let_go() noexcept {
+        if (!descriptor_) return;
+        try {
+            descriptor_->release();
+        } catch (...) {  // it is not registered any more
+        }
+        descriptor_.reset();
+    }
+
+    asio::execution_context* context_;
+    int fd_;
+    std::optional<asio::posix::stream_descriptor> descriptor_;
+    std::shared_ptr<registry> all_;
+    descriptor_watch* next_ = nullptr;
+    descriptor_watch* previous_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Where asynchronous calls live: an executor whose timers wait, and threads for drivers that block.
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
 namespace strata::inline STRATA_ABI {
-
-namespace asio = boost::asio;
 
 /// How the asynchronous face works.
 struct async_options {
@@ -152,7 +269,9 @@ public:
 
     void wake() noexcept override {
         hold guard(lock_);
-        if (parked_) {
+        if (watch_ != nullptr) {
+            watch_->cancel();  // whose handler goes on
+        } else if (parked_) {
             parked_ = false;
             try {
                 timer_->cancel();
@@ -172,10 +291,36 @@ public:
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
     }
-    /// The wait has ended by the timer.
+    /// Waits for a descriptor, at most until `until`; `go_on` is called on its executor, never here.
+    template <class Handler>
+    void park_on(std::shared_ptr<descriptor_watch> watch, bool writable, time_point until, Handler go_on) {
+        hold guard(lock_);
+        if (woken_) {
+            woken_ = false;
+            parked_ = true;
+            timer_->expires_at(time_point::min());
+            return timer_->async_wait(std::move(go_on));
+        }
+        watch_ = std::move(watch);
+        ++wait_;
+        if (until != never) {
+            timer_->expires_at(until);
+            timer_->async_wait(alarm{this, wait_});
+            alarmed_ = true;
+        }
+        watch_->wait(writable, go_on);
+    }
+    /// The wait has ended.
     void unpark() noexcept {
         hold guard(lock_);
         parked_ = false;
+        watch_ = nullptr;
+        if (std::exchange(alarmed_, false)) {
+            try {
+                timer_->cancel();  // it would keep the context from its end
+            } catch (...) {
+            }
+        }
     }
 
     /// The operation ends: from now on `wake` does nothing.
@@ -183,17 +328,42 @@ public:
         {
             hold guard(lock_);
             parked_ = false;
+            watch_ = nullptr;
             timer_.reset();
         }
         release();
     }
 
 private:
+    /// Ends the wait for a descriptor by its time, unless another wait has begun. Keeps the waker.
+    class alarm {
+    public:
+        alarm(asio_waker* w, std::uint64_t wait) noexcept : waker_(w), wait_(wait) { waker_->retain(); }
+        alarm(alarm&& other) noexcept : waker_(std::exchange(other.waker_, nullptr)), wait_(other.wait_) {}
+        alarm(const alarm& other) noexcept : waker_(other.waker_), wait_(other.wait_) { waker_->retain(); }
+        alarm& operator=(alarm) = delete;
+        ~alarm() {
+            if (waker_ != nullptr) waker_->release();
+        }
+        void operator()(const boost::system::error_code& e) const {
+            if (e) return;
+            hold guard(waker_->lock_);
+            if (waker_->watch_ != nullptr && waker_->wait_ == wait_) waker_->watch_->cancel();
+        }
+
+    private:
+        asio_waker* waker_;
+        std::uint64_t wait_;
+    };
+
     void dispose() noexcept override { delete this; }
     ~asio_waker() = default;
 
     inline_lock lock_;
     std::optional<asio::steady_timer> timer_;
+    std::shared_ptr<descriptor_watch> watch_;  // while it waits for a descriptor
+    std::uint64_t wait_ = 0;                   // number of that wait
+    bool alarmed_ = false;                     // the timer bounds it
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -415,6 +585,8 @@ private:
                 return to_worker(std::move(self));
             case need::park:
                 return park(std::move(self));
+            case need::io:
+                return wait(std::move(self));
             case need::call:
                 return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
             default:
@@ -427,6 +599,17 @@ private:
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
         w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+    }
+
+    /// For the descriptor of a driver that yields.
+    void wait(owner self) {
+        if constexpr (requires { job_.awaited(); }) {
+            const io_wait w = job_.awaited();
+            asio_waker& mine = *waker_of_this();
+            if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
+            auto watch = descriptor_watch::of(*job_.watch(), world_.executor(), w.descriptor);
+            mine.park_on(std::move(watch), w.writable, w.until, on_executor{std::move(self), &step_resume});
+        }
     }
 
     void to_executor(owner self, void (*step)(owner)) {
@@ -489,6 +672,7 @@ private:
     asio::executor_work_guard<executor_type> tracked_;
     waker_slot waker_;
     Job job_;
+    bool told_ = false;  // the driver, of a cancel that came before it began to wait
     away_service::traveller traveller_;
 };
 
@@ -646,6 +830,8 @@ public:
     [[nodiscard]] need begin() noexcept { return flight_.result().ok() ? flight_.start() : need::done; }
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}
@@ -740,6 +926,8 @@ public:
     }
     [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
     [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return state_->f->watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}
@@ -1580,6 +1768,8 @@ public:
     [[nodiscard]] need begin() noexcept { return flight_.start(); }
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));
@@ -1659,7 +1849,7 @@ public:
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
         state_->work.how = *how_;
-        if constexpr (Runtime::driver::blocking)
+        if constexpr (blocks_beside_statements<typename Runtime::driver>)
             return need::work;
         else
             return state_->f.resume();

@@ -4787,6 +4787,13 @@ enum class signal : std::uint8_t {
     item     ///< rows for the consumer are ready: resume when they are taken
 };
 
+/// After `signal::io`: what is waited for, and until when.
+struct io_wait {
+    int descriptor = -1;
+    bool writable = false;  ///< until it can be written to; else until there is something to read
+    time_point until = never;
+};
+
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -4819,6 +4826,21 @@ template <class Connection, class Options, class Role>
 concept opens_in_steps = requires(Connection& c, const Options& o, Role role, error& e) {
     { c.open_step(o, role, e) } -> std::same_as<signal>;
 };
+
+/// Waits for its descriptor where the drive cannot block: its statements answer `signal::io` after `may_yield(true)`.
+template <class Connection>
+concept yielding_connection = requires(Connection& c) {
+    // `may_yield(bool)` is missing: false before a drive that blocks, true before one that waits for descriptors.
+    c.may_yield(true);
+    // `awaited()` is missing: after `io`, what is waited for.
+    { c.awaited() } -> std::same_as<io_wait>;
+    // `watch()` is missing: a place for what the drive keeps with the descriptor; emptied before the descriptor is closed.
+    { c.watch() } -> std::same_as<std::shared_ptr<void>&>;
+};
+
+/// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.
+template <class Driver>
+inline constexpr bool blocks_beside_statements = Driver::blocking || requires { requires Driver::blocking_control; };
 
 template <class Connection, class World>
 STRATA_INLINE void announce_resume([[maybe_unused]] Connection& c, [[maybe_unused]] operation_base& op,
@@ -5422,6 +5444,11 @@ enum class acquired : std::uint8_t {
 template <class World, class Layers, class Source, class Op, class Work, class Way = passage<Layers, Op>>
 class flight {
     using lease = typename Source::lease;
+    /// Whether the work must be done where blocking is allowed.
+    static constexpr bool work_blocks = [] {
+        if constexpr (requires { requires Work::is_statement; }) return Source::driver::blocking;
+        else return detail::blocks_beside_statements<typename Source::driver>;
+    }();
     enum class at : std::uint8_t { outside, waiting, connecting, working };
 
 public:
@@ -5466,6 +5493,15 @@ public:
             default: return detail::end_of_wait(source_.connection_of(lease_));
         }
     }
+    /// After `io`: the descriptor, and where the drive keeps what it has registered it with.
+    [[nodiscard]] io_wait awaited() noexcept {
+        if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
+        else return {};
+    }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept {
+        if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
+        else return nullptr;
+    }
     /// True while it stands in the source's queue.
     [[nodiscard]] bool is_queued() const noexcept { return at_ == at::waiting; }
     [[nodiscard]] Op& operation() noexcept { return op_; }
@@ -5489,7 +5525,7 @@ private:
         const acquired a = source_.acquire(op_, node_, lease_);
         if (a == acquired::ready) [[likely]] {
             at_ = at::working;
-            if constexpr (Source::driver::blocking && !MayBlock) return need::work;
+            if constexpr (work_blocks && !MayBlock) return need::work;
             else return run();
         }
         return acquire_otherwise(a);
@@ -5568,12 +5604,12 @@ private:
     /// A lease that came late: a driver that blocks is moved to where it may.
     [[nodiscard]] STRATA_COLD need begin_working() noexcept {
         at_ = at::working;
-        if constexpr (Source::driver::blocking) return need::work;
+        if constexpr (work_blocks) return need::work;
         else return run();
     }
     [[nodiscard]] STRATA_COLD need begin_connecting() noexcept {
         at_ = at::connecting;
-        if constexpr (Source::driver::blocking) return need::work;
+        if constexpr (detail::blocks_beside_statements<typename Source::driver>) return need::work;
         else return connect();
     }
 
@@ -5783,6 +5819,8 @@ class statement_work {
     using query = typename connection::template query<Bound, Sink>;
 
 public:
+    static constexpr bool is_statement = true;
+
     statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
     statement_work(const statement_work&) = delete;
     statement_work& operator=(const statement_work&) = delete;
@@ -5790,6 +5828,7 @@ public:
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
+        if constexpr (yielding_connection<connection>) c.may_yield(op.make_waker != nullptr);
         if (!running_) {
             if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                 return refused(result);

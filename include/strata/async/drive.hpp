@@ -133,6 +133,8 @@ private:
                 return to_worker(std::move(self));
             case need::park:
                 return park(std::move(self));
+            case need::io:
+                return wait(std::move(self));
             case need::call:
                 return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
             default:
@@ -145,6 +147,17 @@ private:
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
         w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+    }
+
+    /// For the descriptor of a driver that yields.
+    void wait(owner self) {
+        if constexpr (requires { job_.awaited(); }) {
+            const io_wait w = job_.awaited();
+            asio_waker& mine = *waker_of_this();
+            if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
+            auto watch = descriptor_watch::of(*job_.watch(), world_.executor(), w.descriptor);
+            mine.park_on(std::move(watch), w.writable, w.until, on_executor{std::move(self), &step_resume});
+        }
     }
 
     void to_executor(owner self, void (*step)(owner)) {
@@ -207,6 +220,7 @@ private:
     asio::executor_work_guard<executor_type> tracked_;
     waker_slot waker_;
     Job job_;
+    bool told_ = false;  // the driver, of a cancel that came before it began to wait
     away_service::traveller traveller_;
 };
 

@@ -49,7 +49,7 @@ public:
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
         state_->work.how = *how_;
-        if constexpr (Runtime::driver::blocking)
+        if constexpr (blocks_beside_statements<typename Runtime::driver>)
             return need::work;
         else
             return state_->f.resume();

@@ -288,6 +288,8 @@ public:
     [[nodiscard]] need begin() noexcept { return flight_.start(); }
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));

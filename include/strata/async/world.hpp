@@ -2,6 +2,7 @@
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
+#include <strata/async/descriptor.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/core/waiter.hpp>
 
@@ -13,8 +14,6 @@
 #include <optional>
 
 namespace strata::inline STRATA_ABI {
-
-namespace asio = boost::asio;
 
 /// How the asynchronous face works.
 struct async_options {
@@ -34,7 +33,9 @@ public:
 
     void wake() noexcept override {
         hold guard(lock_);
-        if (parked_) {
+        if (watch_ != nullptr) {
+            watch_->cancel();  // whose handler goes on
+        } else if (parked_) {
             parked_ = false;
             try {
                 timer_->cancel();
@@ -54,10 +55,36 @@ public:
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
     }
-    /// The wait has ended by the timer.
+    /// Waits for a descriptor, at most until `until`; `go_on` is called on its executor, never here.
+    template <class Handler>
+    void park_on(std::shared_ptr<descriptor_watch> watch, bool writable, time_point until, Handler go_on) {
+        hold guard(lock_);
+        if (woken_) {
+            woken_ = false;
+            parked_ = true;
+            timer_->expires_at(time_point::min());
+            return timer_->async_wait(std::move(go_on));
+        }
+        watch_ = std::move(watch);
+        ++wait_;
+        if (until != never) {
+            timer_->expires_at(until);
+            timer_->async_wait(alarm{this, wait_});
+            alarmed_ = true;
+        }
+        watch_->wait(writable, go_on);
+    }
+    /// The wait has ended.
     void unpark() noexcept {
         hold guard(lock_);
         parked_ = false;
+        watch_ = nullptr;
+        if (std::exchange(alarmed_, false)) {
+            try {
+                timer_->cancel();  // it would keep the context from its end
+            } catch (...) {
+            }
+        }
     }
 
     /// The operation ends: from now on `wake` does nothing.
@@ -65,17 +92,42 @@ public:
         {
             hold guard(lock_);
             parked_ = false;
+            watch_ = nullptr;
             timer_.reset();
         }
         release();
     }
 
 private:
+    /// Ends the wait for a descriptor by its time, unless another wait has begun. Keeps the waker.
+    class alarm {
+    public:
+        alarm(asio_waker* w, std::uint64_t wait) noexcept : waker_(w), wait_(wait) { waker_->retain(); }
+        alarm(alarm&& other) noexcept : waker_(std::exchange(other.waker_, nullptr)), wait_(other.wait_) {}
+        alarm(const alarm& other) noexcept : waker_(other.waker_), wait_(other.wait_) { waker_->retain(); }
+        alarm& operator=(alarm) = delete;
+        ~alarm() {
+            if (waker_ != nullptr) waker_->release();
+        }
+        void operator()(const boost::system::error_code& e) const {
+            if (e) return;
+            hold guard(waker_->lock_);
+            if (waker_->watch_ != nullptr && waker_->wait_ == wait_) waker_->watch_->cancel();
+        }
+
+    private:
+        asio_waker* waker_;
+        std::uint64_t wait_;
+    };
+
     void dispose() noexcept override { delete this; }
     ~asio_waker() = default;
 
     inline_lock lock_;
     std::optional<asio::steady_timer> timer_;
+    std::shared_ptr<descriptor_watch> watch_;  // while it waits for a descriptor
+    std::uint64_t wait_ = 0;                   // number of that wait
+    bool alarmed_ = false;                     // the timer bounds it
     bool parked_ = false;
     bool woken_ = false;
 };

@@ -38,6 +38,11 @@ enum class acquired : std::uint8_t {
 template <class World, class Layers, class Source, class Op, class Work, class Way = passage<Layers, Op>>
 class flight {
     using lease = typename Source::lease;
+    /// Whether the work must be done where blocking is allowed.
+    static constexpr bool work_blocks = [] {
+        if constexpr (requires { requires Work::is_statement; }) return Source::driver::blocking;
+        else return detail::blocks_beside_statements<typename Source::driver>;
+    }();
     enum class at : std::uint8_t { outside, waiting, connecting, working };
 
 public:
@@ -82,6 +87,15 @@ public:
             default: return detail::end_of_wait(source_.connection_of(lease_));
         }
     }
+    /// After `io`: the descriptor, and where the drive keeps what it has registered it with.
+    [[nodiscard]] io_wait awaited() noexcept {
+        if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
+        else return {};
+    }
+    [[nodiscard]] std::shared_ptr<void>* watch() noexcept {
+        if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
+        else return nullptr;
+    }
     /// True while it stands in the source's queue.
     [[nodiscard]] bool is_queued() const noexcept { return at_ == at::waiting; }
     [[nodiscard]] Op& operation() noexcept { return op_; }
@@ -105,7 +119,7 @@ private:
         const acquired a = source_.acquire(op_, node_, lease_);
         if (a == acquired::ready) [[likely]] {
             at_ = at::working;
-            if constexpr (Source::driver::blocking && !MayBlock) return need::work;
+            if constexpr (work_blocks && !MayBlock) return need::work;
             else return run();
         }
         return acquire_otherwise(a);
@@ -184,12 +198,12 @@ private:
     /// A lease that came late: a driver that blocks is moved to where it may.
     [[nodiscard]] STRATA_COLD need begin_working() noexcept {
         at_ = at::working;
-        if constexpr (Source::driver::blocking) return need::work;
+        if constexpr (work_blocks) return need::work;
         else return run();
     }
     [[nodiscard]] STRATA_COLD need begin_connecting() noexcept {
         at_ = at::connecting;
-        if constexpr (Source::driver::blocking) return need::work;
+        if constexpr (detail::blocks_beside_statements<typename Source::driver>) return need::work;
         else return connect();
     }
 

@@ -11,6 +11,7 @@
 #include <strata/core/signal.hpp>
 
 #include <concepts>
+#include <memory>
 
 namespace strata::inline STRATA_ABI {
 
@@ -31,6 +32,21 @@ template <class Connection, class Options, class Role>
 concept opens_in_steps = requires(Connection& c, const Options& o, Role role, error& e) {
     { c.open_step(o, role, e) } -> std::same_as<signal>;
 };
+
+/// Waits for its descriptor where the drive cannot block: its statements answer `signal::io` after `may_yield(true)`.
+template <class Connection>
+concept yielding_connection = requires(Connection& c) {
+    // `may_yield(bool)` is missing: false before a drive that blocks, true before one that waits for descriptors.
+    c.may_yield(true);
+    // `awaited()` is missing: after `io`, what is waited for.
+    { c.awaited() } -> std::same_as<io_wait>;
+    // `watch()` is missing: a place for what the drive keeps with the descriptor; emptied before the descriptor is closed.
+    { c.watch() } -> std::same_as<std::shared_ptr<void>&>;
+};
+
+/// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.
+template <class Driver>
+inline constexpr bool blocks_beside_statements = Driver::blocking || requires { requires Driver::blocking_control; };
 
 template <class Connection, class World>
 STRATA_INLINE void announce_resume([[maybe_unused]] Connection& c, [[maybe_unused]] operation_base& op,

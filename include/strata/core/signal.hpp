@@ -3,6 +3,7 @@
 #define STRATA_CORE_SIGNAL_HPP
 
 #include <strata/core/config.hpp>
+#include <strata/core/time.hpp>
 
 #include <cstdint>
 
@@ -16,6 +17,13 @@ enum class signal : std::uint8_t {
     work,    ///< the next resume may block: move to a thread that may
     call,    ///< a closure of the user must run: resume when it has ended
     item     ///< rows for the consumer are ready: resume when they are taken
+};
+
+/// After `signal::io`: what is waited for, and until when.
+struct io_wait {
+    int descriptor = -1;
+    bool writable = false;  ///< until it can be written to; else until there is something to read
+    time_point until = never;
 };
 
 }  // namespace strata::inline STRATA_ABI

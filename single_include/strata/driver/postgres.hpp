@@ -24,6 +24,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
@@ -1372,7 +1373,8 @@ private:
 
 // One PostgreSQL connection over libpq: how it is opened, how it waits, and how a call on it is cancelled.
 //
-// Everything waits in one place, `wait()`, which looks at the guard: at a deadline or a cancel the statement is cancelled on
+// A statement waits for its result in `wait_for_result()`, where the thread may block, or answers `signal::io` after
+// `look_for_result()`, where the drive waits. Both look at the guard: at a deadline or a cancel the statement is cancelled on
 // the server, and the connection is used again only behind a fence, so that a late cancel cannot hit the next statement.
 #ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
@@ -1405,9 +1407,10 @@ public:
     void close() noexcept {
         guard_ = nullptr;
         statements_.clear();
+        watch_.reset();  // before libpq closes the descriptor
         if (db_ != nullptr && owned_) ::PQfinish(db_);
         db_ = nullptr;
-        lost_ = busy_ = false;
+        lost_ = busy_ = waiting_ = false;
     }
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
@@ -1425,6 +1428,11 @@ public:
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
     [[nodiscard]] const interruption* guard() const noexcept { return guard_; }
+
+    // For the engine; see `yielding_connection`.
+    void may_yield(bool yes) noexcept { yields_ = yes; }
+    [[nodiscard]] io_wait awaited() const noexcept { return awaited_; }
+    [[nodiscard]] std::shared_ptr<void>& watch() noexcept { return watch_; }
 
     /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
     [[nodiscard]] error control(std::string_view sql);
@@ -1449,7 +1457,7 @@ private:
     friend class detail::postgres_run;
 
     /// What `wait` found.
-    enum class waited : std::uint8_t { ready, lost, out_of_time };
+    enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
 
     void install(const postgres_options& o, bool owned);
     [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
@@ -1457,6 +1465,8 @@ private:
     [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
     /// Sends what is left and waits until a result can be taken without blocking.
     [[nodiscard]] waited wait_for_result();
+    /// The same where the drive waits: `not_yet` with `awaited_` set.
+    [[nodiscard]] waited look_for_result();
     /// The next result; null at the end of a statement. `lost_` says when there will be none.
     [[nodiscard]] detail::result_owner next_result();
     void drain() noexcept {
@@ -1480,6 +1490,10 @@ private:
     bool prepares_ = true;
     bool owned_ = false;
     bool lost_ = false;
+    bool yields_ = false;   // the drive waits for the descriptor
+    bool waiting_ = false;  // it was told to
+    io_wait awaited_;
+    std::shared_ptr<void> watch_;
     bool busy_ = false;  // a stream stands on the connection
 };
 
@@ -1580,6 +1594,22 @@ inline postgres_connection::waited postgres_connection::wait_for_result() {
     return waited::ready;
 }
 
+inline postgres_connection::waited postgres_connection::look_for_result() {
+    if (std::exchange(waiting_, false) && ::PQconsumeInput(db_) == 0) return waited::lost;
+    const int unsent = ::PQflush(db_);
+    if (unsent < 0) return waited::lost;
+    if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
+    if (ended_by_ != errc::ok) {
+        if (clock::now() >= give_up_at_) return waited::out_of_time;
+    } else if (guard_ != nullptr) {
+        if (guard_->is_cancelled()) begin_to_cancel(errc::cancelled);
+        else if (guard_->deadline != never && clock::now() >= guard_->deadline) begin_to_cancel(errc::timeout);
+    }
+    awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
+    waiting_ = true;
+    return waited::not_yet;
+}
+
 inline detail::result_owner postgres_connection::next_result() {
     if (lost_) return nullptr;
     if (wait_for_result() != waited::ready) {
@@ -1594,15 +1624,27 @@ inline detail::result_owner postgres_connection::next_result() {
 STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
     ended_by_ = why;
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    char text[256];
-    if (PGcancel* const c = ::PQgetCancel(db_)) {
+    PGcancel* const c = ::PQgetCancel(db_);
+    if (c == nullptr) return;
+    const auto send = [c] {
+        char text[256];
         ::PQcancel(c, text, sizeof text);
         ::PQfreeCancel(c);
+    };
+    if (!yields_) return send();
+    try {
+        std::thread(send).detach();  // it connects, and nobody waits for it
+    } catch (...) {
+        ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
     }
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
     if (lost_ || was_hit) return;
+    if (yields_) {  // the cancel may still be on its way, and this thread may not wait for it
+        lost_ = true;
+        return;
+    }
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
@@ -1619,6 +1661,7 @@ STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
 
 /// Simple protocol, all results dropped but the last error.
 inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
+    yields_ = false;
     ended_by_ = errc::ok;
     const bool in_tx = in_transaction();
     if (::PQsendQuery(db_, sql.c_str()) == 0) {
@@ -1700,10 +1743,16 @@ protected:
             abandon();
     }
 
-    /// Finds or prepares the statement; false with the error set when that fails.
-    [[nodiscard]] bool take(const descriptor& what, bool literal) {
+    void begin(const descriptor& what, bool literal) noexcept {
         what_ = &what;
+        literal_ = literal;
+        key_ = literal ? what.hash : key_of_composed(what.hash);
+    }
+    /// Finds or prepares the statement; false with the error set when that fails.
+    [[nodiscard]] bool take() {
+        const descriptor& what = *what_;
         connection_.ended_by_ = errc::ok;
+        connection_.waiting_ = false;
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
@@ -1716,8 +1765,12 @@ protected:
             return false;
         }
         if (!connection_.prepares_) return true;
-        entry_ = connection_.statements_.take(key_ = literal ? what.hash : key_of_composed(what.hash), what.postgres_text, literal);
-        return entry_ != nullptr || prepare();
+        entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+        if (entry_ != nullptr) return true;
+        const bool yields = std::exchange(connection_.yields_, false);
+        const bool prepared = prepare();
+        connection_.yields_ = yields;
+        return prepared;
     }
 
     void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
@@ -1744,11 +1797,26 @@ protected:
         return true;
     }
 
-    /// Takes the next result into `result_`; false at the end of the statement or of the connection.
-    [[nodiscard]] bool next() {
-        result_ = connection_.next_result();
+    /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
+    [[nodiscard]] signal next() {
         row_ = 0;
-        return result_ != nullptr;
+        if (!connection_.yields_) {
+            result_ = connection_.next_result();
+            return signal::done;
+        }
+        if (connection_.lost_) return signal::done;
+        switch (connection_.look_for_result()) {
+            case postgres_connection::waited::not_yet: return signal::io;
+            case postgres_connection::waited::ready: result_.reset(::PQgetResult(connection_.db_)); break;
+            default: connection_.lost_ = true; break;
+        }
+        if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
+        return signal::done;
+    }
+    /// Where the thread may not block, the statement is first prepared on one that may.
+    [[nodiscard]] bool must_move() {
+        if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
+        return moved_ = connection_.statements_.take(key_, what_->postgres_text, literal_) == nullptr;
     }
 
     /// Keeps what a finished command left, or its error.
@@ -1797,7 +1865,7 @@ protected:
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;
         error_ = {};
-        failed_on_server_ = was_hit_ = false;
+        failed_on_server_ = was_hit_ = moved_ = false;
         under_way_ = connection_.busy_ = false;
         return true;
     }
@@ -1817,6 +1885,10 @@ protected:
     /// Nobody wants the rest: the server is told, and what has already been sent is dropped.
     void abandon() noexcept {
         under_way_ = false;
+        if (connection_.yields_) {  // this thread may not wait for the rest: the connection is given up
+            connection_.lost_ = true;
+            return;
+        }
         try {
             const bool more = result_ == nullptr || ::PQresultStatus(result_.get()) == PGRES_SINGLE_TUPLE;
             if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
@@ -1847,6 +1919,8 @@ protected:
     bool was_hit_ = false;  // by our own cancel
     bool wrote_ = false;
     bool renewed_ = false;
+    bool literal_ = false;
+    bool moved_ = false;  // to a thread that may block
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
@@ -1934,13 +2008,18 @@ public:
     query(postgres_connection& connection, const Bound& statement, Sink& sink) noexcept
         : detail::postgres_run(connection), statement_(statement), sink_(sink) {}
 
-    /// Never `io` or `work`; may block.
+    /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
         if (!under_way_) {
+            begin(statement_.text(), Bound::facts.kind_known);
+            if (must_move()) return signal::work;
             if (!start()) return signal::failed;
-            if (!next()) return end();
         }
         for (;;) {
+            if (result_ == nullptr) {
+                if (next() == signal::io) return signal::io;
+                if (result_ == nullptr) break;
+            }
             const ExecStatusType s = ::PQresultStatus(result_.get());
             if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
                 if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
@@ -1951,7 +2030,7 @@ public:
                 }
             }
             if (s != PGRES_SINGLE_TUPLE) keep_outcome();
-            if (!next()) break;
+            result_.reset();
         }
         if (is_stale()) return resume();
         if (error_ || stopped_ || connection_lost()) return end();
@@ -1963,7 +2042,7 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] bool start() {
-        if (!take(statement_.text(), Bound::facts.kind_known)) return false;
+        if (!take()) return false;
         if (entry_ != nullptr && !plan_prepared()) return false;
         return bind() && send(detail::wants_rows_one_by_one<Sink>);
     }
@@ -2075,8 +2154,10 @@ struct postgres {
     using connection = postgres_connection;
     using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
-    /// Every resume of a query may block: the asynchronous drive moves to a thread that may.
-    static constexpr bool blocking = true;
+    /// Statements wait for their descriptor, on whatever thread the drive runs.
+    static constexpr bool blocking = false;
+    /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
+    static constexpr bool blocking_control = true;
     /// All connections write.
     static constexpr bool single_writer = false;
 

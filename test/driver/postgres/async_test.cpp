@@ -6,7 +6,9 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/use_future.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <thread>
 
 using namespace strata_test;
 namespace asio = boost::asio;
@@ -53,4 +55,135 @@ TEST_CASE("an asynchronous cancel ends the statement on the server", "[postgres]
     CHECK(seen.code() == errc::cancelled);
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
     CHECK(b.db.connections().opened == 1);
+}
+
+TEST_CASE("statements wait for their descriptor, not on a thread", "[postgres][async]") {
+    bank<> b{2, 4};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor(), strata::async_options{.work_threads = 1});
+    asio::cancellation_signal stop[3];
+    int stopped = 0;
+    for (asio::cancellation_signal& s : stop) {
+        adb.async_try_execute("select pg_sleep(3600)"_sql(),
+                              asio::bind_cancellation_slot(s.slot(), [&](strata::result<strata::execution> r) {
+                                  CHECK(r.error().code() == errc::cancelled);
+                                  ++stopped;
+                              }));
+    }
+    bool finished = false;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            // Three connections wait for an hour, one work thread is there: all of this still gets through.
+            const int one = co_await adb.async_one<int>("select 1"_sql());
+            CHECK(one == 1);
+            auto body = [](auto& tx) -> asio::awaitable<void> { co_await tx.async_execute(add_balance(-1, 1)); };
+            co_await adb.async_transaction(body);
+            finished = true;
+            for (asio::cancellation_signal& s : stop) s.emit(asio::cancellation_type::terminal);
+        },
+        [](std::exception_ptr e) { CHECK(e == nullptr); });
+    io.run();
+    CHECK(finished);
+    CHECK(stopped == 3);
+    CHECK(b.balance_of(1) == 99);
+    CHECK(b.db.connections().idle == b.db.connections().open);
+}
+
+TEST_CASE("a deadline ends an asynchronous statement, and does not hold the loop when it ends before", "[postgres][async]") {
+    bank<> b{1, 1};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    for (int i = 0; i < 10; ++i) {
+        strata::error late;
+        int quick = 0;
+        adb.async_try_execute("select pg_sleep(3600)"_sql(), {.deadline = 5ms}, [&](strata::result<strata::execution> r) {
+            late = r.error();
+            adb.async_try_one<int>("select 1"_sql(), {.deadline = 1h}, [&](strata::result<int> one) { quick = one.value_or(0); });
+        });
+        io.run();  // would last an hour if the second deadline's timer stayed
+        io.restart();
+        CHECK(late.code() == errc::timeout);
+        CHECK(quick == 1);
+    }
+    CHECK(b.db.connections().opened == 1);  // hit by its cancel each time, it could be used again
+}
+
+TEST_CASE("rows come in batches over the loop, and a stream may be dropped", "[postgres][async][stream]") {
+    bank<> b{0, 2};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    std::int64_t sum = 0;
+    bool dropped = false;
+    asio::co_spawn(
+        io,
+        [&]() -> asio::awaitable<void> {
+            auto rows = adb.rows<std::int64_t>("select generate_series(1::int8, 20000)"_sql(), {}, 700);
+            for (auto batch = co_await rows.async_next(); !batch.empty(); batch = co_await rows.async_next())
+                for (const std::int64_t i : batch) sum += i;
+            {
+                auto endless = adb.rows<std::int64_t>("select generate_series(1::int8, 1000000000)"_sql(), {}, 10);
+                const auto first = co_await endless.async_next();
+                CHECK(first.size() == 10);
+            }
+            const int one = co_await adb.async_one<int>("select 1"_sql());
+            dropped = one == 1;
+        },
+        [](std::exception_ptr e) { CHECK(e == nullptr); });
+    io.run();
+    CHECK(sum == 200'010'000);
+    CHECK(dropped);
+    CHECK(b.db.connections().idle == b.db.connections().open);
+}
+
+TEST_CASE("a connection moves between contexts, and outlives them", "[postgres][async][lifetime]") {
+    bank<> b{1, 1};
+    for (int i = 0; i < 5; ++i) {
+        asio::io_context io;
+        auto adb = b.db.async(io.get_executor());
+        int one = 0;
+        adb.async_try_one<int>("select 1"_sql(), [&](strata::result<int> r) { one = r.value_or(0); });
+        io.run();
+        CHECK(one == 1);
+        CHECK(b.db.one<int>("select 2"_sql()) == 2);
+    }
+    CHECK(b.db.connections().opened == 1);
+    {
+        asio::io_context dies;
+        auto adb = b.db.async(dies.get_executor());
+        adb.async_try_execute("select pg_sleep(3600)"_sql(), {.deadline = 1h},
+                              [](strata::result<strata::execution>) { FAIL("it cannot end"); });
+        adb.async_try_one<int>("select 1"_sql(), [](strata::result<int>) { FAIL("nor can what waits for its connection"); });
+        dies.run_for(30ms);
+    }
+    CHECK(b.db.one<int>("select 3"_sql()) == 3);
+    CHECK(b.db.connections().idle == 1);
+    asio::io_context io;
+    auto own = std::make_unique<strata::database<plain_stack>>(b.in.options(), server::one());
+    auto adb = own->async(io.get_executor());
+    int one = 0;
+    adb.async_try_one<int>("select 1"_sql(), [&](strata::result<int> r) { one = r.value_or(0); });
+    own.reset();  // the database dies before the call has ended, and all before the context
+    io.run();
+    CHECK(one == 1);
+}
+
+TEST_CASE("a connection that dies under an asynchronous statement is an error, and the next call has another", "[postgres][async][fault]") {
+    bank<> b{1, 2, [](strata::postgres_options o) {
+                 o.application_name = "strata-async-victim";
+                 return o;
+             }};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    strata::error seen;
+    adb.async_try_execute("select pg_sleep(3600)"_sql(), [&](strata::result<strata::execution> r) { seen = r.error(); });
+    std::thread killer([&] {
+        while (b.in.admin().one<int>("select count(pg_terminate_backend(pid))::int from pg_stat_activity where application_name = "
+                                     "'strata-async-victim' and query like 'select pg_sleep%' and state = 'active'"_sql()) == 0)
+            std::this_thread::yield();
+    });
+    io.run();
+    killer.join();
+    CHECK(seen.code() == errc::connection_lost);
+    CHECK(b.db.one<int>("select 1"_sql()) == 1);
 }

@@ -1,11 +1,13 @@
 // One PostgreSQL connection over libpq: how it is opened, how it waits, and how a call on it is cancelled.
 //
-// Everything waits in one place, `wait()`, which looks at the guard: at a deadline or a cancel the statement is cancelled on
+// A statement waits for its result in `wait_for_result()`, where the thread may block, or answers `signal::io` after
+// `look_for_result()`, where the drive waits. Both look at the guard: at a deadline or a cancel the statement is cancelled on
 // the server, and the connection is used again only behind a fence, so that a late cancel cannot hit the next statement.
 #ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 
 #include <strata/core/interruption.hpp>
+#include <strata/core/signal.hpp>
 #include <strata/core/time.hpp>
 #include <strata/driver/postgres/error.hpp>
 #include <strata/driver/postgres/options.hpp>
@@ -20,6 +22,8 @@
 #include <chrono>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace strata::inline STRATA_ABI {
@@ -50,9 +54,10 @@ public:
     void close() noexcept {
         guard_ = nullptr;
         statements_.clear();
+        watch_.reset();  // before libpq closes the descriptor
         if (db_ != nullptr && owned_) ::PQfinish(db_);
         db_ = nullptr;
-        lost_ = busy_ = false;
+        lost_ = busy_ = waiting_ = false;
     }
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
@@ -70,6 +75,11 @@ public:
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
     [[nodiscard]] const interruption* guard() const noexcept { return guard_; }
+
+    // For the engine; see `yielding_connection`.
+    void may_yield(bool yes) noexcept { yields_ = yes; }
+    [[nodiscard]] io_wait awaited() const noexcept { return awaited_; }
+    [[nodiscard]] std::shared_ptr<void>& watch() noexcept { return watch_; }
 
     /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
     [[nodiscard]] error control(std::string_view sql);
@@ -94,7 +104,7 @@ private:
     friend class detail::postgres_run;
 
     /// What `wait` found.
-    enum class waited : std::uint8_t { ready, lost, out_of_time };
+    enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
 
     void install(const postgres_options& o, bool owned);
     [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
@@ -102,6 +112,8 @@ private:
     [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
     /// Sends what is left and waits until a result can be taken without blocking.
     [[nodiscard]] waited wait_for_result();
+    /// The same where the drive waits: `not_yet` with `awaited_` set.
+    [[nodiscard]] waited look_for_result();
     /// The next result; null at the end of a statement. `lost_` says when there will be none.
     [[nodiscard]] detail::result_owner next_result();
     void drain() noexcept {
@@ -125,6 +137,10 @@ private:
     bool prepares_ = true;
     bool owned_ = false;
     bool lost_ = false;
+    bool yields_ = false;   // the drive waits for the descriptor
+    bool waiting_ = false;  // it was told to
+    io_wait awaited_;
+    std::shared_ptr<void> watch_;
     bool busy_ = false;  // a stream stands on the connection
 };
 
@@ -225,6 +241,22 @@ inline postgres_connection::waited postgres_connection::wait_for_result() {
     return waited::ready;
 }
 
+inline postgres_connection::waited postgres_connection::look_for_result() {
+    if (std::exchange(waiting_, false) && ::PQconsumeInput(db_) == 0) return waited::lost;
+    const int unsent = ::PQflush(db_);
+    if (unsent < 0) return waited::lost;
+    if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
+    if (ended_by_ != errc::ok) {
+        if (clock::now() >= give_up_at_) return waited::out_of_time;
+    } else if (guard_ != nullptr) {
+        if (guard_->is_cancelled()) begin_to_cancel(errc::cancelled);
+        else if (guard_->deadline != never && clock::now() >= guard_->deadline) begin_to_cancel(errc::timeout);
+    }
+    awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
+    waiting_ = true;
+    return waited::not_yet;
+}
+
 inline detail::result_owner postgres_connection::next_result() {
     if (lost_) return nullptr;
     if (wait_for_result() != waited::ready) {
@@ -239,15 +271,27 @@ inline detail::result_owner postgres_connection::next_result() {
 STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
     ended_by_ = why;
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    char text[256];
-    if (PGcancel* const c = ::PQgetCancel(db_)) {
+    PGcancel* const c = ::PQgetCancel(db_);
+    if (c == nullptr) return;
+    const auto send = [c] {
+        char text[256];
         ::PQcancel(c, text, sizeof text);
         ::PQfreeCancel(c);
+    };
+    if (!yields_) return send();
+    try {
+        std::thread(send).detach();  // it connects, and nobody waits for it
+    } catch (...) {
+        ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
     }
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
     if (lost_ || was_hit) return;
+    if (yields_) {  // the cancel may still be on its way, and this thread may not wait for it
+        lost_ = true;
+        return;
+    }
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
@@ -264,6 +308,7 @@ STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
 
 /// Simple protocol, all results dropped but the last error.
 inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
+    yields_ = false;
     ended_by_ = errc::ok;
     const bool in_tx = in_transaction();
     if (::PQsendQuery(db_, sql.c_str()) == 0) {

@@ -28,8 +28,10 @@ struct postgres {
     using connection = postgres_connection;
     using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
-    /// Every resume of a query may block: the asynchronous drive moves to a thread that may.
-    static constexpr bool blocking = true;
+    /// Statements wait for their descriptor, on whatever thread the drive runs.
+    static constexpr bool blocking = false;
+    /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
+    static constexpr bool blocking_control = true;
     /// All connections write.
     static constexpr bool single_writer = false;
 

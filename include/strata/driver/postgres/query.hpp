@@ -43,10 +43,16 @@ protected:
             abandon();
     }
 
-    /// Finds or prepares the statement; false with the error set when that fails.
-    [[nodiscard]] bool take(const descriptor& what, bool literal) {
+    void begin(const descriptor& what, bool literal) noexcept {
         what_ = &what;
+        literal_ = literal;
+        key_ = literal ? what.hash : key_of_composed(what.hash);
+    }
+    /// Finds or prepares the statement; false with the error set when that fails.
+    [[nodiscard]] bool take() {
+        const descriptor& what = *what_;
         connection_.ended_by_ = errc::ok;
+        connection_.waiting_ = false;
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
@@ -59,8 +65,12 @@ protected:
             return false;
         }
         if (!connection_.prepares_) return true;
-        entry_ = connection_.statements_.take(key_ = literal ? what.hash : key_of_composed(what.hash), what.postgres_text, literal);
-        return entry_ != nullptr || prepare();
+        entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+        if (entry_ != nullptr) return true;
+        const bool yields = std::exchange(connection_.yields_, false);
+        const bool prepared = prepare();
+        connection_.yields_ = yields;
+        return prepared;
     }
 
     void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
@@ -87,11 +97,26 @@ protected:
         return true;
     }
 
-    /// Takes the next result into `result_`; false at the end of the statement or of the connection.
-    [[nodiscard]] bool next() {
-        result_ = connection_.next_result();
+    /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
+    [[nodiscard]] signal next() {
         row_ = 0;
-        return result_ != nullptr;
+        if (!connection_.yields_) {
+            result_ = connection_.next_result();
+            return signal::done;
+        }
+        if (connection_.lost_) return signal::done;
+        switch (connection_.look_for_result()) {
+            case postgres_connection::waited::not_yet: return signal::io;
+            case postgres_connection::waited::ready: result_.reset(::PQgetResult(connection_.db_)); break;
+            default: connection_.lost_ = true; break;
+        }
+        if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
+        return signal::done;
+    }
+    /// Where the thread may not block, the statement is first prepared on one that may.
+    [[nodiscard]] bool must_move() {
+        if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
+        return moved_ = connection_.statements_.take(key_, what_->postgres_text, literal_) == nullptr;
     }
 
     /// Keeps what a finished command left, or its error.
@@ -140,7 +165,7 @@ protected:
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;
         error_ = {};
-        failed_on_server_ = was_hit_ = false;
+        failed_on_server_ = was_hit_ = moved_ = false;
         under_way_ = connection_.busy_ = false;
         return true;
     }
@@ -160,6 +185,10 @@ protected:
     /// Nobody wants the rest: the server is told, and what has already been sent is dropped.
     void abandon() noexcept {
         under_way_ = false;
+        if (connection_.yields_) {  // this thread may not wait for the rest: the connection is given up
+            connection_.lost_ = true;
+            return;
+        }
         try {
             const bool more = result_ == nullptr || ::PQresultStatus(result_.get()) == PGRES_SINGLE_TUPLE;
             if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
@@ -190,6 +219,8 @@ protected:
     bool was_hit_ = false;  // by our own cancel
     bool wrote_ = false;
     bool renewed_ = false;
+    bool literal_ = false;
+    bool moved_ = false;  // to a thread that may block
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
@@ -277,13 +308,18 @@ public:
     query(postgres_connection& connection, const Bound& statement, Sink& sink) noexcept
         : detail::postgres_run(connection), statement_(statement), sink_(sink) {}
 
-    /// Never `io` or `work`; may block.
+    /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
         if (!under_way_) {
+            begin(statement_.text(), Bound::facts.kind_known);
+            if (must_move()) return signal::work;
             if (!start()) return signal::failed;
-            if (!next()) return end();
         }
         for (;;) {
+            if (result_ == nullptr) {
+                if (next() == signal::io) return signal::io;
+                if (result_ == nullptr) break;
+            }
             const ExecStatusType s = ::PQresultStatus(result_.get());
             if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
                 if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
@@ -294,7 +330,7 @@ public:
                 }
             }
             if (s != PGRES_SINGLE_TUPLE) keep_outcome();
-            if (!next()) break;
+            result_.reset();
         }
         if (is_stale()) return resume();
         if (error_ || stopped_ || connection_lost()) return end();
@@ -306,7 +342,7 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] bool start() {
-        if (!take(statement_.text(), Bound::facts.kind_known)) return false;
+        if (!take()) return false;
         if (entry_ != nullptr && !plan_prepared()) return false;
         return bind() && send(detail::wants_rows_one_by_one<Sink>);
     }
