@@ -39,7 +39,7 @@ STRATA_INLINE error perform_statement(Runtime& rt, Source& source, const Bound& 
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
     if (f.result().ok()) [[likely]] {
-        done = work.executed();
+        if constexpr (work_type::counts) done = work.executed();
         return {};
     }
     if (f.thrown()) std::rethrow_exception(f.thrown());

@@ -51,11 +51,13 @@ class statement_work {
 
 public:
     static constexpr bool is_statement = true;
+    /// False for a sink whose caller asks for rows only.
+    static constexpr bool counts = !requires { requires !Sink::wants_count; };
 
     statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
     statement_work(const statement_work&) = delete;
     statement_work& operator=(const statement_work&) = delete;
-    ~statement_work() { end(); }
+    ~statement_work() {}  // NOLINT: the flight, which goes before, has called end()
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
@@ -69,8 +71,11 @@ public:
             running_ = true;
         }
         const signal s = query_.resume();
-        if (s == signal::done) [[likely]] executed_ = {query_.affected(), query_.last_id()};
-        else if (s == signal::failed) result.replace(std::move(query_.failure()));
+        if (s == signal::done) [[likely]] {
+            if constexpr (counts) executed_ = {query_.affected(), query_.last_id()};
+        } else if (s == signal::failed) {
+            result.replace(std::move(query_.failure()));
+        }
         return s;
     }
     STRATA_INLINE void end() noexcept {

@@ -2262,6 +2262,8 @@ class decoding_sink {
                   "std::string or strata::blob, or read the rows one by one with rows()");
 
 public:
+    /// Whoever wants rows asks for no number of changed ones.
+    static constexpr bool wants_count = false;
     [[nodiscard]] static const void* tag() noexcept { return row_decoder<T>::tag(); }
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
@@ -2933,12 +2935,13 @@ struct operation_base : interruption {
     std::string_view name;       ///< of the statement, from `.named()`; empty without
     std::string_view statement;  ///< text, for logs; empty for a transaction
     std::span<const tag> tags;
-    unsigned attempt = 1;        ///< number of the current attempt, from 1
+    std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
     bool handed_over = false;    ///< a row or a handle has reached the user: never repeated any more
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
+    std::uint8_t unused = 0;     ///< with it these make eight bytes, which are written as one
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive
@@ -2972,6 +2975,12 @@ struct operation : operation_base {
         else return Facts.idempotent == known::yes;
     }
 };
+
+/// Known at compile time to be a read, which begins no transaction.
+template <class Op>
+inline constexpr bool surely_reads = false;
+template <operation_facts Facts>
+inline constexpr bool surely_reads<operation<Facts>> = Facts.kind_known && Facts.kind == operation_kind::read;
 
 /// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
 class outcome {
@@ -5820,11 +5829,13 @@ class statement_work {
 
 public:
     static constexpr bool is_statement = true;
+    /// False for a sink whose caller asks for rows only.
+    static constexpr bool counts = !requires { requires !Sink::wants_count; };
 
     statement_work(const Bound& statement, Sink& sink) noexcept : statement_(statement), sink_(sink) {}
     statement_work(const statement_work&) = delete;
     statement_work& operator=(const statement_work&) = delete;
-    ~statement_work() { end(); }
+    ~statement_work() {}  // NOLINT: the flight, which goes before, has called end()
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
@@ -5838,8 +5849,11 @@ public:
             running_ = true;
         }
         const signal s = query_.resume();
-        if (s == signal::done) [[likely]] executed_ = {query_.affected(), query_.last_id()};
-        else if (s == signal::failed) result.replace(std::move(query_.failure()));
+        if (s == signal::done) [[likely]] {
+            if constexpr (counts) executed_ = {query_.affected(), query_.last_id()};
+        } else if (s == signal::failed) {
+            result.replace(std::move(query_.failure()));
+        }
         return s;
     }
     STRATA_INLINE void end() noexcept {
@@ -5907,7 +5921,7 @@ STRATA_INLINE error perform_statement(Runtime& rt, Source& source, const Bound& 
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
     if (f.result().ok()) [[likely]] {
-        done = work.executed();
+        if constexpr (work_type::counts) done = work.executed();
         return {};
     }
     if (f.thrown()) std::rethrow_exception(f.thrown());
@@ -7520,7 +7534,9 @@ public:
             return signal::item;
         }
         error e;
-        if (how == ending::commit) {
+        if (is_closed(c)) {
+            e = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
+        } else if (how == ending::commit) {
             e = stopped(op, rt_.world());
             if (e)
                 roll_back<driver>(c, e);
@@ -7540,6 +7556,12 @@ public:
 
     connection* held = nullptr;
     ending how = ending::give_back;
+
+    /// By the user, who can reach it through a session.
+    [[nodiscard]] static bool is_closed(const connection& c) noexcept {
+        if constexpr (requires { c.is_open(); }) return !c.is_open();
+        else return false;
+    }
 
 private:
     Runtime& rt_;
@@ -8907,7 +8929,7 @@ private:
 namespace strata::inline STRATA_ABI {
 
 struct retry_options {
-    unsigned max_attempts = 3;                      ///< the first one included; at least 1
+    unsigned max_attempts = 3;                      ///< the first one included; 1 to 65535
     duration base = std::chrono::milliseconds{10};  ///< bound of the first pause; not negative
     duration cap = std::chrono::seconds{1};         ///< bound of every pause; not below `base`
     duration patience = std::chrono::seconds{1};    ///< a refusal that says to come back later than this goes out at once
@@ -8915,7 +8937,8 @@ struct retry_options {
     double refund = 0.1;                            ///< what a success gives back, in [0, 1]
 
     [[nodiscard]] error validate() const {
-        if (max_attempts < 1) return detail::bad_option("retry_options.max_attempts", "must be at least 1");
+        if (max_attempts < 1 || max_attempts > 65535)
+            return detail::bad_option("retry_options.max_attempts", "must be between 1 and 65535");
         if (base < duration::zero()) return detail::bad_option("retry_options.base", "must not be negative");
         if (cap < base) return detail::bad_option("retry_options.cap", "must not be less than base");
         if (patience < duration::zero()) return detail::bad_option("retry_options.patience", "must not be negative");
@@ -9233,9 +9256,10 @@ public:
     }
 
     /// Returns a lease. A connection that is broken, or that cannot be brought out of its transaction, is closed.
-    STRATA_INLINE void release(lease& l, operation_base&, health h) noexcept {
+    template <class Op>
+    STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
         slot* s = std::exchange(l, nullptr);
-        if (s->connection.in_transaction()) [[unlikely]]
+        if (!surely_reads<Op> && h == health::good && s->connection.in_transaction()) [[unlikely]]
             if (s->connection.tidy() == health::lost) h = health::lost;
         if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
             if (s->connection.is_lost()) h = health::lost;

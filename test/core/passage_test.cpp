@@ -619,8 +619,8 @@ TEST_CASE("under random verdicts, deadlines, cancels and deaths each entry has e
             REQUIRE(layer.entered == layer.left + layer.turned_away);
         };
         audit(l.at<0>()), audit(l.at<1>()), audit(l.at<2>()), audit(l.at<3>());
-        REQUIRE(repeats <= op.attempt - 1);
-        REQUIRE(op.attempt - 1 <= repeats + cut_short);
+        REQUIRE(repeats <= op.attempt - 1u);
+        REQUIRE(op.attempt - 1u <= repeats + cut_short);
     }
     CHECK(died > 100);
     CHECK(finished > 100);

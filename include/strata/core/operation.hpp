@@ -51,12 +51,13 @@ struct operation_base : interruption {
     std::string_view name;       ///< of the statement, from `.named()`; empty without
     std::string_view statement;  ///< text, for logs; empty for a transaction
     std::span<const tag> tags;
-    unsigned attempt = 1;        ///< number of the current attempt, from 1
+    std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
     bool handed_over = false;    ///< a row or a handle has reached the user: never repeated any more
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
+    std::uint8_t unused = 0;     ///< with it these make eight bytes, which are written as one
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive
@@ -90,6 +91,12 @@ struct operation : operation_base {
         else return Facts.idempotent == known::yes;
     }
 };
+
+/// Known at compile time to be a read, which begins no transaction.
+template <class Op>
+inline constexpr bool surely_reads = false;
+template <operation_facts Facts>
+inline constexpr bool surely_reads<operation<Facts>> = Facts.kind_known && Facts.kind == operation_kind::read;
 
 /// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
 class outcome {

@@ -21,7 +21,7 @@
 namespace strata::inline STRATA_ABI {
 
 struct retry_options {
-    unsigned max_attempts = 3;                      ///< the first one included; at least 1
+    unsigned max_attempts = 3;                      ///< the first one included; 1 to 65535
     duration base = std::chrono::milliseconds{10};  ///< bound of the first pause; not negative
     duration cap = std::chrono::seconds{1};         ///< bound of every pause; not below `base`
     duration patience = std::chrono::seconds{1};    ///< a refusal that says to come back later than this goes out at once
@@ -29,7 +29,8 @@ struct retry_options {
     double refund = 0.1;                            ///< what a success gives back, in [0, 1]
 
     [[nodiscard]] error validate() const {
-        if (max_attempts < 1) return detail::bad_option("retry_options.max_attempts", "must be at least 1");
+        if (max_attempts < 1 || max_attempts > 65535)
+            return detail::bad_option("retry_options.max_attempts", "must be between 1 and 65535");
         if (base < duration::zero()) return detail::bad_option("retry_options.base", "must not be negative");
         if (cap < base) return detail::bad_option("retry_options.cap", "must not be less than base");
         if (patience < duration::zero()) return detail::bad_option("retry_options.patience", "must not be negative");

@@ -111,9 +111,10 @@ public:
     }
 
     /// Returns a lease. A connection that is broken, or that cannot be brought out of its transaction, is closed.
-    STRATA_INLINE void release(lease& l, operation_base&, health h) noexcept {
+    template <class Op>
+    STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
         slot* s = std::exchange(l, nullptr);
-        if (s->connection.in_transaction()) [[unlikely]]
+        if (!surely_reads<Op> && h == health::good && s->connection.in_transaction()) [[unlikely]]
             if (s->connection.tidy() == health::lost) h = health::lost;
         if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
             if (s->connection.is_lost()) h = health::lost;

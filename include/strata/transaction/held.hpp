@@ -37,7 +37,9 @@ public:
             return signal::item;
         }
         error e;
-        if (how == ending::commit) {
+        if (is_closed(c)) {
+            e = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
+        } else if (how == ending::commit) {
             e = stopped(op, rt_.world());
             if (e)
                 roll_back<driver>(c, e);
@@ -57,6 +59,12 @@ public:
 
     connection* held = nullptr;
     ending how = ending::give_back;
+
+    /// By the user, who can reach it through a session.
+    [[nodiscard]] static bool is_closed(const connection& c) noexcept {
+        if constexpr (requires { c.is_open(); }) return !c.is_open();
+        else return false;
+    }
 
 private:
     Runtime& rt_;

@@ -54,6 +54,8 @@ class decoding_sink {
                   "std::string or strata::blob, or read the rows one by one with rows()");
 
 public:
+    /// Whoever wants rows asks for no number of changed ones.
+    static constexpr bool wants_count = false;
     [[nodiscard]] static const void* tag() noexcept { return row_decoder<T>::tag(); }
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {

@@ -8,6 +8,7 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <charconv>
@@ -1710,11 +1711,9 @@ inline error postgres_connection::control(std::string_view sql) {
 
 #endif
 
-// One statement on its way: prepared once a connection, bound in the server's types, its rows given to a sink.
-//
-// What depends on neither arguments nor row type is in `postgres_run`; the template only binds and loops.
-#ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
-#define STRATA_DRIVER_POSTGRES_QUERY_HPP
+// The part of a query that needs no templates: found prepared or prepared, sent, its results taken one by one, its end told.
+#ifndef STRATA_DRIVER_POSTGRES_RUN_HPP
+#define STRATA_DRIVER_POSTGRES_RUN_HPP
 
 namespace strata::inline STRATA_ABI {
 namespace detail {
@@ -1999,6 +1998,16 @@ STRATA_COLD inline bool postgres_run::prepare() {
 }
 
 }  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement on its way: bound in the server's types, its rows given to a sink. All but these two is in run.hpp.
+#ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
+#define STRATA_DRIVER_POSTGRES_QUERY_HPP
+
+namespace strata::inline STRATA_ABI {
 
 /// One statement. Call `resume()` until it says `done` or `failed`, and not again after that; `item` means that the sink has paused and
 /// goes on at the next call. Connection, statement, arguments and sink must outlive the query.

@@ -655,8 +655,8 @@ public:
     /// SQLite's handle, null when closed. Statements made on it are the caller's; do not replace its busy or progress handler.
     [[nodiscard]] ::sqlite3* native_handle() const noexcept { return db_; }
 
-    /// True between BEGIN and COMMIT or ROLLBACK.
-    [[nodiscard]] bool in_transaction() const noexcept { return db_ != nullptr && ::sqlite3_get_autocommit(db_) == 0; }
+    /// True between BEGIN and COMMIT or ROLLBACK. The connection must be open.
+    [[nodiscard]] bool in_transaction() const noexcept { return ::sqlite3_get_autocommit(db_) == 0; }
 
     /// From now on every call ends early when `i` says so: `errc::timeout` at its deadline, `errc::cancelled` when it
     /// is cancelled. `i` must live until the next `guard()`; null guards nothing. Cost: a store.
@@ -1197,10 +1197,9 @@ protected:
         what_ = &what;
         connection_.ended_by_ = errc::ok;
         was_in_transaction_ = connection_.in_transaction();
-        key_ = literal ? what.hash : key_of_composed(what.hash);
-        entry_ = connection_.cache_.take(key_, literal ? std::string_view{} : what.sqlite_text);
+        entry_ = connection_.cache_.take(key_of(what, literal), literal ? std::string_view{} : what.sqlite_text);
         if (entry_ == nullptr) [[unlikely]] {
-            if (!prepare()) return false;
+            if (!prepare(key_of(what, literal))) return false;
         }
         if (!entry_->reads_only) changes_before_ = ::sqlite3_total_changes64(connection_.db_);
         return true;
@@ -1239,7 +1238,6 @@ protected:
 
     sqlite_connection& connection_;
     const descriptor* what_;  // from take() on
-    hash128 key_;             // the same
     cached_statement* entry_ = nullptr;
     error error_;
     std::int64_t affected_ = 0;
@@ -1252,31 +1250,34 @@ protected:
 
 private:
     [[nodiscard]] int times_prepared() const noexcept { return ::sqlite3_stmt_status(entry_->handle, SQLITE_STMTSTATUS_REPREPARE, 0); }
-    [[nodiscard]] bool prepare();
-    [[nodiscard]] bool run_script();
+    [[nodiscard]] static STRATA_INLINE hash128 key_of(const descriptor& what, bool literal) noexcept {
+        return literal ? what.hash : key_of_composed(what.hash);
+    }
+    [[nodiscard]] bool prepare(hash128 key);
+    [[nodiscard]] bool run_script(hash128 key);
     void count_changes() noexcept;
     [[nodiscard]] sqlite_circumstances circumstances(int code) const noexcept;
 };
 
-STRATA_COLD inline bool sqlite_run::prepare() {
+STRATA_COLD inline bool sqlite_run::prepare(hash128 key) {
     if (!what_->fits(dialect::sqlite)) {
         error_ = bad_statement("the text does not follow SQLite's lexical rules", what_->text);
         return false;
     }
-    if (what_->statements > 1) return run_script();
+    if (what_->statements > 1) return run_script(key);
     const bool keep = what_->kind == statement_kind::read || what_->kind == statement_kind::write;  // others come once, as a rule
-    entry_ = connection_.prepare(key_, what_->sqlite_text, what_, keep, error_);
+    entry_ = connection_.prepare(key, what_->sqlite_text, what_, keep, error_);
     return entry_ != nullptr;
 }
 
 /// Runs all statements of a text but the last one, which is left in `entry_`: its rows are the ones that are wanted.
-STRATA_COLD inline bool sqlite_run::run_script() {
+STRATA_COLD inline bool sqlite_run::run_script(hash128 key) {
     if (what_->parameters != 0) {
         error_ = bad_statement("a text of several statements cannot have parameters", what_->text);
         return false;
     }
     for (std::string_view rest = what_->sqlite_text;;) {
-        entry_ = connection_.prepare(key_, rest, what_, false, error_, &rest);
+        entry_ = connection_.prepare(key, rest, what_, false, error_, &rest);
         if (entry_ == nullptr) {
             if (script_wrote_) error_.set(effect_after(connection_.db_, SQLITE_ERROR, circumstances(SQLITE_ERROR)));
             return false;

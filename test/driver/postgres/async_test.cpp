@@ -119,8 +119,11 @@ TEST_CASE("rows come in batches over the loop, and a stream may be dropped", "[p
         io,
         [&]() -> asio::awaitable<void> {
             auto rows = adb.rows<std::int64_t>("select generate_series(1::int8, 20000)"_sql(), {}, 700);
-            for (auto batch = co_await rows.async_next(); !batch.empty(); batch = co_await rows.async_next())
+            std::vector<std::int64_t> batch = co_await rows.async_next();
+            while (!batch.empty()) {
                 for (const std::int64_t i : batch) sum += i;
+                batch = co_await rows.async_next();
+            }
             {
                 auto endless = adb.rows<std::int64_t>("select generate_series(1::int8, 1000000000)"_sql(), {}, 10);
                 const auto first = co_await endless.async_next();

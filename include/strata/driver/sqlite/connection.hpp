@@ -83,8 +83,8 @@ public:
     /// SQLite's handle, null when closed. Statements made on it are the caller's; do not replace its busy or progress handler.
     [[nodiscard]] ::sqlite3* native_handle() const noexcept { return db_; }
 
-    /// True between BEGIN and COMMIT or ROLLBACK.
-    [[nodiscard]] bool in_transaction() const noexcept { return db_ != nullptr && ::sqlite3_get_autocommit(db_) == 0; }
+    /// True between BEGIN and COMMIT or ROLLBACK. The connection must be open.
+    [[nodiscard]] bool in_transaction() const noexcept { return ::sqlite3_get_autocommit(db_) == 0; }
 
     /// From now on every call ends early when `i` says so: `errc::timeout` at its deadline, `errc::cancelled` when it
     /// is cancelled. `i` must live until the next `guard()`; null guards nothing. Cost: a store.

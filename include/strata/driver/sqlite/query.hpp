@@ -49,10 +49,9 @@ protected:
         what_ = &what;
         connection_.ended_by_ = errc::ok;
         was_in_transaction_ = connection_.in_transaction();
-        key_ = literal ? what.hash : key_of_composed(what.hash);
-        entry_ = connection_.cache_.take(key_, literal ? std::string_view{} : what.sqlite_text);
+        entry_ = connection_.cache_.take(key_of(what, literal), literal ? std::string_view{} : what.sqlite_text);
         if (entry_ == nullptr) [[unlikely]] {
-            if (!prepare()) return false;
+            if (!prepare(key_of(what, literal))) return false;
         }
         if (!entry_->reads_only) changes_before_ = ::sqlite3_total_changes64(connection_.db_);
         return true;
@@ -91,7 +90,6 @@ protected:
 
     sqlite_connection& connection_;
     const descriptor* what_;  // from take() on
-    hash128 key_;             // the same
     cached_statement* entry_ = nullptr;
     error error_;
     std::int64_t affected_ = 0;
@@ -104,31 +102,34 @@ protected:
 
 private:
     [[nodiscard]] int times_prepared() const noexcept { return ::sqlite3_stmt_status(entry_->handle, SQLITE_STMTSTATUS_REPREPARE, 0); }
-    [[nodiscard]] bool prepare();
-    [[nodiscard]] bool run_script();
+    [[nodiscard]] static STRATA_INLINE hash128 key_of(const descriptor& what, bool literal) noexcept {
+        return literal ? what.hash : key_of_composed(what.hash);
+    }
+    [[nodiscard]] bool prepare(hash128 key);
+    [[nodiscard]] bool run_script(hash128 key);
     void count_changes() noexcept;
     [[nodiscard]] sqlite_circumstances circumstances(int code) const noexcept;
 };
 
-STRATA_COLD inline bool sqlite_run::prepare() {
+STRATA_COLD inline bool sqlite_run::prepare(hash128 key) {
     if (!what_->fits(dialect::sqlite)) {
         error_ = bad_statement("the text does not follow SQLite's lexical rules", what_->text);
         return false;
     }
-    if (what_->statements > 1) return run_script();
+    if (what_->statements > 1) return run_script(key);
     const bool keep = what_->kind == statement_kind::read || what_->kind == statement_kind::write;  // others come once, as a rule
-    entry_ = connection_.prepare(key_, what_->sqlite_text, what_, keep, error_);
+    entry_ = connection_.prepare(key, what_->sqlite_text, what_, keep, error_);
     return entry_ != nullptr;
 }
 
 /// Runs all statements of a text but the last one, which is left in `entry_`: its rows are the ones that are wanted.
-STRATA_COLD inline bool sqlite_run::run_script() {
+STRATA_COLD inline bool sqlite_run::run_script(hash128 key) {
     if (what_->parameters != 0) {
         error_ = bad_statement("a text of several statements cannot have parameters", what_->text);
         return false;
     }
     for (std::string_view rest = what_->sqlite_text;;) {
-        entry_ = connection_.prepare(key_, rest, what_, false, error_, &rest);
+        entry_ = connection_.prepare(key, rest, what_, false, error_, &rest);
         if (entry_ == nullptr) {
             if (script_wrote_) error_.set(effect_after(connection_.db_, SQLITE_ERROR, circumstances(SQLITE_ERROR)));
             return false;
