@@ -152,7 +152,7 @@ private:
     }
 };
 
-using read_operation = strata::operation<strata::operation_facts{.kind = strata::operation_kind::read}>;
+using leasing_operation = strata::operation<strata::operation_facts{}>;
 
 /// What a test leases from, and the order in which callers stand in its queue.
 template <class Source, class Layers = strata::layers<>>
@@ -245,9 +245,9 @@ private:
     }
 
     Rig& rig_;
-    read_operation op_;
+    leasing_operation op_;
     holding_work work_;
-    strata::flight<strata::simulated_world, Layers, Source, read_operation, holding_work> flight_;
+    strata::flight<strata::simulated_world, Layers, Source, leasing_operation, holding_work> flight_;
     int ticket_ = 0;
     bool was_queued_ = false;
     went went_;
