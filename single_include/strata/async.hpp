@@ -571,6 +571,14 @@ private:
         o.go(std::move(self), n, at::executor);
     }
     static void step_finish(owner self) { finish(std::move(self)); }
+    static void step_park(owner self) {
+        async_operation& o = *self;
+        o.park(std::move(self));
+    }
+    static void step_wait(owner self) {
+        async_operation& o = *self;
+        o.wait(std::move(self));
+    }
     static void step_call(owner self) {
         async_operation& o = *self;
         o.job_.call(o.executor_, [self = std::move(self)]() mutable {
@@ -583,10 +591,11 @@ private:
         switch (n) {
             case need::work:
                 return to_worker(std::move(self));
+            // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
-                return park(std::move(self));
+                return where == at::worker ? to_executor(std::move(self), &step_park) : park(std::move(self));
             case need::io:
-                return wait(std::move(self));
+                return where == at::worker ? to_executor(std::move(self), &step_wait) : wait(std::move(self));
             case need::call:
                 return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
             default:
