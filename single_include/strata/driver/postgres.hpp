@@ -9,6 +9,7 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <charconv>
@@ -1475,8 +1476,13 @@ private:
         }
     }
     void begin_to_cancel(errc why) noexcept;
-    /// After a cancel: lets a late one hit an empty statement, so that it cannot hit the next real one.
+    /// After a cancel, and blocking: waits until the cancel's own connection has ended, since the server signals twice, to process
+    /// and to group, and the second signal may come long after the first; and if the statement was not hit, lets a late
+    /// signal hit an empty one.
     void raise_fence(bool was_hit) noexcept;
+    [[nodiscard]] bool has_cancel_ended() const noexcept {
+        return cancel_ended_ == nullptr || cancel_ended_->load(std::memory_order_acquire);
+    }
     [[nodiscard]] error lost_error(phase at, effect did);
     [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
 
@@ -1495,7 +1501,8 @@ private:
     bool waiting_ = false;  // it was told to
     io_wait awaited_;
     std::shared_ptr<void> watch_;
-    bool busy_ = false;  // a stream stands on the connection
+    std::shared_ptr<std::atomic<bool>> cancel_ended_;  // set by the thread that cancels
+    bool busy_ = false;                                // a stream stands on the connection
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
@@ -1603,8 +1610,10 @@ inline postgres_connection::waited postgres_connection::look_for_result() {
     if (ended_by_ != errc::ok) {
         if (clock::now() >= give_up_at_) return waited::out_of_time;
     } else if (guard_ != nullptr) {
-        if (guard_->is_cancelled()) begin_to_cancel(errc::cancelled);
-        else if (guard_->deadline != never && clock::now() >= guard_->deadline) begin_to_cancel(errc::timeout);
+        if (guard_->is_cancelled())
+            begin_to_cancel(errc::cancelled);
+        else if (guard_->deadline != never && clock::now() >= guard_->deadline)
+            begin_to_cancel(errc::timeout);
     }
     awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
     waiting_ = true;
@@ -1632,21 +1641,24 @@ STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept 
         ::PQcancel(c, text, sizeof text);
         ::PQfreeCancel(c);
     };
+    cancel_ended_ = nullptr;
     if (!yields_) return send();
     try {
-        std::thread(send).detach();  // it connects, and nobody waits for it
+        auto ended = std::make_shared<std::atomic<bool>>(false);
+        std::thread([send, ended] {
+            send();
+            ended->store(true, std::memory_order_release);
+        }).detach();  // it connects, and this thread may not wait for it
+        cancel_ended_ = std::move(ended);
     } catch (...) {
         ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
     }
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
-    if (lost_ || was_hit) return;
-    if (yields_) {  // the cancel may still be on its way, and this thread may not wait for it
-        lost_ = true;
-        return;
-    }
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    for (; !lost_ && !has_cancel_ended(); std::this_thread::sleep_for(std::chrono::milliseconds{1})) lost_ = clock::now() >= give_up_at_;
+    if (lost_ || was_hit) return;
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
     drain();
@@ -1805,9 +1817,14 @@ protected:
         }
         if (connection_.lost_) return signal::done;
         switch (connection_.look_for_result()) {
-            case postgres_connection::waited::not_yet: return signal::io;
-            case postgres_connection::waited::ready: result_.reset(::PQgetResult(connection_.db_)); break;
-            default: connection_.lost_ = true; break;
+            case postgres_connection::waited::not_yet:
+                return signal::io;
+            case postgres_connection::waited::ready:
+                result_.reset(::PQgetResult(connection_.db_));
+                break;
+            default:
+                connection_.lost_ = true;
+                break;
         }
         if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
         return signal::done;
@@ -1841,8 +1858,14 @@ protected:
 
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
+        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
+            const bool waits = !was_hit_ || !connection_.has_cancel_ended();
+            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
+            const bool yields = std::exchange(connection_.yields_, false);
+            connection_.raise_fence(was_hit_);
+            connection_.yields_ = yields;
+        }
         under_way_ = connection_.busy_ = false;
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) connection_.raise_fence(was_hit_);
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
@@ -1919,7 +1942,8 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
-    bool moved_ = false;  // to a thread that may block
+    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
+    bool moved_ = false;    // to a thread that may block
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
@@ -2019,6 +2043,7 @@ public:
 
     /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
+        if (fencing_) return end();
         if (!under_way_) {
             begin(statement_.text(), Bound::facts.kind_known);
             if (must_move()) return signal::work;

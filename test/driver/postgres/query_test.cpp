@@ -259,14 +259,15 @@ TEST_CASE("transactions: commit, rollback, savepoints, conflicts and a COMMIT th
 TEST_CASE("a retrying stack survives the loss of its connections", "[postgres][fault]") {
     bank<strata::stack<strata::retry<>, strata::circuit_breaker<>, strata::pool<>, strata::postgres>> b{4, 4, &named};
     std::atomic<bool> stop{false};
+    std::atomic<int> done{0}, unknown{0};
     std::thread killer([&] {
         for (int i = 0; i < 10; ++i) {
             terminate(b.in, "strata-victim");
             std::this_thread::sleep_for(5ms);
         }
+        while (done == 0) std::this_thread::sleep_for(1ms);  // they recover
         stop = true;
     });
-    std::atomic<int> done{0}, unknown{0};
     std::vector<std::thread> crowd;
     for (int t = 0; t < 3; ++t) {
         crowd.emplace_back([&, t] {

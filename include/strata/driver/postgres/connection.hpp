@@ -18,8 +18,10 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
+#include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -121,8 +123,13 @@ private:
         }
     }
     void begin_to_cancel(errc why) noexcept;
-    /// After a cancel: lets a late one hit an empty statement, so that it cannot hit the next real one.
+    /// After a cancel, and blocking: waits until the cancel's own connection has ended, since the server signals twice, to process
+    /// and to group, and the second signal may come long after the first; and if the statement was not hit, lets a late
+    /// signal hit an empty one.
     void raise_fence(bool was_hit) noexcept;
+    [[nodiscard]] bool has_cancel_ended() const noexcept {
+        return cancel_ended_ == nullptr || cancel_ended_->load(std::memory_order_acquire);
+    }
     [[nodiscard]] error lost_error(phase at, effect did);
     [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
 
@@ -141,7 +148,8 @@ private:
     bool waiting_ = false;  // it was told to
     io_wait awaited_;
     std::shared_ptr<void> watch_;
-    bool busy_ = false;  // a stream stands on the connection
+    std::shared_ptr<std::atomic<bool>> cancel_ended_;  // set by the thread that cancels
+    bool busy_ = false;                                // a stream stands on the connection
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
@@ -249,8 +257,10 @@ inline postgres_connection::waited postgres_connection::look_for_result() {
     if (ended_by_ != errc::ok) {
         if (clock::now() >= give_up_at_) return waited::out_of_time;
     } else if (guard_ != nullptr) {
-        if (guard_->is_cancelled()) begin_to_cancel(errc::cancelled);
-        else if (guard_->deadline != never && clock::now() >= guard_->deadline) begin_to_cancel(errc::timeout);
+        if (guard_->is_cancelled())
+            begin_to_cancel(errc::cancelled);
+        else if (guard_->deadline != never && clock::now() >= guard_->deadline)
+            begin_to_cancel(errc::timeout);
     }
     awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
     waiting_ = true;
@@ -278,21 +288,24 @@ STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept 
         ::PQcancel(c, text, sizeof text);
         ::PQfreeCancel(c);
     };
+    cancel_ended_ = nullptr;
     if (!yields_) return send();
     try {
-        std::thread(send).detach();  // it connects, and nobody waits for it
+        auto ended = std::make_shared<std::atomic<bool>>(false);
+        std::thread([send, ended] {
+            send();
+            ended->store(true, std::memory_order_release);
+        }).detach();  // it connects, and this thread may not wait for it
+        cancel_ended_ = std::move(ended);
     } catch (...) {
         ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
     }
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
-    if (lost_ || was_hit) return;
-    if (yields_) {  // the cancel may still be on its way, and this thread may not wait for it
-        lost_ = true;
-        return;
-    }
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    for (; !lost_ && !has_cancel_ended(); std::this_thread::sleep_for(std::chrono::milliseconds{1})) lost_ = clock::now() >= give_up_at_;
+    if (lost_ || was_hit) return;
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
     drain();

@@ -22,6 +22,7 @@ public:
 
     /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
+        if (fencing_) return end();
         if (!under_way_) {
             begin(statement_.text(), Bound::facts.kind_known);
             if (must_move()) return signal::work;

@@ -104,9 +104,14 @@ protected:
         }
         if (connection_.lost_) return signal::done;
         switch (connection_.look_for_result()) {
-            case postgres_connection::waited::not_yet: return signal::io;
-            case postgres_connection::waited::ready: result_.reset(::PQgetResult(connection_.db_)); break;
-            default: connection_.lost_ = true; break;
+            case postgres_connection::waited::not_yet:
+                return signal::io;
+            case postgres_connection::waited::ready:
+                result_.reset(::PQgetResult(connection_.db_));
+                break;
+            default:
+                connection_.lost_ = true;
+                break;
         }
         if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
         return signal::done;
@@ -140,8 +145,14 @@ protected:
 
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
+        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
+            const bool waits = !was_hit_ || !connection_.has_cancel_ended();
+            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
+            const bool yields = std::exchange(connection_.yields_, false);
+            connection_.raise_fence(was_hit_);
+            connection_.yields_ = yields;
+        }
         under_way_ = connection_.busy_ = false;
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) connection_.raise_fence(was_hit_);
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
@@ -218,7 +229,8 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
-    bool moved_ = false;  // to a thread that may block
+    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
+    bool moved_ = false;    // to a thread that may block
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
