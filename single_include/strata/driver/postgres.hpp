@@ -1462,7 +1462,6 @@ private:
     enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
 
     void install(const postgres_options& o, bool owned);
-    [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
     /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
     [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
     /// Sends what is left and waits until a result can be taken without blocking.
@@ -1513,12 +1512,6 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     statements_.reset(o.statement_cache);
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
-}
-
-STRATA_COLD inline error postgres_connection::refused_by_guard(const interruption& i, time_point now, phase at) {
-    if (i.is_cancelled()) return error{errc::cancelled, at};
-    if (now >= i.deadline) return error{errc::timeout, at};
-    return {};
 }
 
 STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
@@ -1776,7 +1769,7 @@ protected:
             return false;
         }
         if (!connection_.prepares_) return true;
-        entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+        if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
         if (entry_ != nullptr) return true;
         const bool yields = std::exchange(connection_.yields_, false);
         const bool prepared = prepare();
@@ -1832,7 +1825,8 @@ protected:
     /// Where the thread may not block, the statement is first prepared on one that may.
     [[nodiscard]] bool must_move() {
         if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
-        return moved_ = connection_.statements_.take(key_, what_->postgres_text, literal_) == nullptr;
+        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
+        return moved_ = entry_ == nullptr;
     }
 
     /// Keeps what a finished command left, or its error.
@@ -1893,13 +1887,10 @@ protected:
     }
 
     [[nodiscard]] signal argument_refused(int number, errc why, std::string_view type) {
-        error_ = error{why, phase::execute};
-        error_texts& t = error_.edit_texts();
-        const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
         const std::size_t at = static_cast<std::size_t>(number - 1);
-        const std::string_view wanted = at < types().size() ? type_name(types()[at]) : std::string_view{};
-        t.message = joined({"argument ", digits_of(number), name.empty() ? "" : " (:", name, name.empty() ? "" : ")", " of type ", type,
-                            ": ", strata::to_string(why), wanted.empty() ? "" : " for ", wanted});
+        error_ = argument_error(why, at + 1, what_->parameter(at), type);
+        error_texts& t = error_.edit_texts();
+        if (at < types().size() && !type_name(types()[at]).empty()) t.detail = joined({"the server wants ", type_name(types()[at])});
         t.statement = what_->text;
         return signal::failed;
     }

@@ -109,7 +109,6 @@ private:
     enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
 
     void install(const postgres_options& o, bool owned);
-    [[nodiscard]] static error refused_by_guard(const interruption& i, time_point now, phase at);
     /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
     [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
     /// Sends what is left and waits until a result can be taken without blocking.
@@ -160,12 +159,6 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     statements_.reset(o.statement_cache);
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
-}
-
-STRATA_COLD inline error postgres_connection::refused_by_guard(const interruption& i, time_point now, phase at) {
-    if (i.is_cancelled()) return error{errc::cancelled, at};
-    if (now >= i.deadline) return error{errc::timeout, at};
-    return {};
 }
 
 STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {

@@ -5,6 +5,7 @@
 #include <strata/core/joined.hpp>
 #include <strata/core/signal.hpp>
 #include <strata/driver/postgres/connection.hpp>
+#include <strata/value/row_error.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -63,7 +64,7 @@ protected:
             return false;
         }
         if (!connection_.prepares_) return true;
-        entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+        if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
         if (entry_ != nullptr) return true;
         const bool yields = std::exchange(connection_.yields_, false);
         const bool prepared = prepare();
@@ -119,7 +120,8 @@ protected:
     /// Where the thread may not block, the statement is first prepared on one that may.
     [[nodiscard]] bool must_move() {
         if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
-        return moved_ = connection_.statements_.take(key_, what_->postgres_text, literal_) == nullptr;
+        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
+        return moved_ = entry_ == nullptr;
     }
 
     /// Keeps what a finished command left, or its error.
@@ -180,13 +182,10 @@ protected:
     }
 
     [[nodiscard]] signal argument_refused(int number, errc why, std::string_view type) {
-        error_ = error{why, phase::execute};
-        error_texts& t = error_.edit_texts();
-        const std::string_view name = what_->parameter(static_cast<std::size_t>(number - 1));
         const std::size_t at = static_cast<std::size_t>(number - 1);
-        const std::string_view wanted = at < types().size() ? type_name(types()[at]) : std::string_view{};
-        t.message = joined({"argument ", digits_of(number), name.empty() ? "" : " (:", name, name.empty() ? "" : ")", " of type ", type,
-                            ": ", strata::to_string(why), wanted.empty() ? "" : " for ", wanted});
+        error_ = argument_error(why, at + 1, what_->parameter(at), type);
+        error_texts& t = error_.edit_texts();
+        if (at < types().size() && !type_name(types()[at]).empty()) t.detail = joined({"the server wants ", type_name(types()[at])});
         t.statement = what_->text;
         return signal::failed;
     }
