@@ -38,7 +38,7 @@ private:
 struct session_table {
     dialect speaks;
     scope where;
-    error (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&);
+    void (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&, outcome&);
     any_stream (*open)(void* session, any_statement, any_sink&, const call_options&);
     /// Runs `call(closure, inner)` in a transaction, at most once if so marked; an error that it returns rolls back and comes out.
     /// Of the options a savepoint has no use for deadline and tags.
@@ -113,10 +113,10 @@ private:
 public:
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         const detail::argument_views arguments{statement};
         erased_sink<Sink> out{sink};
-        return table_->perform(session_, any_statement{statement, arguments.all()}, out, done, o);
+        table_->perform(session_, any_statement{statement, arguments.all()}, out, done, o, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -160,9 +160,9 @@ namespace detail {
 
 template <class Session>
 struct session_functions {
-    static error perform(void* s, const any_statement& statement, any_sink& sink, execution& done, const call_options& o) {
+    static void perform(void* s, const any_statement& statement, any_sink& sink, execution& done, const call_options& o, outcome& ended) {
         sink_ref out{sink};
-        return static_cast<Session*>(s)->perform(statement, out, done, o);
+        static_cast<Session*>(s)->perform(statement, out, done, o, ended);
     }
     static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
         return any_stream{static_cast<Session*>(s)->open_stream(statement, stream_sink_ref{sink}, o)};

@@ -98,16 +98,18 @@ public:
     execution execute(const S& statement, const call_options& o = {}) {
         discard_sink sink;
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            throw_failure(std::move(e));
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
         return done;
     }
     template <class S>
     result<execution> try_execute(const S& statement, const call_options& o = {}) {
         discard_sink sink;
-        execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            return e;
+        result<execution> done;
+        go(statement, sink, *done, o, done.slot());
+        done.settle();
         return done;
     }
 
@@ -184,11 +186,11 @@ public:
 
 private:
     template <class S, class Sink>
-    STRATA_INLINE error go(const S& statement, Sink& sink, execution& done, const call_options& o) {
+    STRATA_INLINE void go(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         const auto& bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
-            return e;
-        return static_cast<Self&>(*this).perform(bound, sink, done, o);
+            return ended.replace(std::move(e));
+        static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
     }
 
     template <class Statement, class Range>
@@ -203,8 +205,10 @@ private:
         Value value{};
         Sink sink{value};
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            throw_failure(std::move(e));
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
         return value;
     }
     template <class Sink, class Value, class S>
@@ -212,8 +216,8 @@ private:
         result<Value> value;
         Sink sink{*value};
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            value = std::move(e);
+        go(statement, sink, done, o, value.slot());
+        value.settle();
         return value;
     }
 };

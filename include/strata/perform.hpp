@@ -20,30 +20,30 @@ STRATA_INLINE time_point deadline_of(World& world, duration own, const interrupt
 }
 
 template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
-STRATA_INLINE error perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
-                                      const call_options& o, const interruption* outer) {
+STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
+                                     const call_options& o, const interruption* outer, outcome& ended) {
     using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
+    using layers_type = typename Runtime::interceptors;
+    using way = passage<layers_type, op_type, outcome&>;
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
     classify(op, statement, o);
-    using layers_type = typename Runtime::interceptors;
-    using way = passage<layers_type, op_type>;
-    way through{rt.policies(), op};
+    way through{rt.policies(), op, ended};
     moment m{};
     if constexpr (way::timed) m = rt.world().moment();
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]
-        return std::move(through.result().error());
+        return;
     work_type work{statement, sink};
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
-    if (f.result().ok()) [[likely]] {
+    if (ended.ok()) [[likely]] {
         if constexpr (work_type::counts) done = work.executed();
-        return {};
+    } else if (f.thrown()) {
+        ended.clear();
+        std::rethrow_exception(f.thrown());
     }
-    if (f.thrown()) std::rethrow_exception(f.thrown());
-    return std::move(f.result().error());
 }
 
 }  // namespace detail

@@ -2624,6 +2624,36 @@ struct interruption {
 
 #endif
 
+// How an attempt or an operation ended. It lies where the caller will look for it, so that an error is made once and never moved.
+#ifndef STRATA_CORE_OUTCOME_HPP
+#define STRATA_CORE_OUTCOME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
+class outcome {
+public:
+    outcome() noexcept = default;
+    explicit outcome(strata::error e) noexcept : error_(std::move(e)) {}
+
+    [[nodiscard]] bool ok() const noexcept { return error_.code() == errc::ok; }
+    [[nodiscard]] errc code() const noexcept { return error_.code(); }
+    [[nodiscard]] const strata::error& error() const noexcept { return error_; }
+    [[nodiscard]] strata::error& error() noexcept { return error_; }
+    void replace(strata::error e) noexcept { error_ = std::move(e); }
+    void clear() noexcept {
+        if (error_.code() != errc::ok) [[unlikely]]
+            error_ = strata::error{};
+    }
+
+private:
+    strata::error error_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Waiting on a 32-bit word until it changes, with a deadline: the one blocking primitive of the library.
 //
 // On Linux it is the futex system call. Elsewhere (or with STRATA_PORTABLE_FUTEX) the word is polled with
@@ -2982,23 +3012,6 @@ inline constexpr bool surely_reads = false;
 template <operation_facts Facts>
 inline constexpr bool surely_reads<operation<Facts>> = Facts.kind_known && Facts.kind == operation_kind::read;
 
-/// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
-class outcome {
-public:
-    [[nodiscard]] bool ok() const noexcept { return error_.code() == errc::ok; }
-    [[nodiscard]] errc code() const noexcept { return error_.code(); }
-    [[nodiscard]] const strata::error& error() const noexcept { return error_; }
-    [[nodiscard]] strata::error& error() noexcept { return error_; }
-    void replace(strata::error e) noexcept { error_ = std::move(e); }
-    void clear() noexcept {
-        if (error_.code() != errc::ok) [[unlikely]]
-            error_ = strata::error{};
-    }
-
-private:
-    strata::error error_;
-};
-
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -3036,6 +3049,9 @@ struct execution {
 
 namespace strata::inline STRATA_ABI {
 
+template <class Self>
+class calls;
+
 namespace detail {
 /// A number is made of numbers that it holds whatever they are: not of a wider one, nor a bool of a pointer.
 template <class T, class U>
@@ -3059,39 +3075,39 @@ public:
                  !std::same_as<std::remove_cvref_t<U>, strata::error> && !std::same_as<std::remove_cvref_t<U>, result>)
     result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U>) : value_(std::forward<U>(value)) {}
     /// An error without a condition (`errc::ok`) says nothing went wrong; there is no value, so it becomes `errc::unknown`.
-    result(strata::error e) noexcept : error_(std::move(e)) {
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+    result(strata::error e) noexcept : outcome_(std::move(e)) {
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
     }
-    result(const result& other) requires std::copy_constructible<T> : error_(other.error_) {
-        if (!error_) std::construct_at(std::addressof(value_), other.value_);
+    result(const result& other) requires std::copy_constructible<T> : outcome_(other.outcome_) {
+        if (outcome_.ok()) std::construct_at(std::addressof(value_), other.value_);
     }
     /// A result that was moved from still is what it was: a value, moved from, or an error.
-    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : error_(std::move(other.error_)) {
-        if (!error_) std::construct_at(std::addressof(value_), std::move(other.value_));
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : outcome_(std::move(other.outcome_)) {
+        if (outcome_.ok()) std::construct_at(std::addressof(value_), std::move(other.value_));
     }
     /// Should the move of a value throw, the result holds `errc::unknown`.
     result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
-        if (other.error_) return *this = std::move(other.error_);
+        if (other.has_error()) return *this = std::move(other.outcome_.error());
         *this = strata::error{errc::unknown};
         std::construct_at(std::addressof(value_), std::move(other.value_));
-        error_ = {};
+        outcome_.clear();
         return *this;
     }
     result& operator=(strata::error e) noexcept {
-        if (!error_) std::destroy_at(std::addressof(value_));
-        error_ = std::move(e);
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+        if (outcome_.ok()) std::destroy_at(std::addressof(value_));
+        outcome_.replace(std::move(e));
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
         return *this;
     }
     ~result() {
-        if (!error_) std::destroy_at(std::addressof(value_));
+        if (outcome_.ok()) std::destroy_at(std::addressof(value_));
     }
 
-    [[nodiscard]] bool has_value() const noexcept { return !error_; }
-    [[nodiscard]] bool has_error() const noexcept { return static_cast<bool>(error_); }
-    [[nodiscard]] explicit operator bool() const noexcept { return !error_; }
+    [[nodiscard]] bool has_value() const noexcept { return outcome_.ok(); }
+    [[nodiscard]] bool has_error() const noexcept { return !outcome_.ok(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return outcome_.ok(); }
 
     /// The value; throws `failure` with the error where there is none.
     [[nodiscard]] T& value() & {
@@ -3108,11 +3124,11 @@ public:
     }
     template <class U>
     [[nodiscard]] T value_or(U&& otherwise) const& {
-        return error_ ? static_cast<T>(std::forward<U>(otherwise)) : value_;
+        return !outcome_.ok() ? static_cast<T>(std::forward<U>(otherwise)) : value_;
     }
     template <class U>
     [[nodiscard]] T value_or(U&& otherwise) && {
-        return error_ ? static_cast<T>(std::forward<U>(otherwise)) : std::move(value_);
+        return !outcome_.ok() ? static_cast<T>(std::forward<U>(otherwise)) : std::move(value_);
     }
 
     /// The value, unchecked: call only where there is one.
@@ -3123,19 +3139,28 @@ public:
     [[nodiscard]] const T* operator->() const noexcept { return std::addressof(value_); }
 
     /// The error; one that is false where there is a value.
-    [[nodiscard]] const strata::error& error() const& noexcept { return error_; }
-    [[nodiscard]] strata::error error() && noexcept { return std::move(error_); }
+    [[nodiscard]] const strata::error& error() const& noexcept { return outcome_.error(); }
+    [[nodiscard]] strata::error error() && noexcept { return std::move(outcome_.error()); }
 
 private:
+    template <class Self>
+    friend class calls;
+
+    /// For `calls`: a call writes its outcome here while the value lives, and `settle` ends the value if there is none.
+    [[nodiscard]] outcome& slot() noexcept { return outcome_; }
+    void settle() noexcept {
+        if (!outcome_.ok()) [[unlikely]]
+            std::destroy_at(std::addressof(value_));
+    }
     void throw_error() const {
-        if (error_) [[unlikely]]
-            throw_failure(error_);
+        if (!outcome_.ok()) [[unlikely]]
+            throw_failure(outcome_.error());
     }
 
     union {
         T value_;
     };
-    strata::error error_;
+    outcome outcome_;
 };
 
 /// Success without a value, or an error.
@@ -3146,23 +3171,23 @@ public:
     using error_type = strata::error;
 
     result() noexcept = default;
-    result(strata::error e) noexcept : error_(std::move(e)) {
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+    result(strata::error e) noexcept : outcome_(std::move(e)) {
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
     }
 
-    [[nodiscard]] bool has_value() const noexcept { return !error_; }
-    [[nodiscard]] bool has_error() const noexcept { return static_cast<bool>(error_); }
-    [[nodiscard]] explicit operator bool() const noexcept { return !error_; }
+    [[nodiscard]] bool has_value() const noexcept { return outcome_.ok(); }
+    [[nodiscard]] bool has_error() const noexcept { return !outcome_.ok(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return outcome_.ok(); }
     void value() const {
-        if (error_) [[unlikely]]
-            throw_failure(error_);
+        if (!outcome_.ok()) [[unlikely]]
+            throw_failure(outcome_.error());
     }
-    [[nodiscard]] const strata::error& error() const& noexcept { return error_; }
-    [[nodiscard]] strata::error error() && noexcept { return std::move(error_); }
+    [[nodiscard]] const strata::error& error() const& noexcept { return outcome_.error(); }
+    [[nodiscard]] strata::error error() && noexcept { return std::move(outcome_.error()); }
 
 private:
-    strata::error error_;
+    outcome outcome_;
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -5195,11 +5220,12 @@ namespace strata::inline STRATA_ABI {
 
 enum class step : std::uint8_t { attempt, park, done };
 
-template <class Layers, class Op>
+/// `Slot` is where the outcome lies: in the passage, or with `outcome&` where the caller wants to have it.
+template <class Layers, class Op, class Slot = outcome>
 class passage;
 
-template <class... P, class Op>
-class passage<layers<P...>, Op> {
+template <class... P, class Op, class Slot>
+class passage<layers<P...>, Op, Slot> {
     static constexpr std::size_t depth = sizeof...(P);
     template <std::size_t K>
     using layer = std::remove_reference_t<decltype(std::declval<layers<P...>&>().template at<K>())>;
@@ -5216,7 +5242,13 @@ public:
         return ((is_asked<I> && detail::is_timed<layer<I>>) || ... || false);
     }(std::index_sequence_for<P...>{});
 
-    passage(layers<P...>& policies, Op& op) noexcept : policies_(policies), op_(op) {}
+    passage(layers<P...>& policies, Op& op) noexcept
+        requires(!std::is_reference_v<Slot>)
+        : policies_(policies), op_(op), result_() {}
+    /// `empty` holds no error yet.
+    passage(layers<P...>& policies, Op& op, outcome& empty) noexcept
+        requires(std::is_reference_v<Slot>)
+        : policies_(policies), op_(op), result_(empty) {}
     passage(const passage&) = delete;
     passage& operator=(const passage&) = delete;
     /// Destroyed before it was done: every layer that was entered is abandoned, innermost first.
@@ -5269,7 +5301,12 @@ private:
             const verdict v = detail::call_admit(policies_.template at<K>(), op_, frame<K>(), m);
             if (v.kind == verdict::what::proceed) [[likely]]
                 return in<K + 1>(m);
-            if (v.kind == verdict::what::refuse) return refused<K>(v.code, v.after, m);
+            if (v.kind == verdict::what::refuse) {
+                if constexpr (K == 0)
+                    return note_refusal<0>(v.code, v.after), step::done;  // nobody outside has to hear of it
+                else
+                    return refused<K>(v.code, v.after, m);
+            }
             return held_up<K>(v, m);
         }
     }
@@ -5314,9 +5351,13 @@ private:
     /// Layer K refused. Out of line, but not cold: an open breaker refuses all there is, and fast.
     template <std::size_t K>
     STRATA_NOINLINE step refused(errc code, duration retry_after, moment m) noexcept {
+        note_refusal<K>(code, retry_after);
+        return out<K>(m);
+    }
+    template <std::size_t K>
+    STRATA_INLINE void note_refusal(errc code, duration retry_after) noexcept {
         entered_ = K;
         result_.error().set(code).set_local().set_retry_after(retry_after);  // it was empty
-        return out<K>(m);
     }
 
     /// Layer K did not let the operation pass: it was not entered, or only parked.
@@ -5407,7 +5448,7 @@ private:
     layers<P...>& policies_;
     Op& op_;
     typename layers<P...>::frames frames_;
-    outcome result_;
+    Slot result_;
     std::size_t entered_ = 0;  ///< how many layers, from the outermost, have neither been settled nor abandoned
     parking parked_;
 };
@@ -5463,7 +5504,8 @@ class flight {
 public:
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
         : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
-    flight(World& world, passage<Layers, Op>& entered, Source& source, Op& op, Work& work) noexcept
+    flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
+        requires(std::is_reference_v<Way>)
         : world_(world), source_(source), op_(op), work_(work), passage_(entered) {}
     flight(const flight&) = delete;
     flight& operator=(const flight&) = delete;
@@ -5518,7 +5560,7 @@ public:
 
 private:
     [[nodiscard]] STRATA_INLINE moment timed_moment() noexcept {
-        if constexpr (passage<Layers, Op>::timed) return world_.moment();
+        if constexpr (std::remove_reference_t<Way>::timed) return world_.moment();
         else return moment{};
     }
 
@@ -5902,30 +5944,30 @@ STRATA_INLINE time_point deadline_of(World& world, duration own, const interrupt
 }
 
 template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
-STRATA_INLINE error perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
-                                      const call_options& o, const interruption* outer) {
+STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
+                                     const call_options& o, const interruption* outer, outcome& ended) {
     using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
+    using layers_type = typename Runtime::interceptors;
+    using way = passage<layers_type, op_type, outcome&>;
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
     classify(op, statement, o);
-    using layers_type = typename Runtime::interceptors;
-    using way = passage<layers_type, op_type>;
-    way through{rt.policies(), op};
+    way through{rt.policies(), op, ended};
     moment m{};
     if constexpr (way::timed) m = rt.world().moment();
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]
-        return std::move(through.result().error());
+        return;
     work_type work{statement, sink};
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
-    if (f.result().ok()) [[likely]] {
+    if (ended.ok()) [[likely]] {
         if constexpr (work_type::counts) done = work.executed();
-        return {};
+    } else if (f.thrown()) {
+        ended.clear();
+        std::rethrow_exception(f.thrown());
     }
-    if (f.thrown()) std::rethrow_exception(f.thrown());
-    return std::move(f.result().error());
 }
 
 }  // namespace detail
@@ -6549,16 +6591,18 @@ public:
     execution execute(const S& statement, const call_options& o = {}) {
         discard_sink sink;
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            throw_failure(std::move(e));
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
         return done;
     }
     template <class S>
     result<execution> try_execute(const S& statement, const call_options& o = {}) {
         discard_sink sink;
-        execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            return e;
+        result<execution> done;
+        go(statement, sink, *done, o, done.slot());
+        done.settle();
         return done;
     }
 
@@ -6635,11 +6679,11 @@ public:
 
 private:
     template <class S, class Sink>
-    STRATA_INLINE error go(const S& statement, Sink& sink, execution& done, const call_options& o) {
+    STRATA_INLINE void go(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         const auto& bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
-            return e;
-        return static_cast<Self&>(*this).perform(bound, sink, done, o);
+            return ended.replace(std::move(e));
+        static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
     }
 
     template <class Statement, class Range>
@@ -6654,8 +6698,10 @@ private:
         Value value{};
         Sink sink{value};
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            throw_failure(std::move(e));
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
         return value;
     }
     template <class Sink, class Value, class S>
@@ -6663,8 +6709,8 @@ private:
         result<Value> value;
         Sink sink{*value};
         execution done;
-        if (error e = go(statement, sink, done, o)) [[unlikely]]
-            value = std::move(e);
+        go(statement, sink, done, o, value.slot());
+        value.settle();
         return value;
     }
 };
@@ -6761,7 +6807,7 @@ private:
 struct session_table {
     dialect speaks;
     scope where;
-    error (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&);
+    void (*perform)(void* session, const any_statement&, any_sink&, execution&, const call_options&, outcome&);
     any_stream (*open)(void* session, any_statement, any_sink&, const call_options&);
     /// Runs `call(closure, inner)` in a transaction, at most once if so marked; an error that it returns rolls back and comes out.
     /// Of the options a savepoint has no use for deadline and tags.
@@ -6836,10 +6882,10 @@ private:
 public:
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         const detail::argument_views arguments{statement};
         erased_sink<Sink> out{sink};
-        return table_->perform(session_, any_statement{statement, arguments.all()}, out, done, o);
+        table_->perform(session_, any_statement{statement, arguments.all()}, out, done, o, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -6883,9 +6929,9 @@ namespace detail {
 
 template <class Session>
 struct session_functions {
-    static error perform(void* s, const any_statement& statement, any_sink& sink, execution& done, const call_options& o) {
+    static void perform(void* s, const any_statement& statement, any_sink& sink, execution& done, const call_options& o, outcome& ended) {
         sink_ref out{sink};
-        return static_cast<Session*>(s)->perform(statement, out, done, o);
+        static_cast<Session*>(s)->perform(statement, out, done, o, ended);
     }
     static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
         return any_stream{static_cast<Session*>(s)->open_stream(statement, stream_sink_ref{sink}, o)};
@@ -7327,9 +7373,9 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         source_type source{connection_, true};
-        return detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_);
+        detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -7649,8 +7695,9 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
-        return handle_ != nullptr ? handle_->perform(statement, sink, done, o) : gone();
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if (handle_ == nullptr) return ended.replace(gone());
+        handle_->perform(statement, sink, done, o, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -7721,10 +7768,10 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
-        if (held_ == nullptr) return gone();
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if (held_ == nullptr) return ended.replace(gone());
         detail::pinned_source<driver> source{connection()};
-        return detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op);
+        detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -7849,10 +7896,10 @@ public:
     /// What both faces share.
     [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
 
-    /// For `calls`.
+    /// For `calls`. `ended` is empty, and holds the error if there is one.
     template <class Bound, class Sink>
-    STRATA_INLINE error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
-        return detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr);
+    STRATA_INLINE void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {

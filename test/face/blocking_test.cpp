@@ -11,6 +11,16 @@ namespace {
 /// Throws while it is written, or read: a user's codec may do so.
 struct thrower {};
 
+/// Counts its living objects, and throws at the third that is read.
+struct counted {
+    counted() { ++alive; }
+    counted(const counted&) { ++alive; }
+    counted& operator=(const counted&) = default;
+    ~counted() { --alive; }
+    inline static int alive = 0;
+    inline static int reads = 0;
+};
+
 }  // namespace
 
 template <>
@@ -23,6 +33,16 @@ struct strata::codec<thrower> {
     template <strata::parameter_writer W>
     static strata::errc write(W&, const thrower&) {
         throw std::runtime_error("write");
+    }
+};
+
+template <>
+struct strata::codec<counted> {
+    static constexpr std::string_view name = "counted";
+    template <strata::column_reader R>
+    static strata::errc read(const R&, counted&) {
+        if (++counted::reads == 3) throw std::runtime_error("read");
+        return strata::errc::ok;
     }
 };
 
@@ -275,6 +295,24 @@ TEST_CASE("an exception of a user's codec comes out, and the lease goes back", "
     }
     CHECK(b.balance_of(1) == 100);
     check_at_rest(b.db);
+}
+
+TEST_CASE("what a try_ call has read before an exception or an error is destroyed, once", "[face]") {
+    bank<> b;
+    b.fill(4);
+    CHECK_THROWS_WITH(b.db.try_all<counted>("select id from account"_sql), "read");
+    CHECK(counted::reads == 3);
+    CHECK(counted::alive == 0);
+    {
+        const auto two = b.db.try_one<counted>("select id from account limit 2"_sql);
+        REQUIRE(!two);
+        CHECK(two.error().code() == strata::errc::too_many_rows);
+        CHECK(counted::alive == 0);
+        const auto all = b.db.try_all<counted>("select id from account"_sql);
+        REQUIRE(all);
+        CHECK(counted::alive == static_cast<int>(all->size()));
+    }
+    CHECK(counted::alive == 0);
 }
 
 TEST_CASE("execute_many takes tuples, adapted structs and single values", "[face]") {

@@ -48,7 +48,8 @@ class flight {
 public:
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
         : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
-    flight(World& world, passage<Layers, Op>& entered, Source& source, Op& op, Work& work) noexcept
+    flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
+        requires(std::is_reference_v<Way>)
         : world_(world), source_(source), op_(op), work_(work), passage_(entered) {}
     flight(const flight&) = delete;
     flight& operator=(const flight&) = delete;
@@ -103,7 +104,7 @@ public:
 
 private:
     [[nodiscard]] STRATA_INLINE moment timed_moment() noexcept {
-        if constexpr (passage<Layers, Op>::timed) return world_.moment();
+        if constexpr (std::remove_reference_t<Way>::timed) return world_.moment();
         else return moment{};
     }
 

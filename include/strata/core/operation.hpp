@@ -5,9 +5,9 @@
 #ifndef STRATA_CORE_OPERATION_HPP
 #define STRATA_CORE_OPERATION_HPP
 
-#include <strata/core/error.hpp>
 #include <strata/core/interruption.hpp>
 #include <strata/core/known.hpp>
+#include <strata/core/outcome.hpp>
 #include <strata/core/waiter.hpp>
 
 #include <span>
@@ -97,23 +97,6 @@ template <class Op>
 inline constexpr bool surely_reads = false;
 template <operation_facts Facts>
 inline constexpr bool surely_reads<operation<Facts>> = Facts.kind_known && Facts.kind == operation_kind::read;
-
-/// How an attempt or an operation ended, as `settle` sees it. A hook may replace it.
-class outcome {
-public:
-    [[nodiscard]] bool ok() const noexcept { return error_.code() == errc::ok; }
-    [[nodiscard]] errc code() const noexcept { return error_.code(); }
-    [[nodiscard]] const strata::error& error() const noexcept { return error_; }
-    [[nodiscard]] strata::error& error() noexcept { return error_; }
-    void replace(strata::error e) noexcept { error_ = std::move(e); }
-    void clear() noexcept {
-        if (error_.code() != errc::ok) [[unlikely]]
-            error_ = strata::error{};
-    }
-
-private:
-    strata::error error_;
-};
 
 }  // namespace strata::inline STRATA_ABI
 

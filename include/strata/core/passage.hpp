@@ -19,11 +19,12 @@ namespace strata::inline STRATA_ABI {
 
 enum class step : std::uint8_t { attempt, park, done };
 
-template <class Layers, class Op>
+/// `Slot` is where the outcome lies: in the passage, or with `outcome&` where the caller wants to have it.
+template <class Layers, class Op, class Slot = outcome>
 class passage;
 
-template <class... P, class Op>
-class passage<layers<P...>, Op> {
+template <class... P, class Op, class Slot>
+class passage<layers<P...>, Op, Slot> {
     static constexpr std::size_t depth = sizeof...(P);
     template <std::size_t K>
     using layer = std::remove_reference_t<decltype(std::declval<layers<P...>&>().template at<K>())>;
@@ -40,7 +41,13 @@ public:
         return ((is_asked<I> && detail::is_timed<layer<I>>) || ... || false);
     }(std::index_sequence_for<P...>{});
 
-    passage(layers<P...>& policies, Op& op) noexcept : policies_(policies), op_(op) {}
+    passage(layers<P...>& policies, Op& op) noexcept
+        requires(!std::is_reference_v<Slot>)
+        : policies_(policies), op_(op), result_() {}
+    /// `empty` holds no error yet.
+    passage(layers<P...>& policies, Op& op, outcome& empty) noexcept
+        requires(std::is_reference_v<Slot>)
+        : policies_(policies), op_(op), result_(empty) {}
     passage(const passage&) = delete;
     passage& operator=(const passage&) = delete;
     /// Destroyed before it was done: every layer that was entered is abandoned, innermost first.
@@ -93,7 +100,12 @@ private:
             const verdict v = detail::call_admit(policies_.template at<K>(), op_, frame<K>(), m);
             if (v.kind == verdict::what::proceed) [[likely]]
                 return in<K + 1>(m);
-            if (v.kind == verdict::what::refuse) return refused<K>(v.code, v.after, m);
+            if (v.kind == verdict::what::refuse) {
+                if constexpr (K == 0)
+                    return note_refusal<0>(v.code, v.after), step::done;  // nobody outside has to hear of it
+                else
+                    return refused<K>(v.code, v.after, m);
+            }
             return held_up<K>(v, m);
         }
     }
@@ -138,9 +150,13 @@ private:
     /// Layer K refused. Out of line, but not cold: an open breaker refuses all there is, and fast.
     template <std::size_t K>
     STRATA_NOINLINE step refused(errc code, duration retry_after, moment m) noexcept {
+        note_refusal<K>(code, retry_after);
+        return out<K>(m);
+    }
+    template <std::size_t K>
+    STRATA_INLINE void note_refusal(errc code, duration retry_after) noexcept {
         entered_ = K;
         result_.error().set(code).set_local().set_retry_after(retry_after);  // it was empty
-        return out<K>(m);
     }
 
     /// Layer K did not let the operation pass: it was not entered, or only parked.
@@ -231,7 +247,7 @@ private:
     layers<P...>& policies_;
     Op& op_;
     typename layers<P...>::frames frames_;
-    outcome result_;
+    Slot result_;
     std::size_t entered_ = 0;  ///< how many layers, from the outermost, have neither been settled nor abandoned
     parking parked_;
 };

@@ -5,7 +5,7 @@
 #ifndef STRATA_CORE_RESULT_HPP
 #define STRATA_CORE_RESULT_HPP
 
-#include <strata/core/error.hpp>
+#include <strata/core/outcome.hpp>
 
 #include <concepts>
 #include <memory>
@@ -13,6 +13,9 @@
 #include <utility>
 
 namespace strata::inline STRATA_ABI {
+
+template <class Self>
+class calls;
 
 namespace detail {
 /// A number is made of numbers that it holds whatever they are: not of a wider one, nor a bool of a pointer.
@@ -37,39 +40,39 @@ public:
                  !std::same_as<std::remove_cvref_t<U>, strata::error> && !std::same_as<std::remove_cvref_t<U>, result>)
     result(U&& value) noexcept(std::is_nothrow_constructible_v<T, U>) : value_(std::forward<U>(value)) {}
     /// An error without a condition (`errc::ok`) says nothing went wrong; there is no value, so it becomes `errc::unknown`.
-    result(strata::error e) noexcept : error_(std::move(e)) {
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+    result(strata::error e) noexcept : outcome_(std::move(e)) {
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
     }
-    result(const result& other) requires std::copy_constructible<T> : error_(other.error_) {
-        if (!error_) std::construct_at(std::addressof(value_), other.value_);
+    result(const result& other) requires std::copy_constructible<T> : outcome_(other.outcome_) {
+        if (outcome_.ok()) std::construct_at(std::addressof(value_), other.value_);
     }
     /// A result that was moved from still is what it was: a value, moved from, or an error.
-    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : error_(std::move(other.error_)) {
-        if (!error_) std::construct_at(std::addressof(value_), std::move(other.value_));
+    result(result&& other) noexcept(std::is_nothrow_move_constructible_v<T>) : outcome_(std::move(other.outcome_)) {
+        if (outcome_.ok()) std::construct_at(std::addressof(value_), std::move(other.value_));
     }
     /// Should the move of a value throw, the result holds `errc::unknown`.
     result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
-        if (other.error_) return *this = std::move(other.error_);
+        if (other.has_error()) return *this = std::move(other.outcome_.error());
         *this = strata::error{errc::unknown};
         std::construct_at(std::addressof(value_), std::move(other.value_));
-        error_ = {};
+        outcome_.clear();
         return *this;
     }
     result& operator=(strata::error e) noexcept {
-        if (!error_) std::destroy_at(std::addressof(value_));
-        error_ = std::move(e);
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+        if (outcome_.ok()) std::destroy_at(std::addressof(value_));
+        outcome_.replace(std::move(e));
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
         return *this;
     }
     ~result() {
-        if (!error_) std::destroy_at(std::addressof(value_));
+        if (outcome_.ok()) std::destroy_at(std::addressof(value_));
     }
 
-    [[nodiscard]] bool has_value() const noexcept { return !error_; }
-    [[nodiscard]] bool has_error() const noexcept { return static_cast<bool>(error_); }
-    [[nodiscard]] explicit operator bool() const noexcept { return !error_; }
+    [[nodiscard]] bool has_value() const noexcept { return outcome_.ok(); }
+    [[nodiscard]] bool has_error() const noexcept { return !outcome_.ok(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return outcome_.ok(); }
 
     /// The value; throws `failure` with the error where there is none.
     [[nodiscard]] T& value() & {
@@ -86,11 +89,11 @@ public:
     }
     template <class U>
     [[nodiscard]] T value_or(U&& otherwise) const& {
-        return error_ ? static_cast<T>(std::forward<U>(otherwise)) : value_;
+        return !outcome_.ok() ? static_cast<T>(std::forward<U>(otherwise)) : value_;
     }
     template <class U>
     [[nodiscard]] T value_or(U&& otherwise) && {
-        return error_ ? static_cast<T>(std::forward<U>(otherwise)) : std::move(value_);
+        return !outcome_.ok() ? static_cast<T>(std::forward<U>(otherwise)) : std::move(value_);
     }
 
     /// The value, unchecked: call only where there is one.
@@ -101,19 +104,28 @@ public:
     [[nodiscard]] const T* operator->() const noexcept { return std::addressof(value_); }
 
     /// The error; one that is false where there is a value.
-    [[nodiscard]] const strata::error& error() const& noexcept { return error_; }
-    [[nodiscard]] strata::error error() && noexcept { return std::move(error_); }
+    [[nodiscard]] const strata::error& error() const& noexcept { return outcome_.error(); }
+    [[nodiscard]] strata::error error() && noexcept { return std::move(outcome_.error()); }
 
 private:
+    template <class Self>
+    friend class calls;
+
+    /// For `calls`: a call writes its outcome here while the value lives, and `settle` ends the value if there is none.
+    [[nodiscard]] outcome& slot() noexcept { return outcome_; }
+    void settle() noexcept {
+        if (!outcome_.ok()) [[unlikely]]
+            std::destroy_at(std::addressof(value_));
+    }
     void throw_error() const {
-        if (error_) [[unlikely]]
-            throw_failure(error_);
+        if (!outcome_.ok()) [[unlikely]]
+            throw_failure(outcome_.error());
     }
 
     union {
         T value_;
     };
-    strata::error error_;
+    outcome outcome_;
 };
 
 /// Success without a value, or an error.
@@ -124,23 +136,23 @@ public:
     using error_type = strata::error;
 
     result() noexcept = default;
-    result(strata::error e) noexcept : error_(std::move(e)) {
-        if (!error_) [[unlikely]]
-            error_.set(errc::unknown);
+    result(strata::error e) noexcept : outcome_(std::move(e)) {
+        if (outcome_.ok()) [[unlikely]]
+            outcome_.error().set(errc::unknown);
     }
 
-    [[nodiscard]] bool has_value() const noexcept { return !error_; }
-    [[nodiscard]] bool has_error() const noexcept { return static_cast<bool>(error_); }
-    [[nodiscard]] explicit operator bool() const noexcept { return !error_; }
+    [[nodiscard]] bool has_value() const noexcept { return outcome_.ok(); }
+    [[nodiscard]] bool has_error() const noexcept { return !outcome_.ok(); }
+    [[nodiscard]] explicit operator bool() const noexcept { return outcome_.ok(); }
     void value() const {
-        if (error_) [[unlikely]]
-            throw_failure(error_);
+        if (!outcome_.ok()) [[unlikely]]
+            throw_failure(outcome_.error());
     }
-    [[nodiscard]] const strata::error& error() const& noexcept { return error_; }
-    [[nodiscard]] strata::error error() && noexcept { return std::move(error_); }
+    [[nodiscard]] const strata::error& error() const& noexcept { return outcome_.error(); }
+    [[nodiscard]] strata::error error() && noexcept { return std::move(outcome_.error()); }
 
 private:
-    strata::error error_;
+    outcome outcome_;
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -152,8 +152,9 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
-        return handle_ != nullptr ? handle_->perform(statement, sink, done, o) : gone();
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if (handle_ == nullptr) return ended.replace(gone());
+        handle_->perform(statement, sink, done, o, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -224,10 +225,10 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
-        if (held_ == nullptr) return gone();
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if (held_ == nullptr) return ended.replace(gone());
         detail::pinned_source<driver> source{connection()};
-        return detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op);
+        detail::perform_statement<true>(*held_->rt, source, statement, sink, done, o, &held_->op, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {

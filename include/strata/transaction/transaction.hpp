@@ -72,9 +72,9 @@ public:
 
     /// For `calls`.
     template <class Bound, class Sink>
-    error perform(const Bound& statement, Sink& sink, execution& done, const call_options& o) {
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
         source_type source{connection_, true};
-        return detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_);
+        detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
