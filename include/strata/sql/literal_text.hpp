@@ -87,14 +87,15 @@ struct literal_reader {
     }
 };
 
-/// Writes the text with placeholders that carry the numbers of `names`.
-template <std::size_t Capacity>
+/// Writes the text with placeholders that carry the numbers of `names`; `Same`: `names` is `r`. (No comparison of addresses: g++ 12
+/// with UBSan takes none for a constant.)
+template <bool Same, std::size_t Capacity>
 constexpr void write_literal(text_writer& out, std::string_view text, dialect d, const literal_reading<Capacity>& r,
                              const literal_reading<Capacity>& names) {
     std::size_t from = 0;
     for (std::size_t i = 0; i < r.count; ++i) {
         out.put(std::string_view(text.data() + from, r.begins[i] - from));
-        const std::size_t number = &r == &names ? r.numbers[i] : names.find(text, r.name(text, r.numbers[i]));
+        const std::size_t number = Same ? r.numbers[i] : names.find(text, r.name(text, r.numbers[i]));
         out.put_placeholder(d, static_cast<unsigned>(number + 1), r.begins[i] == 0 ? '\0' : text[r.begins[i] - 1U]);
         from = r.ends[i];
     }
@@ -149,9 +150,9 @@ struct literal_text {
 
     static constexpr void write(text_writer& out, dialect d) {
         if (d == dialect::postgres || postgres.read.neutral)
-            write_literal(out, text, d, postgres, postgres);
+            write_literal<true>(out, text, d, postgres, postgres);
         else
-            write_literal(out, text, d, sqlite, sqlite_names);
+            write_literal<!same || !postgres.read.fits()>(out, text, d, sqlite, sqlite_names);
     }
     /// The size of a rewritten text with its NUL; 0 where the text as it is serves, or does not fit.
     static constexpr std::size_t measure(dialect d) {

@@ -35,8 +35,8 @@ TEST_CASE("the values of a row are read where SQLite has them", "[driver][sqlite
         "select 1, 'a' union all select 2, 'b' union select 3, 'c'",
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 50) select i, i * 2, 'row ' || i from n order by 2 desc",
         "with n(i) as (values (1), (2), (3)) select count(*), sum(i), max(i), group_concat(i) from n group by i % 2",
-        "select a.column1, b.column2, b.column1 from (values (1, 'x'), (2, 'y')) a "
-        "join (values (1, 'x'), (2, 'y')) b on a.column1 = b.column1",
+        ("select a.column1, b.column2, b.column1 from (values (1, 'x'), (2, 'y')) a "
+         "join (values (1, 'x'), (2, 'y')) b on a.column1 = b.column1"),
         "select 7",
     };
     for (const char* const sql : queries) {
