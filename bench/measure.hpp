@@ -1,11 +1,13 @@
 // What every program of the bench shares: its arguments, its stop watch, its checksum and the line that it prints.
 // Nothing of strata, because the bases use it too.
 //
-//   PROGRAM CALLS [MORE...]   prints   checksum=C ns=NANOSECONDS_OF_ALL_CALLS
+//   PROGRAM CALLS [MORE...]   prints   checksum=C ns=NANOSECONDS_OF_ALL_CALLS cpu_ns=CPU_TIME_OF_ALL_CALLS
 //
 // What comes before the calls is the same whatever CALLS is, so that the difference of two runs counts calls alone.
 #ifndef BENCH_MEASURE_HPP
 #define BENCH_MEASURE_HPP
+
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cstdint>
@@ -51,14 +53,29 @@ inline void report(const checksum& sum, std::chrono::steady_clock::duration took
                 static_cast<long long>(std::chrono::nanoseconds{took}.count()), taken);
 }
 
+/// What this process has used of the processors, in user and system mode, all threads.
+inline long long cpu_ns() noexcept {
+    rusage used{};
+    ::getrusage(RUSAGE_SELF, &used);
+    const auto ns = [](const timeval& t) { return static_cast<long long>(t.tv_sec) * 1'000'000'000 + static_cast<long long>(t.tv_usec) * 1000; };
+    return ns(used.ru_utime) + ns(used.ru_stime);
+}
+
+/// The line of a program that ran its calls by itself.
+inline void report(const checksum& sum, std::chrono::steady_clock::time_point start, long long cpu_at_start, const char* more = "") {
+    const auto took = std::chrono::steady_clock::now() - start;
+    const long long cpu = cpu_ns() - cpu_at_start;
+    std::printf("checksum=%016llx ns=%lld cpu_ns=%lld%s\n", static_cast<unsigned long long>(sum.sum),
+                static_cast<long long>(std::chrono::nanoseconds{took}.count()), cpu, more);
+}
+
 /// Runs `body(i)` for i = 0 ... calls-1 and prints what it cost. `more` goes at the end of the line.
 template <class Body>
 void repeat(long calls, const checksum& sum, Body body, const char* more = "") {
+    const long long cpu = cpu_ns();
     const auto start = std::chrono::steady_clock::now();
     for (long i = 0; i < calls; ++i) body(i);
-    const auto took = std::chrono::steady_clock::now() - start;
-    std::printf("checksum=%016llx ns=%lld%s\n", static_cast<unsigned long long>(sum.sum),
-                static_cast<long long>(std::chrono::nanoseconds{took}.count()), more);
+    report(sum, start, cpu, more);
 }
 
 }  // namespace bench

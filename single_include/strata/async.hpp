@@ -132,6 +132,9 @@ struct answer<trying<T>> {
 //
 // The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
 // end in either order: a service of the context knows all that is registered in it and releases it first.
+//
+// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
 #ifndef STRATA_ASYNC_DESCRIPTOR_HPP
 #define STRATA_ASYNC_DESCRIPTOR_HPP
 
@@ -142,7 +145,7 @@ namespace asio = boost::asio;
 namespace detail {
 
 /// Lies in a connection's `watch()`. Its calls are safe from any thread.
-class descriptor_watch {
+class descriptor_watch final : public io_watch, public std::enable_shared_from_this<descriptor_watch> {
     struct registry {
         inline_lock lock;
         descriptor_watch* first = nullptr;
@@ -167,10 +170,11 @@ class descriptor_watch {
 
 public:
     /// Registers the descriptor with the context of `ex`.
-    descriptor_watch(const asio::any_io_executor& ex, int fd) : context_(&asio::query(ex, asio::execution::context)), fd_(fd) {
+    descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
+        : executor_(ex), fd_(fd), workers_(std::move(workers)) {
         descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
         try {
-            all_ = asio::use_service<service>(*context_).all;
+            all_ = asio::use_service<service>(asio::query(ex, asio::execution::context)).all;
         } catch (...) {
             let_go();
             throw;
@@ -180,47 +184,77 @@ public:
         if (next_ != nullptr) next_->previous_ = this;
         all_->first = this;
     }
-    descriptor_watch(const descriptor_watch&) = delete;
-    descriptor_watch& operator=(const descriptor_watch&) = delete;
-    ~descriptor_watch() {
+    ~descriptor_watch() override {
         hold guard(all_->lock);
         (previous_ != nullptr ? previous_->next_ : all_->first) = next_;
         if (next_ != nullptr) next_->previous_ = previous_;
         let_go();
     }
 
-    /// The watch in `place`, made anew if it is for another context or descriptor.
-    [[nodiscard]] static std::shared_ptr<descriptor_watch> of(std::shared_ptr<void>& place, const asio::any_io_executor& ex, int fd) {
-        auto watch = std::static_pointer_cast<descriptor_watch>(place);
-        if (watch == nullptr || !watch->is_for(asio::query(ex, asio::execution::context), fd)) {
-            place = nullptr;  // two reactors must not know it at once
-            watch = nullptr;
-            watch = std::make_shared<descriptor_watch>(ex, fd);
-            place = watch;
-        }
-        return watch;
+    /// The watch in `place`, made anew if it is for another executor or descriptor.
+    [[nodiscard]] static descriptor_watch& of(watch_place& place, const asio::any_io_executor& ex,
+                                              const std::shared_ptr<asio::thread_pool>& workers, int fd) {
+        auto* const there = static_cast<descriptor_watch*>(place.get());
+        if (there != nullptr && there->is_for(ex, fd)) [[likely]]
+            return *there;
+        place.clear();  // two reactors must not know it at once
+        auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
+        descriptor_watch& here = *made;
+        place.put(std::move(made));
+        return here;
     }
 
-    /// Takes `go_on`, to be called on its executor when the descriptor is ready, or after `cancel()`. Leaves it where the context
-    /// has ended: what it owns must not die under a lock.
+    /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
+    /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
     template <class Handler>
-    void wait(bool writable, Handler& go_on) {
+    void wait(bool writable, time_point until, Handler& go_on) {
         hold guard(all_->lock);
         if (!descriptor_) return;
+        due_ = until;
+        if (until < armed_) arm(until);
         descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
                                 std::move(go_on));
+        if (std::exchange(nudged_, false)) end_wait();
     }
-    void cancel() noexcept {
+    void nudge() noexcept override {
         hold guard(all_->lock);
-        boost::system::error_code ignored;
-        if (descriptor_) descriptor_->cancel(ignored);
+        nudged_ = true;
+        end_wait();
     }
 
 private:
     /// Another context may lie where one that has ended lay.
-    [[nodiscard]] bool is_for(const asio::execution_context& c, int fd) const noexcept {
+    [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
         hold guard(all_->lock);
-        return !all_->ended && context_ == &c && fd_ == fd;
+        return !all_->ended && fd_ == fd && executor_ == ex;
+    }
+    void end_wait() noexcept {
+        boost::system::error_code ignored;
+        if (descriptor_) descriptor_->cancel(ignored);
+    }
+    /// An older point may still ring: then it looks again.
+    void arm(time_point at) {
+        if (!alarm_) alarm_.emplace(workers_->get_executor());
+        alarm_->expires_at(at);
+        armed_ = at;
+        alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
+            if (e) return;
+            if (const auto watch = weak.lock()) watch->rang();
+        });
+    }
+    void rang() noexcept {
+        hold guard(all_->lock);
+        armed_ = never;
+        if (due_ == never || !descriptor_) return;
+        if (due_ <= steady_now()) {
+            due_ = never;
+            return end_wait();
+        }
+        try {
+            arm(due_);
+        } catch (...) {  // no memory: rather too early than never
+            end_wait();
+        }
     }
     void let_go() noexcept {
         if (!descriptor_) return;
@@ -231,8 +265,13 @@ private:
         descriptor_.reset();
     }
 
-    asio::execution_context* context_;
+    asio::any_io_executor executor_;
     int fd_;
+    std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
+    std::optional<asio::steady_timer> alarm_;
+    time_point armed_ = never;  // when it rings; never: it is not armed
+    time_point due_ = never;    // the bound of the latest wait, which may be over
+    bool nudged_ = false;
     std::optional<asio::posix::stream_descriptor> descriptor_;
     std::shared_ptr<registry> all_;
     descriptor_watch* next_ = nullptr;
@@ -265,12 +304,12 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    explicit asio_waker(const asio::any_io_executor& ex) : timer_(std::in_place, ex) {}
+    explicit asio_waker(const asio::any_io_executor& ex) : executor_(ex) {}
 
     void wake() noexcept override {
         hold guard(lock_);
         if (watch_ != nullptr) {
-            watch_->cancel();  // whose handler goes on
+            watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
             try {
@@ -286,41 +325,23 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
+        if (!timer_) timer_.emplace(executor_);
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
     }
-    /// Waits for a descriptor, at most until `until`; `go_on` is called on its executor, never here.
-    template <class Handler>
-    void park_on(std::shared_ptr<descriptor_watch> watch, bool writable, time_point until, Handler go_on) {
+    /// It will wait for a descriptor by `watch`, which lives until `unpark`.
+    void park_on(io_watch& watch) noexcept {
         hold guard(lock_);
-        if (woken_) {
-            woken_ = false;
-            parked_ = true;
-            timer_->expires_at(time_point::min());
-            return timer_->async_wait(std::move(go_on));
-        }
-        watch_ = std::move(watch);
-        ++wait_;
-        if (until != never) {
-            timer_->expires_at(until);
-            timer_->async_wait(alarm{this, wait_});
-            alarmed_ = true;
-        }
-        watch_->wait(writable, go_on);
+        watch_ = &watch;
+        if (std::exchange(woken_, false)) watch.nudge();
     }
     /// The wait has ended.
     void unpark() noexcept {
         hold guard(lock_);
         parked_ = false;
         watch_ = nullptr;
-        if (std::exchange(alarmed_, false)) {
-            try {
-                timer_->cancel();  // it would keep the context from its end
-            } catch (...) {
-            }
-        }
     }
 
     /// The operation ends: from now on `wake` does nothing.
@@ -335,35 +356,13 @@ public:
     }
 
 private:
-    /// Ends the wait for a descriptor by its time, unless another wait has begun. Keeps the waker.
-    class alarm {
-    public:
-        alarm(asio_waker* w, std::uint64_t wait) noexcept : waker_(w), wait_(wait) { waker_->retain(); }
-        alarm(alarm&& other) noexcept : waker_(std::exchange(other.waker_, nullptr)), wait_(other.wait_) {}
-        alarm(const alarm& other) noexcept : waker_(other.waker_), wait_(other.wait_) { waker_->retain(); }
-        alarm& operator=(alarm) = delete;
-        ~alarm() {
-            if (waker_ != nullptr) waker_->release();
-        }
-        void operator()(const boost::system::error_code& e) const {
-            if (e) return;
-            hold guard(waker_->lock_);
-            if (waker_->watch_ != nullptr && waker_->wait_ == wait_) waker_->watch_->cancel();
-        }
-
-    private:
-        asio_waker* waker_;
-        std::uint64_t wait_;
-    };
-
     void dispose() noexcept override { delete this; }
     ~asio_waker() = default;
 
     inline_lock lock_;
+    asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<descriptor_watch> watch_;  // while it waits for a descriptor
-    std::uint64_t wait_ = 0;                   // number of that wait
-    bool alarmed_ = false;                     // the timer bounds it
+    io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -453,6 +452,7 @@ public:
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
+    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return workers_; }
 
 private:
     asio::any_io_executor executor_;
@@ -511,6 +511,7 @@ public:
         owner self{raw};
         auto slot = asio::get_associated_cancellation_slot(raw->handler_);
         if (slot.is_connected()) {
+            raw->may_be_cancelled_ = true;
             slot.assign([raw](asio::cancellation_type type) {
                 if (type != asio::cancellation_type::none) raw->cancel(type);
             });
@@ -614,10 +615,14 @@ private:
     void wait(owner self) {
         if constexpr (requires { job_.awaited(); }) {
             const io_wait w = job_.awaited();
-            asio_waker& mine = *waker_of_this();
-            if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-            auto watch = descriptor_watch::of(*job_.watch(), world_.executor(), w.descriptor);
-            mine.park_on(std::move(watch), w.writable, w.until, on_executor{std::move(self), &step_resume});
+            auto& watch = descriptor_watch::of(*job_.watch(), world_.executor(), world_.work_threads(), w.descriptor);
+            if (may_be_cancelled_) {
+                asio_waker& mine = *waker_of_this();
+                if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
+                mine.park_on(watch);
+            }
+            on_executor go_on{std::move(self), &step_resume};
+            watch.wait(w.writable, w.until, go_on);
         }
     }
 
@@ -681,6 +686,7 @@ private:
     asio::executor_work_guard<executor_type> tracked_;
     waker_slot waker_;
     Job job_;
+    bool may_be_cancelled_ = false;
     bool told_ = false;  // the driver, of a cancel that came before it began to wait
     away_service::traveller traveller_;
 };
@@ -840,7 +846,7 @@ public:
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}
@@ -936,7 +942,7 @@ public:
     [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
     [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return state_->f->watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return state_->f->watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}
@@ -1778,7 +1784,7 @@ public:
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));

@@ -125,6 +125,20 @@ inline constexpr time_point never = time_point::max();
 #endif
 }
 
+/// What is left until `until`, but never more than `most`. Far from the end a coarse clock tells, which costs little (4 ns against 60
+/// measured); near it the exact one does.
+[[nodiscard]] inline duration time_left(time_point until, duration most) noexcept {
+    if (until == never) return most;
+#if defined(__linux__)
+    constexpr duration lag = std::chrono::milliseconds{20};  // it moves with the kernel's tick, 10 ms where that is slowest
+    std::timespec t;
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+    if (until - time_point{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}} >= most + lag) return most;
+#endif
+    const duration left = until - steady_now();
+    return left < most ? left : most;
+}
+
 /// `at + by` that stops at `never` instead of overflowing. `by` must not be negative.
 [[nodiscard]] constexpr time_point add_saturated(time_point at, duration by) noexcept {
     return by >= never - at ? never : at + by;
@@ -4461,14 +4475,15 @@ struct literal_reader {
     }
 };
 
-/// Writes the text with placeholders that carry the numbers of `names`.
-template <std::size_t Capacity>
+/// Writes the text with placeholders that carry the numbers of `names`; `Same`: `names` is `r`. (No comparison of addresses: g++ 12
+/// with UBSan takes none for a constant.)
+template <bool Same, std::size_t Capacity>
 constexpr void write_literal(text_writer& out, std::string_view text, dialect d, const literal_reading<Capacity>& r,
                              const literal_reading<Capacity>& names) {
     std::size_t from = 0;
     for (std::size_t i = 0; i < r.count; ++i) {
         out.put(std::string_view(text.data() + from, r.begins[i] - from));
-        const std::size_t number = &r == &names ? r.numbers[i] : names.find(text, r.name(text, r.numbers[i]));
+        const std::size_t number = Same ? r.numbers[i] : names.find(text, r.name(text, r.numbers[i]));
         out.put_placeholder(d, static_cast<unsigned>(number + 1), r.begins[i] == 0 ? '\0' : text[r.begins[i] - 1U]);
         from = r.ends[i];
     }
@@ -4523,9 +4538,9 @@ struct literal_text {
 
     static constexpr void write(text_writer& out, dialect d) {
         if (d == dialect::postgres || postgres.read.neutral)
-            write_literal(out, text, d, postgres, postgres);
+            write_literal<true>(out, text, d, postgres, postgres);
         else
-            write_literal(out, text, d, sqlite, sqlite_names);
+            write_literal<!same || !postgres.read.fits()>(out, text, d, sqlite, sqlite_names);
     }
     /// The size of a rewritten text with its NUL; 0 where the text as it is serves, or does not fit.
     static constexpr std::size_t measure(dialect d) {
@@ -4832,6 +4847,49 @@ struct io_wait {
 
 #endif
 
+// Where a connection keeps whatever waits for its descriptor, so that it can be told to look again from any thread.
+#ifndef STRATA_CORE_WATCH_HPP
+#define STRATA_CORE_WATCH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A descriptor's registration with a reactor. Made by the drive.
+class io_watch {
+public:
+    virtual ~io_watch() = default;
+    /// Ends the wait that is under way, or the next one, at once. From any thread.
+    virtual void nudge() noexcept = 0;
+
+protected:
+    io_watch() = default;
+    io_watch(const io_watch&) = delete;
+    io_watch& operator=(const io_watch&) = delete;
+};
+
+/// Lies in a connection. All but `nudge` is called only by who holds the connection.
+class watch_place {
+public:
+    [[nodiscard]] io_watch* get() const noexcept { return watch_.get(); }
+    void put(std::shared_ptr<io_watch> w) noexcept {
+        hold guard(lock_);
+        watch_.swap(w);
+        guard.unlock();  // the old one dies outside
+    }
+    void clear() noexcept { put(nullptr); }
+    void nudge() noexcept {
+        hold guard(lock_);
+        if (watch_ != nullptr) watch_->nudge();
+    }
+
+private:
+    inline_lock lock_;
+    std::shared_ptr<io_watch> watch_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // How a driver waits through the world: for time that it wants to pass, or for something that somebody will give.
 //
 // A driver whose connections have these members may answer `signal::park`, while it connects and while it works, and is
@@ -4869,7 +4927,7 @@ concept yielding_connection = requires(Connection& c) {
     // `awaited()` is missing: after `io`, what is waited for.
     { c.awaited() } -> std::same_as<io_wait>;
     // `watch()` is missing: a place for what the drive keeps with the descriptor; emptied before the descriptor is closed.
-    { c.watch() } -> std::same_as<std::shared_ptr<void>&>;
+    { c.watch() } -> std::same_as<watch_place&>;
 };
 
 /// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.
@@ -5549,7 +5607,7 @@ public:
         if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
         else return {};
     }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept {
+    [[nodiscard]] watch_place* watch() noexcept {
         if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
         else return nullptr;
     }

@@ -2,14 +2,21 @@
 //
 // The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
 // end in either order: a service of the context knows all that is registered in it and releases it first.
+//
+// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
 #ifndef STRATA_ASYNC_DESCRIPTOR_HPP
 #define STRATA_ASYNC_DESCRIPTOR_HPP
 
 #include <strata/core/lock.hpp>
+#include <strata/core/time.hpp>
+#include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include <memory>
 #include <optional>
@@ -22,7 +29,7 @@ namespace asio = boost::asio;
 namespace detail {
 
 /// Lies in a connection's `watch()`. Its calls are safe from any thread.
-class descriptor_watch {
+class descriptor_watch final : public io_watch, public std::enable_shared_from_this<descriptor_watch> {
     struct registry {
         inline_lock lock;
         descriptor_watch* first = nullptr;
@@ -47,10 +54,11 @@ class descriptor_watch {
 
 public:
     /// Registers the descriptor with the context of `ex`.
-    descriptor_watch(const asio::any_io_executor& ex, int fd) : context_(&asio::query(ex, asio::execution::context)), fd_(fd) {
+    descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
+        : executor_(ex), fd_(fd), workers_(std::move(workers)) {
         descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
         try {
-            all_ = asio::use_service<service>(*context_).all;
+            all_ = asio::use_service<service>(asio::query(ex, asio::execution::context)).all;
         } catch (...) {
             let_go();
             throw;
@@ -60,47 +68,77 @@ public:
         if (next_ != nullptr) next_->previous_ = this;
         all_->first = this;
     }
-    descriptor_watch(const descriptor_watch&) = delete;
-    descriptor_watch& operator=(const descriptor_watch&) = delete;
-    ~descriptor_watch() {
+    ~descriptor_watch() override {
         hold guard(all_->lock);
         (previous_ != nullptr ? previous_->next_ : all_->first) = next_;
         if (next_ != nullptr) next_->previous_ = previous_;
         let_go();
     }
 
-    /// The watch in `place`, made anew if it is for another context or descriptor.
-    [[nodiscard]] static std::shared_ptr<descriptor_watch> of(std::shared_ptr<void>& place, const asio::any_io_executor& ex, int fd) {
-        auto watch = std::static_pointer_cast<descriptor_watch>(place);
-        if (watch == nullptr || !watch->is_for(asio::query(ex, asio::execution::context), fd)) {
-            place = nullptr;  // two reactors must not know it at once
-            watch = nullptr;
-            watch = std::make_shared<descriptor_watch>(ex, fd);
-            place = watch;
-        }
-        return watch;
+    /// The watch in `place`, made anew if it is for another executor or descriptor.
+    [[nodiscard]] static descriptor_watch& of(watch_place& place, const asio::any_io_executor& ex,
+                                              const std::shared_ptr<asio::thread_pool>& workers, int fd) {
+        auto* const there = static_cast<descriptor_watch*>(place.get());
+        if (there != nullptr && there->is_for(ex, fd)) [[likely]]
+            return *there;
+        place.clear();  // two reactors must not know it at once
+        auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
+        descriptor_watch& here = *made;
+        place.put(std::move(made));
+        return here;
     }
 
-    /// Takes `go_on`, to be called on its executor when the descriptor is ready, or after `cancel()`. Leaves it where the context
-    /// has ended: what it owns must not die under a lock.
+    /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
+    /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
     template <class Handler>
-    void wait(bool writable, Handler& go_on) {
+    void wait(bool writable, time_point until, Handler& go_on) {
         hold guard(all_->lock);
         if (!descriptor_) return;
+        due_ = until;
+        if (until < armed_) arm(until);
         descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
                                 std::move(go_on));
+        if (std::exchange(nudged_, false)) end_wait();
     }
-    void cancel() noexcept {
+    void nudge() noexcept override {
         hold guard(all_->lock);
-        boost::system::error_code ignored;
-        if (descriptor_) descriptor_->cancel(ignored);
+        nudged_ = true;
+        end_wait();
     }
 
 private:
     /// Another context may lie where one that has ended lay.
-    [[nodiscard]] bool is_for(const asio::execution_context& c, int fd) const noexcept {
+    [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
         hold guard(all_->lock);
-        return !all_->ended && context_ == &c && fd_ == fd;
+        return !all_->ended && fd_ == fd && executor_ == ex;
+    }
+    void end_wait() noexcept {
+        boost::system::error_code ignored;
+        if (descriptor_) descriptor_->cancel(ignored);
+    }
+    /// An older point may still ring: then it looks again.
+    void arm(time_point at) {
+        if (!alarm_) alarm_.emplace(workers_->get_executor());
+        alarm_->expires_at(at);
+        armed_ = at;
+        alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
+            if (e) return;
+            if (const auto watch = weak.lock()) watch->rang();
+        });
+    }
+    void rang() noexcept {
+        hold guard(all_->lock);
+        armed_ = never;
+        if (due_ == never || !descriptor_) return;
+        if (due_ <= steady_now()) {
+            due_ = never;
+            return end_wait();
+        }
+        try {
+            arm(due_);
+        } catch (...) {  // no memory: rather too early than never
+            end_wait();
+        }
     }
     void let_go() noexcept {
         if (!descriptor_) return;
@@ -111,8 +149,13 @@ private:
         descriptor_.reset();
     }
 
-    asio::execution_context* context_;
+    asio::any_io_executor executor_;
     int fd_;
+    std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
+    std::optional<asio::steady_timer> alarm_;
+    time_point armed_ = never;  // when it rings; never: it is not armed
+    time_point due_ = never;    // the bound of the latest wait, which may be over
+    bool nudged_ = false;
     std::optional<asio::posix::stream_descriptor> descriptor_;
     std::shared_ptr<registry> all_;
     descriptor_watch* next_ = nullptr;

@@ -5,6 +5,7 @@
 #ifndef STRATA_ASYNC_DRIVE_HPP
 #define STRATA_ASYNC_DRIVE_HPP
 
+#include <strata/async/descriptor.hpp>
 #include <strata/async/world.hpp>
 #include <strata/core/flight.hpp>
 
@@ -59,6 +60,7 @@ public:
         owner self{raw};
         auto slot = asio::get_associated_cancellation_slot(raw->handler_);
         if (slot.is_connected()) {
+            raw->may_be_cancelled_ = true;
             slot.assign([raw](asio::cancellation_type type) {
                 if (type != asio::cancellation_type::none) raw->cancel(type);
             });
@@ -162,10 +164,14 @@ private:
     void wait(owner self) {
         if constexpr (requires { job_.awaited(); }) {
             const io_wait w = job_.awaited();
-            asio_waker& mine = *waker_of_this();
-            if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-            auto watch = descriptor_watch::of(*job_.watch(), world_.executor(), w.descriptor);
-            mine.park_on(std::move(watch), w.writable, w.until, on_executor{std::move(self), &step_resume});
+            auto& watch = descriptor_watch::of(*job_.watch(), world_.executor(), world_.work_threads(), w.descriptor);
+            if (may_be_cancelled_) {
+                asio_waker& mine = *waker_of_this();
+                if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
+                mine.park_on(watch);
+            }
+            on_executor go_on{std::move(self), &step_resume};
+            watch.wait(w.writable, w.until, go_on);
         }
     }
 
@@ -229,6 +235,7 @@ private:
     asio::executor_work_guard<executor_type> tracked_;
     waker_slot waker_;
     Job job_;
+    bool may_be_cancelled_ = false;
     bool told_ = false;  // the driver, of a cancel that came before it began to wait
     away_service::traveller traveller_;
 };

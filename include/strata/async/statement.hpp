@@ -48,7 +48,7 @@ public:
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}

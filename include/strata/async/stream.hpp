@@ -73,7 +73,7 @@ public:
     [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
     [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return state_->f->watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return state_->f->watch(); }
     template <class Executor, class Done>
     void call(const Executor&, Done&&) noexcept {}
     void cancel(asio::cancellation_type) noexcept {}

@@ -289,7 +289,7 @@ public:
     [[nodiscard]] need resume() noexcept { return flight_.resume(); }
     [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
     [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));

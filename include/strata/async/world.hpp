@@ -2,9 +2,9 @@
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
-#include <strata/async/descriptor.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/core/waiter.hpp>
+#include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -29,12 +29,12 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    explicit asio_waker(const asio::any_io_executor& ex) : timer_(std::in_place, ex) {}
+    explicit asio_waker(const asio::any_io_executor& ex) : executor_(ex) {}
 
     void wake() noexcept override {
         hold guard(lock_);
         if (watch_ != nullptr) {
-            watch_->cancel();  // whose handler goes on
+            watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
             try {
@@ -50,41 +50,23 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
+        if (!timer_) timer_.emplace(executor_);
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
     }
-    /// Waits for a descriptor, at most until `until`; `go_on` is called on its executor, never here.
-    template <class Handler>
-    void park_on(std::shared_ptr<descriptor_watch> watch, bool writable, time_point until, Handler go_on) {
+    /// It will wait for a descriptor by `watch`, which lives until `unpark`.
+    void park_on(io_watch& watch) noexcept {
         hold guard(lock_);
-        if (woken_) {
-            woken_ = false;
-            parked_ = true;
-            timer_->expires_at(time_point::min());
-            return timer_->async_wait(std::move(go_on));
-        }
-        watch_ = std::move(watch);
-        ++wait_;
-        if (until != never) {
-            timer_->expires_at(until);
-            timer_->async_wait(alarm{this, wait_});
-            alarmed_ = true;
-        }
-        watch_->wait(writable, go_on);
+        watch_ = &watch;
+        if (std::exchange(woken_, false)) watch.nudge();
     }
     /// The wait has ended.
     void unpark() noexcept {
         hold guard(lock_);
         parked_ = false;
         watch_ = nullptr;
-        if (std::exchange(alarmed_, false)) {
-            try {
-                timer_->cancel();  // it would keep the context from its end
-            } catch (...) {
-            }
-        }
     }
 
     /// The operation ends: from now on `wake` does nothing.
@@ -99,35 +81,13 @@ public:
     }
 
 private:
-    /// Ends the wait for a descriptor by its time, unless another wait has begun. Keeps the waker.
-    class alarm {
-    public:
-        alarm(asio_waker* w, std::uint64_t wait) noexcept : waker_(w), wait_(wait) { waker_->retain(); }
-        alarm(alarm&& other) noexcept : waker_(std::exchange(other.waker_, nullptr)), wait_(other.wait_) {}
-        alarm(const alarm& other) noexcept : waker_(other.waker_), wait_(other.wait_) { waker_->retain(); }
-        alarm& operator=(alarm) = delete;
-        ~alarm() {
-            if (waker_ != nullptr) waker_->release();
-        }
-        void operator()(const boost::system::error_code& e) const {
-            if (e) return;
-            hold guard(waker_->lock_);
-            if (waker_->watch_ != nullptr && waker_->wait_ == wait_) waker_->watch_->cancel();
-        }
-
-    private:
-        asio_waker* waker_;
-        std::uint64_t wait_;
-    };
-
     void dispose() noexcept override { delete this; }
     ~asio_waker() = default;
 
     inline_lock lock_;
+    asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<descriptor_watch> watch_;  // while it waits for a descriptor
-    std::uint64_t wait_ = 0;                   // number of that wait
-    bool alarmed_ = false;                     // the timer bounds it
+    io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -217,6 +177,7 @@ public:
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
     [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
+    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return workers_; }
 
 private:
     asio::any_io_executor executor_;

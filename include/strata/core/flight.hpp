@@ -93,7 +93,7 @@ public:
         if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
         else return {};
     }
-    [[nodiscard]] std::shared_ptr<void>* watch() noexcept {
+    [[nodiscard]] watch_place* watch() noexcept {
         if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
         else return nullptr;
     }

@@ -9,9 +9,9 @@
 
 #include <strata/core/operation.hpp>
 #include <strata/core/signal.hpp>
+#include <strata/core/watch.hpp>
 
 #include <concepts>
-#include <memory>
 
 namespace strata::inline STRATA_ABI {
 
@@ -41,7 +41,7 @@ concept yielding_connection = requires(Connection& c) {
     // `awaited()` is missing: after `io`, what is waited for.
     { c.awaited() } -> std::same_as<io_wait>;
     // `watch()` is missing: a place for what the drive keeps with the descriptor; emptied before the descriptor is closed.
-    { c.watch() } -> std::same_as<std::shared_ptr<void>&>;
+    { c.watch() } -> std::same_as<watch_place&>;
 };
 
 /// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.

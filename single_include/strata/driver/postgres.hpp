@@ -1409,7 +1409,7 @@ public:
     void close() noexcept {
         guard_ = nullptr;
         statements_.clear();
-        watch_.reset();  // before libpq closes the descriptor
+        watch_.clear();  // before libpq closes the descriptor
         if (db_ != nullptr && owned_) ::PQfinish(db_);
         db_ = nullptr;
         lost_ = busy_ = waiting_ = false;
@@ -1434,7 +1434,9 @@ public:
     // For the engine; see `yielding_connection`.
     void may_yield(bool yes) noexcept { yields_ = yes; }
     [[nodiscard]] io_wait awaited() const noexcept { return awaited_; }
-    [[nodiscard]] std::shared_ptr<void>& watch() noexcept { return watch_; }
+    [[nodiscard]] watch_place& watch() noexcept { return watch_; }
+    /// Whoever waits on it looks at its guard again. From any thread.
+    void interrupt() noexcept { watch_.nudge(); }
 
     /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
     [[nodiscard]] error control(std::string_view sql);
@@ -1499,7 +1501,7 @@ private:
     bool yields_ = false;   // the drive waits for the descriptor
     bool waiting_ = false;  // it was told to
     io_wait awaited_;
-    std::shared_ptr<void> watch_;
+    watch_place watch_;
     std::shared_ptr<std::atomic<bool>> cancel_ended_;  // set by the thread that cancels
     bool busy_ = false;                                // a stream stands on the connection
 };
@@ -1563,11 +1565,10 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
 }
 
 STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
-    constexpr auto slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+    constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
     for (;;) {
-        const time_point now = clock::now();
-        if (now >= until || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
-        const duration left = until - now < slice ? until - now : duration{slice};
+        const duration left = time_left(until, slice);
+        if (left <= duration::zero() || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
         ::pollfd p{::PQsocket(db_), static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0};
         const int n = ::poll(&p, 1, static_cast<int>((left + std::chrono::milliseconds{1} - duration{1}) / std::chrono::milliseconds{1}));
         if (n > 0) return true;
@@ -1605,7 +1606,7 @@ inline postgres_connection::waited postgres_connection::look_for_result() {
     } else if (guard_ != nullptr) {
         if (guard_->is_cancelled())
             begin_to_cancel(errc::cancelled);
-        else if (guard_->deadline != never && clock::now() >= guard_->deadline)
+        else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero())
             begin_to_cancel(errc::timeout);
     }
     awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
