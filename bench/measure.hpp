@@ -57,8 +57,8 @@ inline void report(const checksum& sum, std::chrono::steady_clock::duration took
 inline long long cpu_ns() noexcept {
     rusage used{};
     ::getrusage(RUSAGE_SELF, &used);
-    const auto ns = [](const timeval& t) { return static_cast<long long>(t.tv_sec) * 1'000'000'000 + static_cast<long long>(t.tv_usec) * 1000; };
-    return ns(used.ru_utime) + ns(used.ru_stime);
+    const auto us = [](const timeval& t) { return t.tv_sec * 1'000'000LL + t.tv_usec; };
+    return (us(used.ru_utime) + us(used.ru_stime)) * 1000;
 }
 
 /// The line of a program that ran its calls by itself.
