@@ -37,9 +37,9 @@ steps_end() {
     trap '' HUP INT TERM
     if [ -n "$steps_group" ]; then
         kill -TERM -- "-$steps_group" 2>/dev/null && sleep 0.3
-        kill -KILL -- "-$steps_group" 2>/dev/null
+        kill -KILL -- "-$steps_group" 2>/dev/null || true  # or set -e would end this here
     fi
-    if [ -n "$steps_at_end" ]; then $steps_at_end; fi
+    if [ -n "$steps_at_end" ]; then $steps_at_end || true; fi
     rm -rf -- "$steps_temp"
     exit $status
 }
