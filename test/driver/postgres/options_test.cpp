@@ -59,6 +59,8 @@ TEST_CASE("a server that is not there, and a wrong password, are told apart from
     CHECK(nobody.phase() == strata::phase::connect);
     CHECK(nobody.effect() == strata::effect::none);
     CHECK(nobody.to_string().find("hunter2") == std::string::npos);
+    CHECK(nobody.message().find('\n') == std::string::npos);
+    CHECK_THAT(nobody.message(), contains_text("Connection refused; Is the server running"));
     const strata::error wrong = why_not({.connection = server_url(), .password = "hunter2"});
     CHECK(wrong.code() == errc::cannot_connect);
     CHECK(wrong.message().find("password authentication failed") != std::string::npos);

@@ -191,10 +191,22 @@ namespace detail {
     return e;
 }
 
-/// The connection broke, or libpq itself failed. libpq's sentence ends with a line feed and shows no secret.
+/// libpq's sentences, which stand on lines of their own, in one line.
+[[nodiscard]] STRATA_COLD inline std::string one_line(std::string_view text) {
+    std::string line;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = text.find('\n', at);
+        const std::string_view part = text.substr(at, end == text.npos ? end : end - at);
+        const std::size_t begin = part.find_first_not_of(" \t");
+        if (begin != part.npos) line.append(line.empty() ? "" : "; ").append(part.substr(begin));
+        at += part.size() + 1;
+    }
+    return line;
+}
+
+/// The connection broke, or libpq itself failed. libpq's sentences show no secret.
 [[nodiscard]] STRATA_COLD inline error make_connection_error(PGconn* c, errc code, phase at, effect did) {
-    std::string text = c != nullptr ? ::PQerrorMessage(c) : "no memory for a connection";
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    std::string text = c != nullptr ? one_line(::PQerrorMessage(c)) : "no memory for a connection";
     if (text.empty()) text = "the connection to the server is gone";
     return error{code, std::move(text), at, did}.set(health::lost);
 }
