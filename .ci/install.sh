@@ -1,7 +1,7 @@
 # Sourced by example/run.sh, test/run.sh and bench/run.sh: finds the tools and libraries that a command needs,
 # and installs those that are missing with apt-get. What is there already, from wherever it came, is taken.
 #
-#   strata_require yes|no GROUP...    GROUP: build sqlite postgres tests examples clang bench mutants
+#   strata_require yes|no GROUP...    GROUP: build sqlite libpq postgres tests examples clang bench mutants
 #
 # With "no" the missing packages are only named and the script ends with status 1. Afterwards CXX is a g++ >= 12 (or
 # what CXX named before), STRATA_CLANGXX a clang++ >= 16 or empty, and CMAKE_GENERATOR Ninja where that is installed.
@@ -114,9 +114,11 @@ strata_missing_packages() {
             strata_boost_is_new || strata_first_available libboost1.81-dev libboost1.83-dev libboost1.88-dev libboost1.90-dev libboost-dev
             ;;
         sqlite) strata_header sqlite3.h || echo libsqlite3-dev ;;
+        libpq) [ "$(pg_config --version 2>/dev/null | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 14 ] 2>/dev/null || echo libpq-dev ;;
         postgres)
-            [ "$(pg_config --version 2>/dev/null | sed 's/[^0-9]*\([0-9]*\).*/\1/')" -ge 14 ] 2>/dev/null || echo libpq-dev
             strata_postgres_server || echo postgresql
+            strata_have psql || echo postgresql-client
+            strata_have pgbouncer || [ -x /usr/sbin/pgbouncer ] || echo pgbouncer
             strata_have openssl || echo openssl
             ;;
         tests) strata_header catch2/catch_all.hpp || strata_header catch2/catch.hpp || echo catch2 ;;

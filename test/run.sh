@@ -9,7 +9,7 @@ usage: ./test/run.sh [--full] [--mutants] [--no-install]
 Installs what is missing (Debian, Ubuntu), then checks the rules of the tree, that each header compiles alone, that what
 must not compile does not, and that single_include/ is current; builds and runs every test program, those of the engine,
 the sources and the drivers once more with AddressSanitizer+UBSan and with ThreadSanitizer; runs the example bank. A PostgreSQL
-server is started in a temporary folder, on loopback, and stopped at the end.
+server, a standby of it and a pgbouncer are started in a temporary folder, on loopback, and stopped at the end.
 The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs are in build/log.
 
   --full         everything with both sanitizers under g++ and clang, randomized tests with their full counts
@@ -18,7 +18,9 @@ The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs
   --no-install   only name missing packages, and end with status 1 if there are any
 
 CXX, STRATA_CLANGXX and CMAKE_GENERATOR choose compilers and build tool. STRATA_TEST_POSTGRES=<url> names a server to use
-instead of starting one; the tests make and drop tables there.
+instead of starting one; the tests make and drop tables there. STRATA_TEST_POSTGRES_STANDBY=<url> and
+STRATA_TEST_PGBOUNCER=<url> may then name its standby and a pgbouncer in transaction mode; without them their tests say so
+and do nothing.
 END
 }
 
@@ -80,7 +82,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-groups=(build sqlite postgres tests examples)
+groups=(build sqlite libpq postgres tests examples)
 if [ -n "$full" ]; then
     groups+=(clang)
     export STRATA_TEST_FULL=1
@@ -189,10 +191,16 @@ install_and_use() {
         "$steps_temp/consumer/consumer"
 }
 
-# A step runs in a process of its own, so the address comes back in a file. The folder of the server must be open to its user.
+# A step runs in a process of its own, so the addresses come back in a file. The folder of the servers must be open to their user.
 start_postgres() {
     chmod 711 "$steps_temp"
-    postgres_start "$steps_temp/postgres" && (umask 077 && echo "$postgres_url" >"$steps_temp/postgres.url")
+    postgres_start "$steps_temp/postgres" && postgres_start_standby && postgres_start_bouncer || return 1
+    (umask 077 && cat >"$steps_temp/postgres.env") <<END
+export STRATA_TEST_POSTGRES=$postgres_url
+export STRATA_TEST_POSTGRES_STANDBY=$postgres_standby_url
+export STRATA_TEST_PGBOUNCER=$postgres_bouncer_url
+export STRATA_TEST_POSTGRES_OWN=yes
+END
 }
 
 # ------------------------------------------------------------------------------------------------------- the run
@@ -203,10 +211,7 @@ if [ -n "$full" ]; then header_compilers+=("$STRATA_CLANGXX"); fi
 
 if [ -z "${STRATA_TEST_POSTGRES:-}" ]; then
     steps_at_end=postgres_stop postgres_folder=$steps_temp/postgres
-    if check postgres "a PostgreSQL server" start_postgres; then
-        STRATA_TEST_POSTGRES=$(cat "$steps_temp/postgres.url")
-        export STRATA_TEST_POSTGRES
-    fi
+    if check postgres "a PostgreSQL server, a standby, a pgbouncer" start_postgres; then . "$steps_temp/postgres.env"; fi
 fi
 
 tally lint "rules of the tree" test/lint/source.sh

@@ -1,7 +1,9 @@
-// The bank: its stack of policies, its tables as structs, its statements.
+// The bank: its stack of policies, its tables as structs, its statements. Only the driver at the bottom tells a bank in a file from
+// one on a server.
 #ifndef EXAMPLE_BANK_BANK_HPP
 #define EXAMPLE_BANK_BANK_HPP
 
+#include <strata/driver/postgres.hpp>
 #include <strata/driver/sqlite.hpp>
 #include <strata/strata.hpp>
 #include <strata/testing/chaos.hpp>
@@ -15,6 +17,7 @@ namespace bank {
 using namespace strata::literals;
 
 // Read downwards: a call falls from the top to the driver, its result climbs back.
+template <class Driver>
 using stack = strata::stack<
     strata::metrics<>,          // counts operations, outcomes and latencies
     strata::total_timeout,      // bounds a call with all its attempts
@@ -22,10 +25,11 @@ using stack = strata::stack<
     strata::circuit_breaker<>,  // leaves an ill database alone for a while
     strata::attempt_timeout,    // bounds each attempt
     strata::chaos,              // makes attempts fail on order, for the fault drill
-    strata::pool<>,             // one connection that writes, several that read
-    strata::sqlite>;
+    strata::pool<>,             // a few connections for all clients
+    Driver>;                    // strata::sqlite or strata::postgres
 
-using database = strata::database<stack>;
+using file_bank = strata::database<stack<strata::sqlite>>;
+using server_bank = strata::database<stack<strata::postgres>>;
 
 // What a teller writes down: one transaction of the bank. Its members are found by the parameters' names.
 struct transfer {
@@ -55,7 +59,7 @@ inline constexpr auto account_balance = "select balance from accounts where id =
 inline constexpr auto credit_teller = "update tellers set balance = balance + :delta where id = :teller"_sql.named("credit_teller");
 inline constexpr auto credit_branch = "update branches set balance = balance + :delta where id = :branch"_sql.named("credit_branch");
 inline constexpr auto write_history =
-    "insert into history (id, account, teller, branch, delta, at) values (:id, :account, :teller, :branch, :delta, datetime('now'))"_sql
+    "insert into history (id, account, teller, branch, delta, at) values (:id, :account, :teller, :branch, :delta, current_timestamp)"_sql
         .named("write_history");
 
 }  // namespace bank

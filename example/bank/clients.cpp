@@ -27,7 +27,6 @@
 namespace bank {
 
 namespace asio = boost::asio;
-using async_database = strata::async_database<stack>;
 using namespace std::chrono_literals;
 
 journal::journal(const std::string& file) {
@@ -95,16 +94,18 @@ private:
 };
 
 // The heart of the bank. It may run again after a conflict: then all that it did was rolled back.
-static asio::awaitable<std::int64_t> move_money(async_database::transaction_type& tx, const transfer& t) {
+template <class Transaction>
+static asio::awaitable<std::int64_t> move_money(Transaction& tx, const transfer& t) {
     co_await tx.async_execute(strata::bind_members(credit_account, t));
-    const auto balance = co_await tx.async_one<std::int64_t>(strata::bind_members(account_balance, t));
+    const auto balance = co_await tx.template async_one<std::int64_t>(strata::bind_members(account_balance, t));
     co_await tx.async_execute(strata::bind_members(credit_teller, t));
     co_await tx.async_execute(strata::bind_members(credit_branch, t));
     co_await tx.async_execute(strata::bind_members(write_history, t));
     co_return balance;
 }
 
-static asio::awaitable<void> client(async_database db, desk& work, std::uint64_t seed) {
+template <class Face>
+static asio::awaitable<void> client(Face db, desk& work, std::uint64_t seed) {
     std::mt19937_64 choose(seed);
     asio::steady_timer timer(co_await asio::this_coro::executor);
     while (const std::optional<transfer> t = work.next(choose)) {
@@ -120,11 +121,12 @@ static asio::awaitable<void> client(async_database db, desk& work, std::uint64_t
     }
 }
 
-achievement run_clients(database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what) {
+template <class Database>
+achievement run_clients(Database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what) {
     if (example::interrupted) return {};
     desk work(book, accounts, what);
     asio::thread_pool threads(std::max(std::thread::hardware_concurrency(), 1u));
-    const async_database face = db.async(threads.get_executor());
+    const auto face = db.async(threads.get_executor());
 
     std::vector<std::future<void>> clients;
     for (std::int64_t i = 0; i < o.clients; ++i) {
@@ -140,5 +142,8 @@ achievement run_clients(database& db, const options& o, std::int64_t accounts, j
     for (std::future<void>& c : clients) c.get();  // throws what the client threw
     return work.result();
 }
+
+template achievement run_clients(file_bank&, const options&, std::int64_t, journal&, const assignment&);
+template achievement run_clients(server_bank&, const options&, std::int64_t, journal&, const assignment&);
 
 }  // namespace bank

@@ -41,11 +41,12 @@ struct achievement {
     std::int64_t begun = 0;
     std::int64_t acknowledged = 0;
     std::int64_t failed = 0;    // with an error: not in the books
-    std::int64_t in_doubt = 0;  // of these, nobody knows. SQLite never leaves one
+    std::int64_t in_doubt = 0;  // of these, nobody knows: a server was lost at COMMIT. SQLite never leaves one
     std::string last_error;
 };
 
-achievement run_clients(database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what);
+template <class Database>  // a file_bank or a server_bank
+achievement run_clients(Database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what);
 
 }  // namespace bank
 

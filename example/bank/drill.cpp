@@ -9,28 +9,19 @@ namespace bank {
 
 using namespace std::chrono_literals;
 
-phase run_phase(database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what) {
-    const meters before = meters::read(db);
-    phase p;
-    p.name = what.title;
-    p.did = run_clients(db, o, accounts, book, what);
-    p.counted = meters::read(db).since(before);
-    p.seconds = std::chrono::duration<double>(strata::clock::now() - before.at).count();
-    return p;
-}
-
 // Takes down what a phase should have shown and did not.
 static void expect(phase& p, bool seen, const char* what) {
     if (!seen && !example::interrupted) p.missed.append(p.missed.empty() ? "" : "; ").append(what);
 }
 
-std::vector<phase> run_drill(database& db, const options& o, std::int64_t accounts, journal& book) {
+template <class Database>
+std::vector<phase> run_drill(Database& db, const options& o, std::int64_t accounts, journal& book) {
     constexpr std::int64_t without_limit = std::numeric_limits<std::int64_t>::max();
     const std::int64_t some = std::clamp<std::int64_t>(o.transactions / 10, 500, 10'000);
     const auto too_late = [until = strata::clock::now() + 60s] { return strata::clock::now() > until; };
 
-    auto& chaos = db.policy<strata::chaos>();
-    const auto& breaker = db.policy<strata::circuit_breaker<>>();
+    auto& chaos = db.template policy<strata::chaos>();
+    const auto& breaker = db.template policy<strata::circuit_breaker<>>();
     std::vector<phase> phases;
     const auto run = [&](assignment what) -> phase& { return phases.emplace_back(run_phase(db, o, accounts, book, what)); };
 
@@ -61,5 +52,8 @@ std::vector<phase> run_drill(database& db, const options& o, std::int64_t accoun
     expect(back, back.did.acknowledged >= some, "the work did not go on");
     return phases;
 }
+
+template std::vector<phase> run_drill(file_bank&, const options&, std::int64_t, journal&);
+template std::vector<phase> run_drill(server_bank&, const options&, std::int64_t, journal&);
 
 }  // namespace bank

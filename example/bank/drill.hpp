@@ -7,9 +7,19 @@
 namespace bank {
 
 // Runs the clients and measures what the layers count meanwhile.
-phase run_phase(database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what);
+template <class Database>
+phase run_phase(Database& db, const options& o, std::int64_t accounts, journal& book, const assignment& what) {
+    const meters before = meters::read(db);
+    phase p;
+    p.name = what.title;
+    p.did = run_clients(db, o, accounts, book, what);
+    p.counted = meters::read(db).since(before);
+    p.seconds = std::chrono::duration<double>(strata::clock::now() - before.at).count();
+    return p;
+}
 
-std::vector<phase> run_drill(database& db, const options& o, std::int64_t accounts, journal& book);
+template <class Database>
+std::vector<phase> run_drill(Database& db, const options& o, std::int64_t accounts, journal& book);
 
 }  // namespace bank
 

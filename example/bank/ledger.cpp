@@ -11,41 +11,87 @@
 
 namespace bank {
 
-// The application's mark in the head of an SQLite file ("bank" in ASCII).
+// What differs between the databases: how a bank is marked as ours, and the tables.
+namespace in_file {
+
+constexpr std::int64_t mark = 1650552427;  // "bank" in ASCII, in the head of the file
 constexpr auto read_mark = "select application_id from pragma_application_id"_sql;
 constexpr auto write_mark = "pragma application_id = 1650552427"_sql;
-constexpr std::int64_t mark = 1650552427;
+constexpr auto objects = "select count(*) from sqlite_master"_sql;
+
+constexpr auto make_branches = "create table branches (id integer primary key, balance integer not null)"_sql;
+constexpr auto make_tellers = "create table tellers (id integer primary key, branch integer not null, balance integer not null)"_sql;
+constexpr auto make_accounts = "create table accounts (id integer primary key, branch integer not null, balance integer not null)"_sql;
+constexpr auto make_history =
+    "create table history (id integer primary key, account integer not null, teller integer not null, branch integer not null,"
+    " delta integer not null, at text not null)"_sql;
+
+}  // namespace in_file
+
+namespace on_server {
+
+constexpr auto write_mark = "comment on table branches is 'strata: the example bank'"_sql;
+// Tables of the bank's names where there is no bank of ours.
+constexpr auto strangers =
+    "select count(*) from pg_class where relnamespace = current_schema()::regnamespace"
+    " and relname in ('branches', 'tellers', 'accounts', 'history')"
+    " and obj_description(to_regclass('branches'), 'pg_class') is distinct from 'strata: the example bank'"_sql;
+
+// One row of the branch and ten of the tellers change all the time: room in their pages keeps those changes cheap.
+constexpr auto make_branches = "create table branches (id bigint primary key, balance bigint not null) with (fillfactor = 10)"_sql;
+constexpr auto make_tellers =
+    "create table tellers (id bigint primary key, branch bigint not null, balance bigint not null) with (fillfactor = 10)"_sql;
+constexpr auto make_accounts = "create table accounts (id bigint primary key, branch bigint not null, balance bigint not null)"_sql;
+constexpr auto make_history =
+    "create table history (id bigint primary key, account bigint not null, teller bigint not null, branch bigint not null,"
+    " delta bigint not null, at timestamptz not null)"_sql;
+
+}  // namespace on_server
+
+static bool is_server(const strata::any_session& db) { return db.dialect_now() == strata::dialect::postgres; }
 
 constexpr auto open_teller = "insert into tellers (id, branch, balance) values (:id, 1, 0)"_sql.named("open_teller");
 constexpr auto open_account = "insert into accounts (id, branch, balance) values (:id, 1, 0)"_sql.named("open_account");
 
-bool may_be_replaced(database& db) {
-    if (db.one<std::int64_t>(read_mark) == mark) return true;
-    return db.one<std::int64_t>("select count(*) from sqlite_master"_sql) == 0;
+bool may_be_replaced(strata::any_session db) {
+    if (is_server(db)) return db.one<std::int64_t>(on_server::strangers) == 0;
+    return db.one<std::int64_t>(in_file::read_mark) == in_file::mark || db.one<std::int64_t>(in_file::objects) == 0;
 }
 
-void create(database& db) {
-    // All or nothing: when this throws, the file is as it was.
-    db.transaction([](auto& tx) {
+std::string server_of(strata::any_session db) {
+    return db.one<std::string>(
+        "select 'PostgreSQL database ' || current_database()"
+        " || coalesce(' on ' || host(inet_server_addr()) || ':' || inet_server_port(), ' on this machine')"_sql);
+}
+
+void create(strata::any_session db) {
+    // All or nothing: when this throws, the database is as it was.
+    db.transaction([server = is_server(db)](strata::any_session& tx) {
         tx.execute("drop table if exists history"_sql);
         tx.execute("drop table if exists accounts"_sql);
         tx.execute("drop table if exists tellers"_sql);
         tx.execute("drop table if exists branches"_sql);
 
-        tx.execute("create table branches (id integer primary key, balance integer not null)"_sql);
-        tx.execute("create table tellers (id integer primary key, branch integer not null, balance integer not null)"_sql);
-        tx.execute("create table accounts (id integer primary key, branch integer not null, balance integer not null)"_sql);
-        tx.execute(
-            "create table history (id integer primary key, account integer not null, teller integer not null,"
-            " branch integer not null, delta integer not null, at text not null)"_sql);
-        tx.execute(write_mark);
+        if (server) {
+            tx.execute(on_server::make_branches);
+            tx.execute(on_server::make_tellers);
+            tx.execute(on_server::make_accounts);
+            tx.execute(on_server::make_history);
+            tx.execute(on_server::write_mark);
+        } else {
+            tx.execute(in_file::make_branches);
+            tx.execute(in_file::make_tellers);
+            tx.execute(in_file::make_accounts);
+            tx.execute(in_file::make_history);
+            tx.execute(in_file::write_mark);
+        }
 
         tx.execute("insert into branches (id, balance) values (1, 0)"_sql);
         tx.execute_many(open_teller, std::views::iota(std::int64_t{1}, tellers + 1));
     });
 }
 
-std::int64_t load(database& db, std::int64_t accounts) {
+std::int64_t load(strata::any_session db, std::int64_t accounts) {
     constexpr std::int64_t batch = 5'000;
     example::progress bar("loading accounts", accounts);
     std::int64_t loaded = 0;
@@ -58,17 +104,17 @@ std::int64_t load(database& db, std::int64_t accounts) {
     return loaded;
 }
 
-books audit(database& db) {
-    // One statement reads one moment, whatever is written meanwhile.
+books audit(strata::any_session db) {
+    // One statement reads one moment, whatever is written meanwhile. (PostgreSQL's sum of bigint is a numeric.)
     return db.one<books>(
-        "select (select coalesce(sum(balance), 0) from branches) as branches,"
-        "       (select coalesce(sum(balance), 0) from tellers) as tellers,"
-        "       (select coalesce(sum(balance), 0) from accounts) as accounts,"
-        "       (select coalesce(sum(delta), 0) from history) as history,"
+        "select (select cast(coalesce(sum(balance), 0) as bigint) from branches) as branches,"
+        "       (select cast(coalesce(sum(balance), 0) as bigint) from tellers) as tellers,"
+        "       (select cast(coalesce(sum(balance), 0) as bigint) from accounts) as accounts,"
+        "       (select cast(coalesce(sum(delta), 0) as bigint) from history) as history,"
         "       (select count(*) from history) as history_rows"_sql.named("audit"));
 }
 
-std::vector<std::int64_t> missing_in_history(database& db, const std::string& file) {
+std::vector<std::int64_t> missing_in_history(strata::any_session db, const std::string& file) {
     std::ifstream in(file);
     if (!in) throw example::usage_error("cannot read " + file);
     std::set<std::int64_t> acknowledged;

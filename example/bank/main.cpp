@@ -1,4 +1,4 @@
-// A bank on an SQLite file: clients that move money at the same time, faults that are survived, books that agree.
+// A bank in an SQLite file or on a PostgreSQL server: clients that move money at the same time, faults that are survived, books that agree.
 //
 // bank.hpp is where to begin to read, then move_money and client in clients.cpp, then drill.cpp.
 #include "drill.hpp"
@@ -16,28 +16,42 @@ namespace bank {
 
 using namespace std::chrono_literals;
 
-// Options reach their layer by type, in any order; a layer that gets none has its defaults. That the file cannot be used is
+// Options reach their layer by type, in any order; a layer that gets none has its defaults. That the database cannot be used is
 // the user's affair: status 2.
-static database open(const std::string& file, bool create_file) {
+template <class Database, class DriverOptions>
+static Database open(const DriverOptions& driver, std::size_t connections, const std::string& place) {
     try {
-        return database{
-            strata::sqlite_options{.path = file, .create = create_file},  // what it acknowledges survives a power cut
-            strata::pool_options{.max_size = 4},                          // one connection writes, three read
+        return Database{
+            driver,
+            strata::pool_options{.min_size = 1, .max_size = connections},
             strata::total_timeout_options{.limit = 60s},
             strata::attempt_timeout_options{.limit = 20s},
-            strata::retry_options{.max_attempts = 5, .patience = 5ms},    // a breaker that stays open for longer ends a call at once
+            strata::retry_options{.max_attempts = 5, .patience = 5ms},  // a breaker that stays open for longer ends a call at once
             strata::circuit_breaker_options{.consecutive_failures = 5, .open_time = 200ms}};
     } catch (const strata::failure& f) {
-        throw example::usage_error("cannot open " + file + ": " + f.what());
+        throw example::usage_error("cannot open " + place + ": " + f.what());
     }
 }
 
-static void make_tables(database& db, const std::string& file) {
+// Opens what the user asked for; `work` gets it and the name of its place.
+template <class Work>
+static int with_bank(const options& o, const Work& work) {
+    if (o.server.empty()) {
+        // What it acknowledges survives a power cut. One connection writes, three read.
+        auto db = open<file_bank>(strata::sqlite_options{.path = o.file, .create = !o.check}, 4, o.file);
+        return work(db, o.file);
+    }
+    auto db = open<server_bank>(strata::postgres_options{.connection = o.server, .application_name = "strata-bank"}, 8,
+                                "the bank's server");  // not by its URL, which may hold a password
+    return work(db, server_of(db));
+}
+
+static void make_tables(strata::any_session db, const std::string& place) {
     try {
-        if (!may_be_replaced(db)) throw example::usage_error(file + " holds something else than a bank: name another file");
+        if (!may_be_replaced(db)) throw example::usage_error(place + " holds something else than a bank: name another one");
         create(db);
     } catch (const strata::failure& f) {
-        throw example::usage_error("cannot write " + file + ": " + f.what());
+        throw example::usage_error("cannot write " + place + ": " + f.what());
     }
 }
 
@@ -60,18 +74,15 @@ static int conclude(const std::string& problem, std::FILE* out) {
     return problem.empty() ? 0 : 1;
 }
 
-static int run(const options& o) {
-    std::optional<example::scratch_folder> scratch;
-    if (o.file.empty()) scratch.emplace("strata-bank");
+template <class Database>
+static int run(Database& db, const options& o, const std::string& place) {
     report r;
     r.asked = o;
-    r.file = scratch ? scratch->file("bank.db") : o.file;
-
+    r.place = place;
     journal book(o.acknowledge);
-    database db = open(r.file, true);
-    make_tables(db, r.file);
+    make_tables(db, place);
     std::FILE* const out = o.json ? stderr : stdout;  // for all but the report
-    std::fprintf(out, "bank in %s%s: %lld clients, seed %llu\n", r.file.c_str(), scratch ? " (removed at the end)" : "",
+    std::fprintf(out, "bank in %s%s: %lld clients, seed %llu\n", place.c_str(), o.is_temporary ? " (removed at the end)" : "",
                  static_cast<long long>(o.clients), static_cast<unsigned long long>(o.seed));
 
     const strata::time_point begin = strata::clock::now();
@@ -93,10 +104,9 @@ static int run(const options& o) {
 }
 
 // The books of a bank that somebody else has left.
-static int check(const options& o) {
-    database db = open(o.file, false);
+static int check(strata::any_session db, const options& o, const std::string& place) {
     const books sums = audit(db);
-    std::printf("bank in %s: %lld transactions in the history\n", o.file.c_str(), static_cast<long long>(sums.history_rows));
+    std::printf("bank in %s: %lld transactions in the history\n", place.c_str(), static_cast<long long>(sums.history_rows));
     if (!sums.agree()) return conclude("the sums of branches, tellers, accounts and history differ", stdout);
     if (o.acknowledge.empty()) return conclude("", stdout);
 
@@ -109,14 +119,22 @@ static int check(const options& o) {
 
 int main(int argc, char** argv) {
     try {
-        const bank::options o = bank::parse(argc, argv);
+        bank::options o = bank::parse(argc, argv);
         if (o.help) {
             std::fputs(bank::help, stdout);
             return 0;
         }
         std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
         example::watch_for_interrupts();
-        return o.check ? bank::check(o) : bank::run(o);
+        std::optional<example::scratch_folder> scratch;
+        if (o.file.empty() && o.server.empty()) {
+            scratch.emplace("strata-bank");
+            o.file = scratch->file("bank.db");
+            o.is_temporary = true;
+        }
+        return bank::with_bank(o, [&](auto& db, const std::string& place) {
+            return o.check ? bank::check(db, o, place) : bank::run(db, o, place);
+        });
     } catch (const example::usage_error& e) {
         std::fprintf(stderr, "bank: %s\n", e.what());
         return 2;

@@ -2,7 +2,11 @@
 
 #include "../common/flags.hpp"
 
+#include <utility>
+
 namespace bank {
+
+static bool is_url(const std::string& s) { return s.starts_with("postgresql://") || s.starts_with("postgres://"); }
 
 options parse(int argc, char** argv) {
     options o;
@@ -12,6 +16,7 @@ options parse(int argc, char** argv) {
         else if (line.is("--transactions")) o.transactions = line.number(1, 1'000'000'000);
         else if (line.is("--accounts")) o.accounts = line.number(1, 100'000'000);
         else if (line.is("--file")) o.file = line.text();
+        else if (line.is("--database")) o.server = line.text();
         else if (line.is("--seed")) o.seed = static_cast<std::uint64_t>(line.number(0, INT64_MAX));
         else if (line.is("--no-faults")) o.faults = false;
         else if (line.is("--json")) o.json = true;
@@ -20,6 +25,10 @@ options parse(int argc, char** argv) {
         else if (line.is("--help") || line.is("-h")) o.help = true;
         else throw example::usage_error("there is no option " + line.name() + "; try --help");
     }
+    if (o.check && is_url(o.file)) std::swap(o.file, o.server);
+    // The text may hold a password, so it is not shown.
+    if (!o.server.empty() && !is_url(o.server)) throw example::usage_error("--database needs a URL that begins with postgresql://");
+    if (!o.server.empty() && !o.file.empty()) throw example::usage_error("the bank lies in one place: a file or a server");
     return o;
 }
 

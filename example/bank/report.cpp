@@ -8,14 +8,6 @@
 
 namespace bank {
 
-meters meters::read(database& db) {
-    return {.at = strata::clock::now(),
-            .calls = db.policy<strata::metrics<>>().snapshot(),
-            .breaker = db.policy<strata::circuit_breaker<>>().snapshot(),
-            .pool = db.connections(),
-            .faults = db.policy<strata::chaos>().injected()};
-}
-
 meters meters::since(const meters& before) const {
     meters m = *this;
     m.calls = calls.since(before.calls);
@@ -147,7 +139,7 @@ static void add_json(std::string& s, const phase& p) {
 }
 
 std::string to_json(const report& r) {
-    std::string s = "{\"file\": " + quoted(r.file);
+    std::string s = "{\"database\": " + quoted(r.place);
     add_field(s, "clients", r.asked.clients);
     add_field(s, "seed", r.asked.seed);
     add_field(s, "accounts", r.accounts);

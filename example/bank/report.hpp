@@ -17,7 +17,14 @@ struct meters {
     strata::pool_snapshot pool;
     std::uint64_t faults = 0;  // injected by chaos
 
-    static meters read(database& db);
+    template <class Database>
+    static meters read(Database& db) {
+        return {.at = strata::clock::now(),
+                .calls = db.template policy<strata::metrics<>>().snapshot(),
+                .breaker = db.template policy<strata::circuit_breaker<>>().snapshot(),
+                .pool = db.connections(),
+                .faults = db.template policy<strata::chaos>().injected()};
+    }
     [[nodiscard]] meters since(const meters& before) const;
 };
 
@@ -34,7 +41,7 @@ struct phase {
 
 struct report {
     options asked;
-    std::string file;
+    std::string place;
     std::int64_t accounts = 0;  // loaded
     double load_seconds = 0;
     std::vector<phase> phases;

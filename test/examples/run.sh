@@ -2,6 +2,8 @@
 # The examples as a user meets them: what they print, what they return, what they leave behind.
 #
 #   test/examples/run.sh [FOLDER]        FOLDER holds the programs bank and catalogue; default: build/dev/example
+#
+# STRATA_TEST_POSTGRES=<url> names the PostgreSQL server for the bank; a schema is made there, and dropped.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 . test/examples/checks.sh
@@ -113,6 +115,65 @@ check "a file that is no database" bank_refuses_text_file
 check "somebody else's database" bank_refuses_foreign_database
 check "an acknowledgement file that cannot be written" refused bank --acknowledge "$temp/nowhere/log"
 check "nothing to check" refused bank --check "$temp/nothing.db"
+
+# ---------------------------------------------------------------------------------------- the bank on PostgreSQL
+
+sql() { psql "$STRATA_TEST_POSTGRES" -v ON_ERROR_STOP=1 -qAtc "$1"; }
+secret=$(printf %s "${STRATA_TEST_POSTGRES:-}" | sed -nE 's|^[a-z]+://[^:/@]*:([^@/]*)@.*|\1|p')
+shows_no_secret() { [ -z "$secret" ] || ! grep -F "$secret" "$temp/out" "$temp/err"; }
+in_own_schema() { # COMMAND...: with $url of a schema that is new and goes away
+    local schema=strata_bank_$$ result=0
+    url=$STRATA_TEST_POSTGRES
+    case $url in *\?*) url+='&' ;; *) url+='?' ;; esac
+    url+="options=-csearch_path%3D$schema"
+    { sql "create schema $schema" && "$@"; } || result=$?
+    sql "drop schema if exists $schema cascade" 2>/dev/null && return $result
+}
+server_bank_small() {
+    run bank "${small[@]}" --database "$url" --acknowledge "$temp/server.log"
+    [ "$status" -eq 0 ] && last_line out "balances: consistent" && grep -q 'disk gone' "$temp/out" && shows_no_secret || return 1
+    run bank --check "$url" --acknowledge "$temp/server.log"
+    [ "$status" -eq 0 ] && last_line out "balances: consistent" || return 1
+    echo 987654321 >>"$temp/server.log"
+    run bank --check "$url" --acknowledge "$temp/server.log"
+    [ "$status" -eq 1 ] && tail -n 1 "$temp/out" | grep -q INCONSISTENT || return 1
+    run bank "${small[@]}" --database "$url" --no-faults --transactions=70 --json  # in the place of the other
+    [ "$status" -eq 0 ] && grep -q '"history_rows": 70,.*"balances": "consistent"}$' "$temp/out" && shows_no_secret
+}
+server_bank_refuses_foreign_tables() {
+    sql "create table $1.history (what text); insert into $1.history values ('dear')" || return 1
+    refused bank --database "$url" && [ "$(sql "select what from $1.history")" = dear ]
+}
+server_bank_ends_on_ctrl_c() {
+    local waited=0
+    "$programs/bank" --clients 4 --transactions 1000000000 --accounts 500 --database "$url" --acknowledge "$temp/server.acks" \
+        >"$temp/out" 2>"$temp/err" </dev/null &
+    started $!
+    while [ ! -s "$temp/server.acks" ] && [ $waited -lt 200 ]; do sleep 0.1 && waited=$((waited + 1)); done
+    kill -INT $!
+    status=0
+    wait $! || status=$?
+    gone $!
+    [ "$status" -eq 0 ] && grep -q '^interrupted' "$temp/out" && last_line out "balances: consistent"
+}
+wrong_password() {
+    refused bank --database "$(printf %s "$STRATA_TEST_POSTGRES" | sed -E 's|^([a-z]+://[^:/@]*:)([^@/]*)@|\1not-\2@|')" && shows_no_secret
+}
+
+check "a server that is not there" refused bank --database postgresql://teller:hunter2@127.0.0.1:1/bank
+check "... shows no password" eval '! grep hunter2 "$temp/err"'
+check "a broken URL" refused bank --database 'postgresql://teller:hunter2@[oops/bank'
+check "... shows no password either" eval '! grep hunter2 "$temp/err"'
+check "a database that is no URL" refused bank --database bank.db
+check "a file and a server" refused bank --file "$temp/x.db" --database postgresql://127.0.0.1/bank
+if [ -n "${STRATA_TEST_POSTGRES:-}" ]; then
+    check "a bank on PostgreSQL" in_own_schema server_bank_small
+    check "a server's bank and Ctrl-C" in_own_schema server_bank_ends_on_ctrl_c
+    check "somebody else's tables" in_own_schema server_bank_refuses_foreign_tables strata_bank_$$
+    if [ -n "$secret" ]; then check "a wrong password" wrong_password; fi
+else
+    echo "STRATA_TEST_POSTGRES is not set: no bank on PostgreSQL"
+fi
 
 # ------------------------------------------------------------------------------------------------- the catalogue
 
