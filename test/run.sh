@@ -199,7 +199,6 @@ start_postgres() {
 export STRATA_TEST_POSTGRES=$postgres_url
 export STRATA_TEST_POSTGRES_STANDBY=$postgres_standby_url
 export STRATA_TEST_PGBOUNCER=$postgres_bouncer_url
-export STRATA_TEST_POSTGRES_OWN=yes
 END
 }
 

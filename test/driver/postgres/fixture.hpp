@@ -10,8 +10,11 @@
 #include <support/catch.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include <unistd.h>
 
@@ -34,6 +37,23 @@ inline std::string server_url() {
     return url;
 }
 
+/// A setting of a connection string, as libpq understands it.
+inline std::string setting_of(const std::string& url, std::string_view keyword) {
+    strata::detail::postgres_target target;
+    if (const strata::error e = target.read({.connection = url})) throw std::runtime_error(e.to_string());
+    return std::string{target.value(keyword)};
+}
+
+/// The same server and database at other addresses: `hosts` and `ports` are lists, as libpq takes them.
+inline strata::postgres_options at(const std::string& url, const std::string& hosts, const std::string& ports, const std::string& more = "") {
+    std::string text = "host=" + hosts + " port=" + ports + " " + more;
+    for (const char* const keyword : {"user", "password", "dbname"}) {
+        const std::string value = setting_of(url, keyword);
+        if (!value.empty()) text.append(" ").append(keyword).append("='").append(value).append("'");
+    }
+    return {.connection = text};
+}
+
 using plain_stack = strata::stack<strata::pool<>, strata::postgres>;
 
 /// A schema of its own, dropped at the end, and databases whose connections see it first.
@@ -46,6 +66,7 @@ public:
     server& operator=(const server&) = delete;
     ~server() { static_cast<void>(admin_.try_execute(strata::statement{"drop schema " + name_ + " cascade"})); }
 
+    [[nodiscard]] const std::string& schema() const noexcept { return name_; }
     [[nodiscard]] strata::postgres_options options() const { return in_schema(name_); }
     /// Another connection, which sees and does what it likes.
     [[nodiscard]] strata::database<plain_stack>& admin() noexcept { return admin_; }
