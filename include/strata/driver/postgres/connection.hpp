@@ -8,8 +8,9 @@
 
 #include <strata/core/interruption.hpp>
 #include <strata/core/signal.hpp>
-#include <strata/core/watch.hpp>
 #include <strata/core/time.hpp>
+#include <strata/core/watch.hpp>
+#include <strata/driver/postgres/cancel.hpp>
 #include <strata/driver/postgres/error.hpp>
 #include <strata/driver/postgres/options.hpp>
 #include <strata/driver/postgres/reader.hpp>
@@ -19,7 +20,6 @@
 #include <libpq-fe.h>
 #include <poll.h>
 
-#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <memory>
@@ -124,13 +124,23 @@ private:
         while (next_result() != nullptr) {
         }
     }
+    /// Cancels when the guard says so, and again while the statement goes on, since the server ignores a cancel that it gets before
+    /// the statement; false when there is nothing left to wait for.
+    [[nodiscard]] bool look_at_guard() noexcept;
     void begin_to_cancel(errc why) noexcept;
+    /// When `look_at_guard` must be asked again.
+    [[nodiscard]] time_point look_again_at() const noexcept {
+        if (ended_by_ != errc::ok) return cancel_again_at_ < give_up_at_ ? cancel_again_at_ : give_up_at_;
+        return guard_ != nullptr ? guard_->deadline : give_up_at_;
+    }
     /// After a cancel, and blocking: waits until the cancel's own connection has ended, since the server signals twice, to process
     /// and to group, and the second signal may come long after the first; and if the statement was not hit, lets a late
     /// signal hit an empty one.
     void raise_fence(bool was_hit) noexcept;
-    [[nodiscard]] bool has_cancel_ended() const noexcept {
-        return cancel_ended_ == nullptr || cancel_ended_->load(std::memory_order_acquire);
+    /// Before each statement. `limit` bounds it where no guard does.
+    void start_the_clock(duration limit = duration::max()) noexcept {
+        ended_by_ = errc::ok;
+        give_up_at_ = guard_ == nullptr && limit != duration::max() ? add_saturated(clock::now(), limit) : never;
     }
     [[nodiscard]] error lost_error(phase at, effect did);
     [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
@@ -141,7 +151,10 @@ private:
     postgres_writer writer_;
     detail::printed_columns printed_;
     duration cancel_grace_{};
+    duration finish_limit_{};
     time_point give_up_at_ = never;
+    time_point cancel_again_at_ = never;
+    duration cancel_pause_{};
     errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
     bool prepares_ = true;
     bool owned_ = false;
@@ -150,8 +163,8 @@ private:
     bool waiting_ = false;  // it was told to
     io_wait awaited_;
     watch_place watch_;
-    std::shared_ptr<std::atomic<bool>> cancel_ended_;  // set by the thread that cancels
-    bool busy_ = false;                                // a stream stands on the connection
+    detail::postgres_cancels cancels_;
+    bool busy_ = false;  // a stream stands on the connection
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
@@ -159,6 +172,8 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     lost_ = busy_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
+    finish_limit_ = o.finish_limit;
+    cancels_.forget();
     statements_.reset(o.statement_cache);
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
@@ -227,11 +242,8 @@ STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, t
 inline postgres_connection::waited postgres_connection::wait_for_result() {
     bool unsent = ::PQflush(db_) > 0;
     while (unsent || ::PQisBusy(db_) != 0) {
-        const bool cancelling = ended_by_ != errc::ok;
-        const time_point until = cancelling ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never;
-        if (!poll_until(true, unsent, until)) {
-            if (cancelling) return waited::out_of_time;
-            begin_to_cancel(guard_->is_cancelled() ? errc::cancelled : errc::timeout);
+        if (!poll_until(true, unsent, look_again_at())) {
+            if (!look_at_guard()) return waited::out_of_time;
             continue;
         }
         if (::PQconsumeInput(db_) == 0) return waited::lost;
@@ -249,15 +261,8 @@ inline postgres_connection::waited postgres_connection::look_for_result() {
     const int unsent = ::PQflush(db_);
     if (unsent < 0) return waited::lost;
     if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
-    if (ended_by_ != errc::ok) {
-        if (clock::now() >= give_up_at_) return waited::out_of_time;
-    } else if (guard_ != nullptr) {
-        if (guard_->is_cancelled())
-            begin_to_cancel(errc::cancelled);
-        else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero())
-            begin_to_cancel(errc::timeout);
-    }
-    awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
+    if (!look_at_guard()) return waited::out_of_time;
+    awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
     waiting_ = true;
     return waited::not_yet;
 }
@@ -273,33 +278,40 @@ inline detail::result_owner postgres_connection::next_result() {
     return r;
 }
 
+inline bool postgres_connection::look_at_guard() noexcept {
+    if (ended_by_ != errc::ok) {
+        const time_point now = clock::now();
+        if (now >= give_up_at_) return false;
+        if (now < cancel_again_at_) return true;
+        cancels_.send(db_, give_up_at_);
+        cancel_pause_ *= 2;
+        cancel_again_at_ = add_saturated(now, cancel_pause_);
+    } else if (guard_ == nullptr) {
+        if (give_up_at_ == never || clock::now() < give_up_at_) return true;
+        ended_by_ = errc::timeout;
+        return false;
+    } else if (guard_->is_cancelled()) {
+        begin_to_cancel(errc::cancelled);
+    } else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero()) {
+        begin_to_cancel(errc::timeout);
+    }
+    return true;
+}
+
 STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
     ended_by_ = why;
-    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    PGcancel* const c = ::PQgetCancel(db_);
-    if (c == nullptr) return;
-    const auto send = [c] {
-        char text[256];
-        ::PQcancel(c, text, sizeof text);
-        ::PQfreeCancel(c);
-    };
-    cancel_ended_ = nullptr;
-    if (!yields_) return send();
-    try {
-        auto ended = std::make_shared<std::atomic<bool>>(false);
-        std::thread([send, ended] {
-            send();
-            ended->store(true, std::memory_order_release);
-        }).detach();  // it connects, and this thread may not wait for it
-        cancel_ended_ = std::move(ended);
-    } catch (...) {
-        ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
-    }
+    const time_point now = clock::now();
+    give_up_at_ = add_saturated(now, cancel_grace_);
+    cancel_pause_ = cancel_grace_ / 64;
+    cancel_again_at_ = add_saturated(now, cancel_pause_);
+    cancels_.send(db_, give_up_at_);
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    for (; !lost_ && !has_cancel_ended(); std::this_thread::sleep_for(std::chrono::milliseconds{1})) lost_ = clock::now() >= give_up_at_;
+    cancel_again_at_ = never;
+    for (; !lost_ && !cancels_.have_ended(); std::this_thread::sleep_for(std::chrono::microseconds{200}))
+        lost_ = clock::now() >= give_up_at_;
     if (lost_ || was_hit) return;
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
@@ -308,7 +320,7 @@ STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept 
 
 STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
     if (ended_by_ != errc::ok) {
-        error e{ended_by_, "the server did not answer a cancel in time; the connection was given up", at, did};
+        error e{ended_by_, "the server did not answer in time; the connection was given up", at, did};
         return e.set(health::lost);
     }
     return detail::make_connection_error(db_, errc::connection_lost, at, did);
@@ -317,7 +329,7 @@ STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
 /// Simple protocol, all results dropped but the last error.
 inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
     yields_ = false;
-    ended_by_ = errc::ok;
+    start_the_clock(finish_limit_);
     const bool in_tx = in_transaction();
     if (::PQsendQuery(db_, sql.c_str()) == 0) {
         lost_ = true;
@@ -349,7 +361,10 @@ inline error postgres_connection::control(std::string_view sql) {
     const phase at = commit ? phase::commit : phase::execute;
     std::string tag;
     error e = run_simple(text, at, &tag);
-    if (!commit) return e;
+    if (!commit) {
+        if (e.effect() == effect::unknown) e.set(effect::none);  // a transaction that hardly began, or was to be rolled back
+        return e;
+    }
     // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
     if (!e && tag == "ROLLBACK")
         return error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,

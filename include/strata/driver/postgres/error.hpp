@@ -191,14 +191,17 @@ namespace detail {
     return e;
 }
 
-/// libpq's sentences, which stand on lines of their own, in one line.
+/// libpq's sentences, which stand on lines of their own or go on behind a tab, in one line.
 [[nodiscard]] STRATA_COLD inline std::string one_line(std::string_view text) {
     std::string line;
     for (std::size_t at = 0; at < text.size();) {
         const std::size_t end = text.find('\n', at);
         const std::string_view part = text.substr(at, end == text.npos ? end : end - at);
         const std::size_t begin = part.find_first_not_of(" \t");
-        if (begin != part.npos) line.append(line.empty() ? "" : "; ").append(part.substr(begin));
+        if (begin != part.npos) {
+            const bool goes_on = begin != 0 && part[begin] >= 'a' && part[begin] <= 'z';
+            line.append(line.empty() ? "" : goes_on ? " " : "; ").append(part.substr(begin));
+        }
         at += part.size() + 1;
     }
     return line;

@@ -42,6 +42,8 @@ struct postgres_options {
     bool prepare = true;
     /// How long a cancelled statement may take to end before the connection is given up.
     duration cancel_grace = std::chrono::seconds{5};
+    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
+    duration finish_limit = std::chrono::seconds{60};
 
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
     std::vector<std::string> allowed_hosts = {};
@@ -174,6 +176,7 @@ STRATA_COLD inline error postgres_options::validate() const {
     using detail::bad_postgres_option;
     if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
     if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");

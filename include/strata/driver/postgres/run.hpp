@@ -50,7 +50,7 @@ protected:
     /// Finds or prepares the statement; false with the error set when that fails.
     [[nodiscard]] bool take() {
         const descriptor& what = *what_;
-        connection_.ended_by_ = errc::ok;
+        connection_.start_the_clock();
         connection_.waiting_ = false;
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
         if (connection_.busy_) {
@@ -148,7 +148,7 @@ protected:
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
         if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !was_hit_ || !connection_.has_cancel_ended();
+            const bool waits = !was_hit_ || !connection_.cancels_.have_ended();
             if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
             const bool yields = std::exchange(connection_.yields_, false);
             connection_.raise_fence(was_hit_);
