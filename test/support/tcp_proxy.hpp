@@ -79,9 +79,12 @@ public:
     void black_hole_at_next(way w) {
         tell([&] { hole_at_[index(w)] = true; });
     }
-    /// Holds each piece back for this long before it passes on.
+    /// Holds each piece that comes from now on back for this long before it passes.
     void delay(duration d) {
-        tell([&] { delay_ = d; });
+        tell([&] { delay_[0] = delay_[1] = d; });
+    }
+    void delay(way w, duration d) {
+        tell([&] { delay_[index(w)] = d; });
     }
     /// While true, nobody listens: a connection is refused.
     void refuse(bool yes) {
@@ -225,7 +228,7 @@ private:
         const auto came = static_cast<std::uint64_t>(n);
         taken_[index(w)] += came;
         const std::uint64_t pass = std::min(came, left);
-        l.held.push_back({clock::now() + delay_, std::string(buffer, static_cast<std::size_t>(pass))});
+        l.held.push_back({clock::now() + delay_[index(w)], std::string(buffer, static_cast<std::size_t>(pass))});
         l.size += static_cast<std::size_t>(pass);
         if (left != none) left -= pass;
         cut_lane_ = cut_lane_ || pass < came;
@@ -321,7 +324,7 @@ private:
     std::uint64_t told_ = 0, seen_ = 0;
     bool stop_ = false, cut_ = false, hole_ = false, cut_lane_ = false;
     bool hole_at_[2] = {false, false};
-    duration delay_{};
+    duration delay_[2] = {};
     std::uint64_t left_[2] = {none, none};
     std::uint64_t passed_[2] = {0, 0}, taken_[2] = {0, 0};
     int accepted_ = 0, struck_ = 0;

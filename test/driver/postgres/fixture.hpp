@@ -45,7 +45,8 @@ inline std::string setting_of(const std::string& url, std::string_view keyword) 
 }
 
 /// The same server and database at other addresses: `hosts` and `ports` are lists, as libpq takes them.
-inline strata::postgres_options at(const std::string& url, const std::string& hosts, const std::string& ports, const std::string& more = "") {
+inline strata::postgres_options at(const std::string& url, const std::string& hosts, const std::string& ports,
+                                   const std::string& more = "") {
     std::string text = "host=" + hosts + " port=" + ports + " " + more;
     for (const char* const keyword : {"user", "password", "dbname"}) {
         const std::string value = setting_of(url, keyword);
