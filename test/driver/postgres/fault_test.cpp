@@ -121,6 +121,31 @@ TEST_CASE("a stream that is reset has given true rows, and ends with an error", 
     CHECK(db.connections().idle == 1);
 }
 
+TEST_CASE("a stream whose session the server ends has given true rows", "[postgres][fault][stream]") {
+    bank<> b{0, 1, [](strata::postgres_options o) {
+                 o.application_name = "strata-stream-victim";
+                 return o;
+             }};
+    for (const std::int64_t after : {1, 2, 700}) {
+        auto stream = b.db.rows<std::int64_t>("select generate_series(1::int8, 1000000000)"_sql());
+        std::int64_t rows = 0;
+        strata::error end;
+        for (bool more = true; more;) {
+            if (rows == after) {
+                CHECK(b.in.admin().one<std::int64_t>("select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                                                     " where application_name = 'strata-stream-victim'"_sql()) == 1);
+            }
+            auto row = stream.try_next();
+            more = row.has_value() && *row != nullptr;
+            if (row.has_error()) end = row.error();
+            if (more && **row != ++rows) FAIL("row " << rows << " is " << **row);
+        }
+        CHECK(end.code() == errc::connection_lost);
+        CHECK(rows >= after);
+    }
+    CHECK(b.db.one<std::int64_t>(echo(1)) == 1);
+}
+
 TEST_CASE("a COMMIT whose answer is lost is unknown, and is not repeated", "[postgres][fault][commit]") {
     if (!proxied_bank::is_there()) return;
     proxied_bank b{2};

@@ -13,9 +13,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <thread>
-#include <utility>
 
 namespace strata::inline STRATA_ABI::detail {
 
@@ -50,28 +50,40 @@ struct cancel_request {
 /// The cancels of one connection.
 class postgres_cancels {
 public:
+    postgres_cancels() noexcept = default;
+    postgres_cancels(const postgres_cancels&) = delete;
+    postgres_cancels& operator=(const postgres_cancels&) = delete;
+    ~postgres_cancels() { forget(); }
+
     /// Sends one, unless the last is still under way or there is no memory for it; it ends by `until` where libpq can bound it.
     STRATA_COLD void send(PGconn* connection, time_point until) noexcept {
         if (!have_ended()) return;
+        forget();
         const auto request = cancel_request::of(connection);
         if (request == nullptr) return;
         try {
-            auto ended = std::make_shared<std::atomic<bool>>(false);
-            std::thread([request, until, ended] {
+            auto sent = std::make_unique<std::atomic<stage>>(stage::under_way);
+            std::thread([request, until, here = sent.get()] {
                 cancel_request::send(request, until);
                 cancel_request::release(request);
-                ended->store(true, std::memory_order_release);
+                if (here->exchange(stage::ended, std::memory_order_acq_rel) == stage::forgotten) delete here;
             }).detach();  // whoever waits for the statement does so under a bound, and does not wait for this
-            ended_ = std::move(ended);
+            sent_ = sent.release();
         } catch (...) {
             cancel_request::release(request);  // no thread: the bound for the result ends the connection
         }
     }
-    [[nodiscard]] bool have_ended() const noexcept { return ended_ == nullptr || ended_->load(std::memory_order_acquire); }
-    void forget() noexcept { ended_ = nullptr; }
+    [[nodiscard]] bool have_ended() const noexcept { return sent_ == nullptr || sent_->load(std::memory_order_acquire) == stage::ended; }
+    /// What is under way ends without us.
+    void forget() noexcept {
+        if (sent_ != nullptr && sent_->exchange(stage::forgotten, std::memory_order_acq_rel) == stage::ended) delete sent_;
+        sent_ = nullptr;
+    }
 
 private:
-    std::shared_ptr<std::atomic<bool>> ended_;  // set by the thread that sends
+    enum class stage : std::uint8_t { under_way, ended, forgotten };
+
+    std::atomic<stage>* sent_ = nullptr;  // shared with the thread that sends: the second of the two to leave deletes it
 };
 
 }  // namespace strata::inline STRATA_ABI::detail
