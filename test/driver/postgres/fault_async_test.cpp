@@ -167,7 +167,7 @@ TEST_CASE("random kills under load: no lease, no descriptor lost, no wrong row",
     const std::ptrdiff_t held = descriptors();
     {
         bank<strata::stack<strata::retry<>, strata::pool<>, strata::postgres>> b{8, 6, [](strata::postgres_options o) {
-                                                                                     o.application_name = "strata-killed";
+                                                                                     o.application_name = victim("strata-killed");
                                                                                      return o;
                                                                                  }};
         std::atomic<bool> stop{false};
@@ -222,10 +222,10 @@ TEST_CASE("random kills under load: no lease, no descriptor lost, no wrong row",
         int killed = 0;
         constexpr auto kill_one =
             "select coalesce(bool_or(pg_terminate_backend(pid)), false) from (select pid from pg_stat_activity"
-            " where application_name = 'strata-killed' order by random() limit 1) one"_sql;
+            " where application_name = :name order by random() limit 1) one"_sql;
         CHECK(comes_true(
             [&] {
-                killed += b.in.admin().one<bool>(kill_one()) ? 1 : 0;
+                killed += b.in.admin().one<bool>(kill_one(victim("strata-killed"))) ? 1 : 0;
                 return killed >= count(50, 1000);
             },
             std::chrono::seconds{300}));

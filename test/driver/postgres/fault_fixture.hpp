@@ -79,6 +79,11 @@ private:
     std::string url_;
 };
 
+/// A name of this process for a connection that is to be ended, lest two runs at once end each other's.
+inline std::string victim(const std::string& name) {
+    return name + "-" + std::to_string(::getpid());
+}
+
 /// Descriptors that this process holds.
 inline std::ptrdiff_t descriptors() {
     const std::filesystem::directory_iterator all{"/proc/self/fd"};

@@ -123,7 +123,7 @@ TEST_CASE("a stream that is reset has given true rows, and ends with an error", 
 
 TEST_CASE("a stream whose session the server ends has given true rows", "[postgres][fault][stream]") {
     bank<> b{0, 1, [](strata::postgres_options o) {
-                 o.application_name = "strata-stream-victim";
+                 o.application_name = victim("strata-stream");
                  return o;
              }};
     for (const std::int64_t after : {1, 2, 700}) {
@@ -133,7 +133,7 @@ TEST_CASE("a stream whose session the server ends has given true rows", "[postgr
         for (bool more = true; more;) {
             if (rows == after) {
                 CHECK(b.in.admin().one<std::int64_t>("select count(pg_terminate_backend(pid)) from pg_stat_activity"
-                                                     " where application_name = 'strata-stream-victim'"_sql()) == 1);
+                                                     " where application_name = :name"_sql(victim("strata-stream"))) == 1);
             }
             auto row = stream.try_next();
             more = row.has_value() && *row != nullptr;
