@@ -61,6 +61,8 @@ struct postgres_options {
     bool prepare = true;
     /// How long a cancelled statement may take to end before the connection is given up.
     duration cancel_grace = std::chrono::seconds{5};
+    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
+    duration finish_limit = std::chrono::seconds{60};
 
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
     std::vector<std::string> allowed_hosts = {};
@@ -193,6 +195,7 @@ STRATA_COLD inline error postgres_options::validate() const {
     using detail::bad_postgres_option;
     if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
     if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
@@ -201,6 +204,86 @@ STRATA_COLD inline error postgres_options::validate() const {
 }
 
 }  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Cancels on the server, each on a thread of its own: a cancel opens a second connection, and may meet a network that swallows it.
+//
+// A cancel that the server gets before the statement does is ignored, so one may not be enough; but never two at once, and the fence
+// waits for the last: when its connection has ended, no signal of any of them is still to come.
+#ifndef STRATA_DRIVER_POSTGRES_CANCEL_HPP
+#define STRATA_DRIVER_POSTGRES_CANCEL_HPP
+
+namespace strata::inline STRATA_ABI::detail {
+
+#ifdef LIBPQ_HAS_ASYNC_CANCEL
+/// libpq 17 and newer: encrypted where the connection is, and ended at the bound.
+struct cancel_request {
+    static constexpr auto release = &::PQcancelFinish;
+    [[nodiscard]] static ::PGcancelConn* of(PGconn* c) noexcept { return ::PQcancelCreate(c); }
+    static void send(::PGcancelConn* c, time_point until) noexcept {
+        if (::PQcancelStart(c) == 0) return;
+        for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; s == PGRES_POLLING_READING || s == PGRES_POLLING_WRITING;) {
+            const duration left = until - clock::now();
+            if (left <= duration::zero()) return;
+            ::pollfd p{::PQcancelSocket(c), static_cast<short>(s == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
+            const auto most = std::min<duration>(left, std::chrono::seconds{1}) / std::chrono::milliseconds{1};
+            if (::poll(&p, 1, static_cast<int>(most) + 1) != 0) s = ::PQcancelPoll(c);
+        }
+    }
+};
+#else
+/// Unencrypted, and it lasts as long as the network makes it last.
+struct cancel_request {
+    static constexpr auto release = &::PQfreeCancel;
+    [[nodiscard]] static ::PGcancel* of(PGconn* c) noexcept { return ::PQgetCancel(c); }
+    static void send(::PGcancel* c, time_point) noexcept {
+        char why[256];
+        ::PQcancel(c, why, sizeof why);
+    }
+};
+#endif
+
+/// The cancels of one connection.
+class postgres_cancels {
+public:
+    postgres_cancels() noexcept = default;
+    postgres_cancels(const postgres_cancels&) = delete;
+    postgres_cancels& operator=(const postgres_cancels&) = delete;
+    ~postgres_cancels() { forget(); }
+
+    /// Sends one, unless the last is still under way or there is no memory for it; it ends by `until` where libpq can bound it.
+    STRATA_COLD void send(PGconn* connection, time_point until) noexcept {
+        if (!have_ended()) return;
+        forget();
+        const auto request = cancel_request::of(connection);
+        if (request == nullptr) return;
+        try {
+            auto sent = std::make_unique<std::atomic<stage>>(stage::under_way);
+            std::thread([request, until, here = sent.get()] {
+                cancel_request::send(request, until);
+                cancel_request::release(request);
+                if (here->exchange(stage::ended, std::memory_order_acq_rel) == stage::forgotten) delete here;
+            }).detach();  // whoever waits for the statement does so under a bound, and does not wait for this
+            sent_ = sent.release();
+        } catch (...) {
+            cancel_request::release(request);  // no thread: the bound for the result ends the connection
+        }
+    }
+    [[nodiscard]] bool have_ended() const noexcept { return sent_ == nullptr || sent_->load(std::memory_order_acquire) == stage::ended; }
+    /// What is under way ends without us.
+    void forget() noexcept {
+        if (sent_ != nullptr && sent_->exchange(stage::forgotten, std::memory_order_acq_rel) == stage::ended) delete sent_;
+        sent_ = nullptr;
+    }
+
+private:
+    enum class stage : std::uint8_t { under_way, ended, forgotten };
+
+    std::atomic<stage>* sent_ = nullptr;  // shared with the thread that sends: the second of the two to leave deletes it
+};
+
+}  // namespace strata::inline STRATA_ABI::detail
 
 #endif
 
@@ -388,10 +471,25 @@ namespace detail {
     return e;
 }
 
-/// The connection broke, or libpq itself failed. libpq's sentence ends with a line feed and shows no secret.
+/// libpq's sentences, which stand on lines of their own or go on behind a tab, in one line.
+[[nodiscard]] STRATA_COLD inline std::string one_line(std::string_view text) {
+    std::string line;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = text.find('\n', at);
+        const std::string_view part = text.substr(at, end == text.npos ? end : end - at);
+        const std::size_t begin = part.find_first_not_of(" \t");
+        if (begin != part.npos) {
+            const bool goes_on = begin != 0 && part[begin] >= 'a' && part[begin] <= 'z';
+            line.append(line.empty() ? "" : goes_on ? " " : "; ").append(part.substr(begin));
+        }
+        at += part.size() + 1;
+    }
+    return line;
+}
+
+/// The connection broke, or libpq itself failed. libpq's sentences show no secret.
 [[nodiscard]] STRATA_COLD inline error make_connection_error(PGconn* c, errc code, phase at, effect did) {
-    std::string text = c != nullptr ? ::PQerrorMessage(c) : "no memory for a connection";
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    std::string text = c != nullptr ? one_line(::PQerrorMessage(c)) : "no memory for a connection";
     if (text.empty()) text = "the connection to the server is gone";
     return error{code, std::move(text), at, did}.set(health::lost);
 }
@@ -1476,13 +1574,23 @@ private:
         while (next_result() != nullptr) {
         }
     }
+    /// Cancels when the guard says so, and again while the statement goes on, since the server ignores a cancel that it gets before
+    /// the statement; false when there is nothing left to wait for.
+    [[nodiscard]] bool look_at_guard() noexcept;
     void begin_to_cancel(errc why) noexcept;
+    /// When `look_at_guard` must be asked again.
+    [[nodiscard]] time_point look_again_at() const noexcept {
+        if (ended_by_ != errc::ok) return cancel_again_at_ < give_up_at_ ? cancel_again_at_ : give_up_at_;
+        return guard_ != nullptr ? guard_->deadline : give_up_at_;
+    }
     /// After a cancel, and blocking: waits until the cancel's own connection has ended, since the server signals twice, to process
     /// and to group, and the second signal may come long after the first; and if the statement was not hit, lets a late
     /// signal hit an empty one.
     void raise_fence(bool was_hit) noexcept;
-    [[nodiscard]] bool has_cancel_ended() const noexcept {
-        return cancel_ended_ == nullptr || cancel_ended_->load(std::memory_order_acquire);
+    /// Before each statement. `limit` bounds it where no guard does.
+    void start_the_clock(duration limit = duration::max()) noexcept {
+        ended_by_ = errc::ok;
+        give_up_at_ = guard_ == nullptr && limit != duration::max() ? add_saturated(clock::now(), limit) : never;
     }
     [[nodiscard]] error lost_error(phase at, effect did);
     [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
@@ -1493,7 +1601,10 @@ private:
     postgres_writer writer_;
     detail::printed_columns printed_;
     duration cancel_grace_{};
+    duration finish_limit_{};
     time_point give_up_at_ = never;
+    time_point cancel_again_at_ = never;
+    duration cancel_pause_{};
     errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
     bool prepares_ = true;
     bool owned_ = false;
@@ -1502,8 +1613,8 @@ private:
     bool waiting_ = false;  // it was told to
     io_wait awaited_;
     watch_place watch_;
-    std::shared_ptr<std::atomic<bool>> cancel_ended_;  // set by the thread that cancels
-    bool busy_ = false;                                // a stream stands on the connection
+    detail::postgres_cancels cancels_;
+    bool busy_ = false;  // a stream stands on the connection
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
@@ -1511,6 +1622,8 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     lost_ = busy_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
+    finish_limit_ = o.finish_limit;
+    cancels_.forget();
     statements_.reset(o.statement_cache);
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
@@ -1579,11 +1692,8 @@ STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, t
 inline postgres_connection::waited postgres_connection::wait_for_result() {
     bool unsent = ::PQflush(db_) > 0;
     while (unsent || ::PQisBusy(db_) != 0) {
-        const bool cancelling = ended_by_ != errc::ok;
-        const time_point until = cancelling ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never;
-        if (!poll_until(true, unsent, until)) {
-            if (cancelling) return waited::out_of_time;
-            begin_to_cancel(guard_->is_cancelled() ? errc::cancelled : errc::timeout);
+        if (!poll_until(true, unsent, look_again_at())) {
+            if (!look_at_guard()) return waited::out_of_time;
             continue;
         }
         if (::PQconsumeInput(db_) == 0) return waited::lost;
@@ -1601,15 +1711,8 @@ inline postgres_connection::waited postgres_connection::look_for_result() {
     const int unsent = ::PQflush(db_);
     if (unsent < 0) return waited::lost;
     if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
-    if (ended_by_ != errc::ok) {
-        if (clock::now() >= give_up_at_) return waited::out_of_time;
-    } else if (guard_ != nullptr) {
-        if (guard_->is_cancelled())
-            begin_to_cancel(errc::cancelled);
-        else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero())
-            begin_to_cancel(errc::timeout);
-    }
-    awaited_ = {::PQsocket(db_), unsent > 0, ended_by_ != errc::ok ? give_up_at_ : guard_ != nullptr ? guard_->deadline : never};
+    if (!look_at_guard()) return waited::out_of_time;
+    awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
     waiting_ = true;
     return waited::not_yet;
 }
@@ -1625,33 +1728,40 @@ inline detail::result_owner postgres_connection::next_result() {
     return r;
 }
 
+inline bool postgres_connection::look_at_guard() noexcept {
+    if (ended_by_ != errc::ok) {
+        const time_point now = clock::now();
+        if (now >= give_up_at_) return false;
+        if (now < cancel_again_at_) return true;
+        cancels_.send(db_, give_up_at_);
+        cancel_pause_ *= 2;
+        cancel_again_at_ = add_saturated(now, cancel_pause_);
+    } else if (guard_ == nullptr) {
+        if (give_up_at_ == never || clock::now() < give_up_at_) return true;
+        ended_by_ = errc::timeout;
+        return false;
+    } else if (guard_->is_cancelled()) {
+        begin_to_cancel(errc::cancelled);
+    } else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero()) {
+        begin_to_cancel(errc::timeout);
+    }
+    return true;
+}
+
 STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
     ended_by_ = why;
-    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    PGcancel* const c = ::PQgetCancel(db_);
-    if (c == nullptr) return;
-    const auto send = [c] {
-        char text[256];
-        ::PQcancel(c, text, sizeof text);
-        ::PQfreeCancel(c);
-    };
-    cancel_ended_ = nullptr;
-    if (!yields_) return send();
-    try {
-        auto ended = std::make_shared<std::atomic<bool>>(false);
-        std::thread([send, ended] {
-            send();
-            ended->store(true, std::memory_order_release);
-        }).detach();  // it connects, and this thread may not wait for it
-        cancel_ended_ = std::move(ended);
-    } catch (...) {
-        ::PQfreeCancel(c);  // no thread: the bound for the result ends the connection
-    }
+    const time_point now = clock::now();
+    give_up_at_ = add_saturated(now, cancel_grace_);
+    cancel_pause_ = cancel_grace_ / 64;
+    cancel_again_at_ = add_saturated(now, cancel_pause_);
+    cancels_.send(db_, give_up_at_);
 }
 
 STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
     give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    for (; !lost_ && !has_cancel_ended(); std::this_thread::sleep_for(std::chrono::milliseconds{1})) lost_ = clock::now() >= give_up_at_;
+    cancel_again_at_ = never;
+    for (; !lost_ && !cancels_.have_ended(); std::this_thread::sleep_for(std::chrono::microseconds{200}))
+        lost_ = clock::now() >= give_up_at_;
     if (lost_ || was_hit) return;
     // The cancel may still be on its way: whatever it hits now is empty.
     if (::PQsendQuery(db_, "") == 0) lost_ = true;
@@ -1660,7 +1770,7 @@ STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept 
 
 STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
     if (ended_by_ != errc::ok) {
-        error e{ended_by_, "the server did not answer a cancel in time; the connection was given up", at, did};
+        error e{ended_by_, "the server did not answer in time; the connection was given up", at, did};
         return e.set(health::lost);
     }
     return detail::make_connection_error(db_, errc::connection_lost, at, did);
@@ -1669,7 +1779,7 @@ STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
 /// Simple protocol, all results dropped but the last error.
 inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
     yields_ = false;
-    ended_by_ = errc::ok;
+    start_the_clock(finish_limit_);
     const bool in_tx = in_transaction();
     if (::PQsendQuery(db_, sql.c_str()) == 0) {
         lost_ = true;
@@ -1701,7 +1811,10 @@ inline error postgres_connection::control(std::string_view sql) {
     const phase at = commit ? phase::commit : phase::execute;
     std::string tag;
     error e = run_simple(text, at, &tag);
-    if (!commit) return e;
+    if (!commit) {
+        if (e.effect() == effect::unknown) e.set(effect::none);  // a transaction that hardly began, or was to be rolled back
+        return e;
+    }
     // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
     if (!e && tag == "ROLLBACK")
         return error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
@@ -1756,7 +1869,7 @@ protected:
     /// Finds or prepares the statement; false with the error set when that fails.
     [[nodiscard]] bool take() {
         const descriptor& what = *what_;
-        connection_.ended_by_ = errc::ok;
+        connection_.start_the_clock();
         connection_.waiting_ = false;
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
         if (connection_.busy_) {
@@ -1854,7 +1967,7 @@ protected:
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
         if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !was_hit_ || !connection_.has_cancel_ended();
+            const bool waits = !was_hit_ || !connection_.cancels_.have_ended();
             if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
             const bool yields = std::exchange(connection_.yields_, false);
             connection_.raise_fence(was_hit_);
