@@ -2,7 +2,7 @@
 #ifndef STRATA_VALUE_ANY_WRITER_HPP
 #define STRATA_VALUE_ANY_WRITER_HPP
 
-#include <strata/core/config.hpp>
+#include <strata/value/column.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +23,11 @@ public:
     virtual void text_copy(std::string_view value) = 0;
     virtual void blob(std::span<const std::byte> value) = 0;
     virtual void blob_copy(std::span<const std::byte> value) = 0;
+    /// A point of time in microseconds since 1970 UTC, as the database's own type; false, and nothing is written, where it has none.
+    [[nodiscard]] virtual bool timestamp_since_1970(std::int64_t) { return false; }
+    /// Values that hold values, where the database has them; see nested.hpp.
+    [[nodiscard]] virtual bool open(nesting, std::span<const array_dimension>, std::uint8_t) { return false; }
+    [[nodiscard]] virtual bool close() { return true; }
 
 protected:
     any_parameter_writer() = default;

@@ -201,6 +201,9 @@ struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
         if constexpr (requires(std::chrono::sys_time<std::chrono::microseconds> t) { out.timestamp(t); }) {
             out.timestamp(std::chrono::sys_time<std::chrono::microseconds>{std::chrono::microseconds{us}});
         } else {
+            if constexpr (requires { out.timestamp_since_1970(us); }) {
+                if (out.timestamp_since_1970(us)) return errc::ok;
+            }
             out.text_copy(detail::print_microseconds(us).view());
         }
         return errc::ok;

@@ -21,6 +21,17 @@ enum class column_type : std::uint8_t { null, boolean, integer, real, text, blob
     return names[static_cast<std::size_t>(type)];
 }
 
+/// Kinds of values that hold values; see nested.hpp.
+enum class nesting : std::uint8_t { array, record, range, multirange, pairs };
+
+/// One dimension of an array.
+struct array_dimension {
+    std::int32_t size = 0;
+    std::int32_t lower = 1;  ///< the number of the first element
+
+    [[nodiscard]] constexpr bool operator==(const array_dimension&) const noexcept = default;
+};
+
 }  // namespace strata::inline STRATA_ABI
 
 #endif

@@ -9,6 +9,8 @@
 #include <strata/value/any_writer.hpp>
 #include <strata/value/sinks.hpp>
 
+#include <chrono>
+
 namespace strata::inline STRATA_ABI {
 
 /// A sink behind virtual calls; the members mean what they mean in the concept `row_sink`, of which it is a model over `any_row`.
@@ -85,6 +87,27 @@ public:
     void text_copy(std::string_view value) override { writer_.text_copy(value); }
     void blob(std::span<const std::byte> value) override { writer_.blob(value); }
     void blob_copy(std::span<const std::byte> value) override { writer_.blob_copy(value); }
+    [[nodiscard]] bool timestamp_since_1970(std::int64_t microseconds) override {
+        const std::chrono::sys_time<std::chrono::microseconds> time{std::chrono::microseconds{microseconds}};
+        if constexpr (requires { writer_.timestamp(time); }) {
+            writer_.timestamp(time);
+            return true;
+        } else {
+            return false;
+        }
+    }
+    [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) override {
+        if constexpr (requires { writer_.open(what, dimensions, flags); })
+            return writer_.open(what, dimensions, flags);
+        else
+            return false;
+    }
+    [[nodiscard]] bool close() override {
+        if constexpr (requires { writer_.close(); })
+            return writer_.close();
+        else
+            return true;
+    }
 
 private:
     W& writer_;

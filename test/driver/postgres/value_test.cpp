@@ -137,6 +137,8 @@ TEST_CASE("points of time are the same on both sides, whatever the session's tim
         const time t{std::chrono::microseconds{us}};
         CHECK(db.one<time>("select :t::timestamptz"_sql(t)) == t);
         CHECK(db.one<time>("select :t::timestamp"_sql(t)) == t);
+        CHECK(db.one<time>(strata::statement{"select :t::timestamptz"}.set("t"_arg = t)) == t);
+        CHECK(strata::any_session{db}.one<time>("select :t::timestamptz"_sql(t)) == t);
         CHECK(db.one<bool>("select :t::timestamptz = 'epoch'::timestamptz + :us::bigint * interval '1 microsecond'"_sql(t, us)));
     }
     CHECK(db.one<time>("select '2024-02-29 12:00:00+05:30'::timestamptz"_sql()) ==
