@@ -3,5 +3,6 @@
 #define STRATA_DRIVER_POSTGRES_HPP
 
 #include <strata/driver/postgres/driver.hpp>
+#include <strata/value/array.hpp>
 
 #endif

@@ -44,7 +44,8 @@ concept list_like = !std::is_convertible_v<const T&, std::string_view> && requir
     requires !std::is_same_v<element_of<T>, T> && has_codec<element_of<T>>;
 };
 
-template <class T>
+/// `Value`: it is named in the type because another source file may know no codec of T, and must not share this class then.
+template <class T, bool Value = has_codec<T> || !list_like<T>>
 class held_argument final : public argument_value {
     static constexpr bool list = list_like<T>;
 
@@ -59,12 +60,12 @@ public:
             }
         }
         static_cast<void>(element);
-        if constexpr (has_codec<T> || !list)
+        if constexpr (Value)
             return codec<T>::write(out, value_);
         else
             return errc::unsupported;
     }
-    [[nodiscard]] bool is_value() const noexcept override { return has_codec<T> || !list; }
+    [[nodiscard]] bool is_value() const noexcept override { return Value; }
     [[nodiscard]] std::size_t elements() const noexcept override {
         if constexpr (list)
             return static_cast<std::size_t>(std::distance(std::begin(value_), std::end(value_)));

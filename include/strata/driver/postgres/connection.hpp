@@ -149,7 +149,7 @@ private:
     const interruption* guard_ = nullptr;
     detail::prepared_statements statements_;
     postgres_writer writer_;
-    detail::printed_columns printed_;
+    detail::reading_memory reading_;
     duration cancel_grace_{};
     duration finish_limit_{};
     time_point give_up_at_ = never;
@@ -175,6 +175,7 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     finish_limit_ = o.finish_limit;
     cancels_.forget();
     statements_.reset(o.statement_cache);
+    reading_.types.clear();
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
 }

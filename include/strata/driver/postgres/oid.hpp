@@ -47,8 +47,21 @@ enum : ::Oid {
     varbit = 1562,
     numeric = 1700,
     refcursor = 1790,
+    record = 2249,
     uuid = 2950,
     jsonb = 3802,
+    int4range = 3904,
+    numrange = 3906,
+    tsrange = 3908,
+    tstzrange = 3910,
+    daterange = 3912,
+    int8range = 3926,
+    int4multirange = 4451,
+    nummultirange = 4532,
+    tsmultirange = 4533,
+    tstzmultirange = 4534,
+    datemultirange = 4535,
+    int8multirange = 4536,
     xid8 = 5069
 };
 }  // namespace oid
@@ -172,6 +185,38 @@ namespace detail {
             return "uuid";
         case oid::jsonb:
             return "jsonb";
+        case oid::record:
+            return "record";
+        case oid::int4range:
+            return "int4range";
+        case oid::numrange:
+            return "numrange";
+        case oid::tsrange:
+            return "tsrange";
+        case oid::tstzrange:
+            return "tstzrange";
+        case oid::daterange:
+            return "daterange";
+        case oid::int8range:
+            return "int8range";
+        case oid::int4multirange:
+            return "int4multirange";
+        case oid::nummultirange:
+            return "nummultirange";
+        case oid::tsmultirange:
+            return "tsmultirange";
+        case oid::tstzmultirange:
+            return "tstzmultirange";
+        case oid::datemultirange:
+            return "datemultirange";
+        case oid::int8multirange:
+            return "int8multirange";
+        case oid::xml:
+            return "xml";
+        case oid::xid8:
+            return "xid8";
+        case oid::macaddr8:
+            return "macaddr8";
         default:
             return {};
     }

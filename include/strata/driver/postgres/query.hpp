@@ -37,7 +37,7 @@ public:
             if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
                 if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
                 for (const int rows = ::PQntuples(result_.get()); row_ < rows && !stopped_;) {
-                    const flow f = sink_.row(postgres_row{result_.get(), row_++, printed()}, plan(), error_);
+                    const flow f = sink_.row(postgres_row{result_.get(), row_++, reading()}, plan(), error_);
                     if (f == flow::pause) return signal::item;
                     if (f == flow::stop) stopped_ = true;
                 }
@@ -89,7 +89,7 @@ private:
         planned_ = true;
         if (entry_->planned && entry_->plan.tag == sink_.tag()) return true;
         entry_->planned = false;
-        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, printed()}, entry_->plan);
+        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, reading()}, entry_->plan);
         if (error_) {
             error_.set(phase::prepare).edit_texts().statement = what_->text;
             return false;
@@ -100,7 +100,7 @@ private:
     }
     [[nodiscard]] bool plan_unprepared() {
         planned_ = true;
-        error_ = sink_.plan(postgres_row{result_.get(), -1, printed()}, own_plan_);
+        error_ = sink_.plan(postgres_row{result_.get(), -1, reading()}, own_plan_);
         return !error_;
     }
     [[nodiscard]] const row_plan& plan() const noexcept { return entry_ != nullptr ? entry_->plan : own_plan_; }

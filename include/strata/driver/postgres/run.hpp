@@ -74,7 +74,7 @@ protected:
 
     void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
     [[nodiscard]] postgres_writer& writer() noexcept { return connection_.writer_; }
-    [[nodiscard]] printed_columns& printed() noexcept { return connection_.printed_; }
+    [[nodiscard]] reading_memory& reading() noexcept { return connection_.reading_; }
 
     /// Sends the bound statement.
     [[nodiscard]] bool send(bool one_by_one) {
@@ -185,7 +185,8 @@ protected:
         const std::size_t at = static_cast<std::size_t>(number - 1);
         error_ = argument_error(why, at + 1, what_->parameter(at), type);
         error_texts& t = error_.edit_texts();
-        if (at < types().size() && !type_name(types()[at]).empty()) t.detail = joined({"the server wants ", type_name(types()[at])});
+        if (at < types().size() && !reading().types.name(types()[at]).empty())
+            t.detail = joined({"the server wants ", reading().types.name(types()[at])});
         t.statement = what_->text;
         return signal::failed;
     }
@@ -237,6 +238,7 @@ private:
     }
     [[nodiscard]] bool prepare();
     [[nodiscard]] bool answer_of(int sent, result_owner& last);
+    [[nodiscard]] bool learn_types(const PGresult* description);
 };
 
 /// Waits for the answer to `prepare` or `describe`.
@@ -259,6 +261,24 @@ STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
         error_ = connection_.lost_error(phase::prepare, was_in_transaction_ ? effect::rolled_back : effect::none);
     if (connection_.lost_) error_.set(health::lost);
     return !error_;
+}
+
+/// Looks up those types of the columns that the database defines and the connection has not met.
+STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
+    type_catalogue& types = connection_.reading_.types;
+    std::string unknown;
+    for (int i = 0, n = ::PQnfields(description); i < n; ++i) {
+        const ::Oid type = ::PQftype(description, i);
+        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
+    }
+    if (unknown.empty()) return true;
+    unknown += '}';
+    const char* const values[] = {unknown.c_str()};
+    result_owner answer;
+    const std::string question = type_catalogue::question(::PQserverVersion(connection_.db_));
+    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0), answer)) return false;
+    types.learn(answer.get());
+    return true;
 }
 
 STRATA_COLD inline bool postgres_run::prepare() {
@@ -291,6 +311,7 @@ STRATA_COLD inline bool postgres_run::prepare() {
     }
     result_owner description;
     if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
+    if (!learn_types(description.get())) return false;
     prepared_statement& s = connection_.statements_.put(key_, text);
     std::copy(name, at + 1, s.name);
     const int count = ::PQnparams(description.get());

@@ -36,6 +36,17 @@ public:
         rest_ = rest_.subspan(sizeof(Int));
         return static_cast<Int>(n);
     }
+    /// The next `size` bytes; none, and remembered, where there are fewer.
+    std::span<const std::byte> take_bytes(std::size_t size) noexcept {
+        if (rest_.size() < size) {
+            rest_ = {};
+            short_ = true;
+            return {};
+        }
+        const std::span<const std::byte> taken = rest_.first(size);
+        rest_ = rest_.subspan(size);
+        return taken;
+    }
     [[nodiscard]] std::span<const std::byte> rest() const noexcept { return rest_; }
     /// Everything was there and nothing is left.
     [[nodiscard]] bool complete() const noexcept { return !short_ && rest_.empty(); }

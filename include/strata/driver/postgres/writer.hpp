@@ -3,6 +3,8 @@
 #define STRATA_DRIVER_POSTGRES_WRITER_HPP
 
 #include <strata/core/error.hpp>
+#include <strata/driver/postgres/catalogue.hpp>
+#include <strata/driver/postgres/literal.hpp>
 #include <strata/driver/postgres/text.hpp>
 
 #include <bit>
@@ -12,9 +14,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace strata::inline STRATA_ABI {
@@ -32,10 +36,15 @@ public:
         formats_.clear();
         offsets_.clear();
         own_.clear();
+        open_.clear();
         refused_ = errc::ok;
+        as_text_ = false;
     }
 
-    void null() { add(nullptr, 0, 0); }
+    void null() {
+        if (!open_.empty()) return add_null_part();
+        add(nullptr, 0, 0);
+    }
     void boolean(bool v) {
         if (next_type() == oid::boolean) {
             const char byte = v ? 1 : 0;
@@ -102,7 +111,7 @@ public:
     }
     /// Not copied: must live until the call ends. A text for another type is parsed by the server.
     void text(std::string_view v) {
-        if (described_ && detail::is_plain_text(next_type())) {
+        if (is_described() && detail::is_plain_text(next_type())) {
             if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);  // no text of the server's has one
             return add(v.data() != nullptr ? v.data() : "", v.size(), 1);
         }
@@ -112,7 +121,7 @@ public:
         const ::Oid type = next_type();
         if (type == oid::bytea) return refuse(errc::type_mismatch);  // the server would read escapes in it
         if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);
-        add_copy(v, described_ && detail::is_plain_text(type) ? 1 : 0);
+        add_copy(v, is_described() && detail::is_plain_text(type) ? 1 : 0);
     }
     void blob(std::span<const std::byte> v) {
         if (!takes_bytes(v.size())) return refuse(errc::type_mismatch);
@@ -134,7 +143,7 @@ public:
             default:
                 break;
         }
-        if (described_ && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
+        if (is_described() && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
         const std::int64_t since = us - from_1970;
         const std::int64_t days = since / detail::microseconds_a_day - (since % detail::microseconds_a_day < 0 ? 1 : 0);
         std::string text;
@@ -142,7 +151,50 @@ public:
         text += ' ';
         detail::append_time(text, since - days * detail::microseconds_a_day);
         text.append(after_christ ? "+00" : "+00 BC");
-        add_copy(text, described_ && detail::is_plain_text(next_type()) ? 1 : 0);
+        add_copy(text, is_described() && detail::is_plain_text(next_type()) ? 1 : 0);
+    }
+
+    /// Begins a value that holds values; see `nested_writer`. An array whose elements are plain in binary goes so, everything else as the
+    /// text that the server parses. A parameter of another kind is refused.
+    [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) {
+        const bool top = open_.empty();
+        const detail::type_shape shape = top && described_ ? detail::built_in_shape(next_type()) : detail::type_shape{};
+        if (top && described_ && next_type() < detail::first_own_type && !is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
+        if (!top && !open_.back().literal) open_.back().has_text = true;
+        container& c = open_.emplace_back();
+        c.begin = own_.size();
+        if (!top || what != nesting::array || shape.kind != detail::type_kind::array || std::exchange(as_text_, false)) {
+            c.literal.emplace(what, dimensions, flags);
+            return true;
+        }
+        c.part = shape.part;
+        put(static_cast<std::uint32_t>(dimensions.size()));
+        put(std::uint32_t{0});  // whether a NULL is in it: set by the first
+        put(static_cast<std::uint32_t>(shape.part));
+        for (const array_dimension& d : dimensions) {
+            put(static_cast<std::uint32_t>(d.size));
+            put(static_cast<std::uint32_t>(d.lower));
+        }
+        return true;
+    }
+    /// Ends it; false when its parts are wanted once more, because one has no binary form here.
+    [[nodiscard]] bool close() {
+        container c = std::move(open_.back());
+        open_.pop_back();
+        if (refused_ != errc::ok) {
+            if (open_.empty()) refuse(refused_);
+        } else if (c.literal) {
+            add_copy(std::move(*c.literal).finish(), 0);
+        } else if (c.has_text) {
+            own_.resize(c.begin);
+            as_text_ = true;
+            return false;
+        } else {
+            const std::size_t size = own_.size() - c.begin;
+            add("", size, 1);
+            offsets_.back() = c.begin;
+        }
+        return true;
     }
 
     [[nodiscard]] errc refused() const noexcept { return refused_; }
@@ -160,33 +212,100 @@ public:
 private:
     static constexpr std::size_t not_own = static_cast<std::size_t>(-1);
 
-    [[nodiscard]] ::Oid next_type() const noexcept { return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown; }
+    /// A value that is being written part by part.
+    struct container {
+        std::optional<detail::nested_literal> literal;  // none: binary, in `own_` from `begin` on
+        ::Oid part = oid::unknown;
+        std::size_t begin = 0;
+        bool has_text = false;  // a part that is text where binary was wanted
+    };
+
+    [[nodiscard]] static constexpr bool is_kind(nesting what, detail::type_kind kind) noexcept {
+        switch (what) {
+            case nesting::array:
+                return kind == detail::type_kind::array;
+            case nesting::record:
+                return kind == detail::type_kind::record;
+            case nesting::range:
+                return kind == detail::type_kind::range;
+            case nesting::multirange:
+                return kind == detail::type_kind::multirange;
+            case nesting::pairs:
+                break;
+        }
+        return false;
+    }
+    /// The type of what is written next.
+    [[nodiscard]] ::Oid next_type() const noexcept {
+        if (!open_.empty()) [[unlikely]]
+            return open_.back().part;
+        return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown;
+    }
+    [[nodiscard]] bool is_described() const noexcept { return described_ && (open_.empty() || !open_.back().literal); }
     [[nodiscard]] column_type class_of_next() const noexcept { return detail::class_of(next_type()); }
     [[nodiscard]] bool takes_bytes(std::size_t size) const noexcept {
-        return !described_ || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
+        return !is_described() || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
     }
     void add(const char* data, std::size_t size, int format) {
         if (size > 0x3fffffff) return refuse(errc::too_big);  // a field holds at most 1 GB
+        if (!open_.empty()) [[unlikely]]
+            return add_part({data, size}, format);
         values_.push_back(data);
         lengths_.push_back(static_cast<int>(size));
         formats_.push_back(format);
         offsets_.push_back(not_own);
     }
     void add_copy(std::string_view v, int format) {
+        if (!open_.empty()) [[unlikely]]
+            return add(v.data(), v.size(), format);
         const std::size_t at = own_.size();
         own_.append(v);
         own_.push_back('\0');  // libpq reads texts up to their NUL
         add("", v.size(), format);
         if (!offsets_.empty()) offsets_.back() = at;
     }
+    void add_part(std::string_view v, int format) {
+        container& c = open_.back();
+        if (c.literal && format == 0) {
+            c.literal->part(v);
+        } else if (c.literal) {
+            std::string hex = "\\x";
+            detail::append_hex(hex, {reinterpret_cast<const std::byte*>(v.data()), v.size()});
+            c.literal->part(hex);
+        } else if (format == 0 || c.has_text) {
+            c.has_text = true;
+        } else {
+            put(static_cast<std::uint32_t>(v.size()));
+            own_.append(v);
+        }
+    }
+    void add_null_part() {
+        container& c = open_.back();
+        if (c.literal) return c.literal->null_part();
+        own_[c.begin + 7] = 1;
+        put(~std::uint32_t{0});
+    }
+    template <class Unsigned>
+    static void to_big_endian(Unsigned n, char (&bytes)[sizeof(Unsigned)]) noexcept {
+        for (std::size_t i = 0; i < sizeof n; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(n >> (8 * (sizeof n - 1 - i))));
+    }
     template <class Unsigned>
     void add_number(Unsigned n) {
         char bytes[sizeof n];
-        for (std::size_t i = 0; i < sizeof n; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(n >> (8 * (sizeof n - 1 - i))));
+        to_big_endian(n, bytes);
         add_copy({bytes, sizeof n}, 1);
     }
-    void refuse(errc why) {
+    void put(std::uint32_t n) {
+        char bytes[sizeof n];
+        to_big_endian(n, bytes);
+        own_.append(bytes, sizeof n);
+    }
+    void keep_refusal(errc why) noexcept {
         if (refused_ == errc::ok) refused_ = why;
+    }
+    void refuse(errc why) {
+        keep_refusal(why);
+        if (!open_.empty()) return;
         values_.push_back(nullptr);
         lengths_.push_back(0);
         formats_.push_back(0);
@@ -200,6 +319,8 @@ private:
     std::vector<int> formats_;
     std::vector<std::size_t> offsets_;  // into `own_`, which moves while it grows
     std::string own_;
+    std::vector<container> open_;  // values that hold values, the innermost last
+    bool as_text_ = false;         // the next array: it has been tried in binary
     errc refused_ = errc::ok;
 };
 
