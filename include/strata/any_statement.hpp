@@ -14,10 +14,13 @@ namespace strata::inline STRATA_ABI {
 struct any_argument {
     const void* value = nullptr;
     errc (*write)(any_parameter_writer& out, const void* value) = nullptr;
+    std::string_view type = {};  ///< in the database, where it was said
 
+    [[nodiscard]] std::string_view type_in_database() const noexcept { return type; }
     template <class T>
     [[nodiscard]] static any_argument of(const T& value) noexcept {
-        return {&value, [](any_parameter_writer& out, const void* v) { return codec<T>::write(out, *static_cast<const T*>(v)); }};
+        return {&value, [](any_parameter_writer& out, const void* v) { return codec<T>::write(out, *static_cast<const T*>(v)); },
+                detail::type_of_argument(value)};
     }
 };
 

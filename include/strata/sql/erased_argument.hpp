@@ -2,6 +2,7 @@
 #ifndef STRATA_SQL_ERASED_ARGUMENT_HPP
 #define STRATA_SQL_ERASED_ARGUMENT_HPP
 
+#include <strata/sql/typed_argument.hpp>
 #include <strata/value/codec.hpp>
 #include <strata/value/erased.hpp>
 
@@ -28,6 +29,8 @@ public:
     [[nodiscard]] virtual bool is_value() const noexcept = 0;
     /// Number of elements; `whole` for what is no list.
     [[nodiscard]] virtual std::size_t elements() const noexcept = 0;
+    /// As `type_of_argument`.
+    [[nodiscard]] virtual std::string_view type() const noexcept = 0;
 
 protected:
     argument_value() = default;
@@ -72,6 +75,7 @@ public:
         else
             return whole;
     }
+    [[nodiscard]] std::string_view type() const noexcept override { return type_of_argument(value_); }
 
 private:
     T value_;
@@ -102,6 +106,8 @@ public:
 
     /// Writes the value by its codec; returns what the codec returns.
     errc write(any_parameter_writer& out) const { return value_->write(out, element_); }
+    /// The name of its type in the database, where it was said (`as`); else empty.
+    [[nodiscard]] std::string_view type_in_database() const noexcept { return value_->type(); }
 
 private:
     const detail::argument_value* value_;

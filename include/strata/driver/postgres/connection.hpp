@@ -150,6 +150,8 @@ private:
     detail::prepared_statements statements_;
     postgres_writer writer_;
     detail::reading_memory reading_;
+    std::vector<std::pair<std::size_t, std::string_view>> wanted_types_;  // of the parameters of the statement under way
+    std::vector<::Oid> parameter_types_;                                  // the same, by number; empty where none was said
     duration cancel_grace_{};
     duration finish_limit_{};
     time_point give_up_at_ = never;

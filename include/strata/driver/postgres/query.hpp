@@ -4,6 +4,7 @@
 
 #include <strata/core/signal.hpp>
 #include <strata/driver/postgres/run.hpp>
+#include <strata/sql/typed_argument.hpp>
 #include <strata/value/codec.hpp>
 #include <strata/value/sinks.hpp>
 
@@ -25,6 +26,7 @@ public:
         if (fencing_) return end();
         if (!under_way_) {
             begin(statement_.text(), Bound::facts.kind_known);
+            take_types();
             if (must_move()) return signal::work;
             if (!start()) return signal::failed;
         }
@@ -58,6 +60,15 @@ private:
         if (!take()) return false;
         if (entry_ != nullptr && !plan_prepared()) return false;
         return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    }
+
+    /// The types that arguments say themselves.
+    void take_types() {
+        statement_.for_each_argument([this](std::size_t index, const auto& value) {
+            if constexpr (detail::may_be_typed<std::remove_cvref_t<decltype(value)>>) {
+                if (const std::string_view type = detail::type_of_argument(value); !type.empty()) want_type(index, type);
+            }
+        });
     }
 
     /// Binds the arguments; false when one is refused.

@@ -46,6 +46,15 @@ protected:
         what_ = &what;
         literal_ = literal;
         key_ = literal ? what.hash : key_of_composed(what.hash);
+        typed_ = false;
+    }
+    /// Parameter `index` has a type that the server need not infer: another statement for the server.
+    void want_type(std::size_t index, std::string_view type) {
+        if (!std::exchange(typed_, true)) connection_.wanted_types_.clear();
+        connection_.wanted_types_.emplace_back(index, type);
+        const hash128 h = hash_text(type);
+        key_.high = finish_mix(key_.high ^ (h.high + index));
+        key_.low = finish_mix(key_.low ^ (h.low + index));
     }
     /// Finds or prepares the statement; false with the error set when that fails.
     [[nodiscard]] bool take() {
@@ -63,7 +72,7 @@ protected:
             error_.edit_texts().statement = what.text;
             return false;
         }
-        if (!connection_.prepares_) return true;
+        if (!connection_.prepares_) return find_types();
         if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
         if (entry_ != nullptr) return true;
         const bool yields = std::exchange(connection_.yields_, false);
@@ -83,7 +92,7 @@ protected:
         PGconn* const db = connection_.db_;
         const int n = w.written();
         const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
-                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, nullptr, w.values(),
+                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(), w.values(),
                                                                  w.lengths(), w.formats(), 1);
         if (sent == 0) {
             connection_.lost_ = connection_.is_lost();
@@ -119,7 +128,8 @@ protected:
     }
     /// Where the thread may not block, the statement is first prepared on one that may.
     [[nodiscard]] bool must_move() {
-        if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
+        if (!connection_.yields_ || moved_) return false;
+        if (!connection_.prepares_) return moved_ = typed_;
         entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
         return moved_ = entry_ == nullptr;
     }
@@ -229,6 +239,7 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
+    bool typed_ = false;    // an argument says its type
     bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
     bool moved_ = false;    // to a thread that may block
 
@@ -239,6 +250,10 @@ private:
     [[nodiscard]] bool prepare();
     [[nodiscard]] bool answer_of(int sent, result_owner& last);
     [[nodiscard]] bool learn_types(const PGresult* description);
+    [[nodiscard]] bool find_types();
+    [[nodiscard]] bool ask_types();
+    /// For libpq: null where the server is to infer them all.
+    [[nodiscard]] const ::Oid* parameter_types() const noexcept { return typed_ ? connection_.parameter_types_.data() : nullptr; }
 };
 
 /// Waits for the answer to `prepare` or `describe`.
@@ -281,6 +296,38 @@ STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
     return true;
 }
 
+/// The numbers of the types that arguments say. They are asked for each time: a type may be made anew under its name.
+STRATA_COLD inline bool postgres_run::ask_types() {
+    const auto& wanted = connection_.wanted_types_;
+    std::string question = "select";
+    std::vector<std::string> names;
+    std::vector<const char*> values;
+    for (const auto& [index, type] : wanted) {
+        names.emplace_back(type);
+        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size()), "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid"});
+    }
+    for (const std::string& name : names) values.push_back(name.c_str());
+    result_owner answer;
+    const int count = static_cast<int>(values.size());
+    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0), answer))
+        return false;
+    connection_.parameter_types_.assign(what_->parameters, 0);
+    for (int i = 0; i < count; ++i) {
+        ::Oid& type = connection_.parameter_types_[wanted[static_cast<std::size_t>(i)].first];
+        type = static_cast<::Oid>(std::strtoul(::PQgetvalue(answer.get(), 0, i), nullptr, 10));
+    }
+    return true;
+}
+
+inline bool postgres_run::find_types() {
+    if (!typed_) [[likely]]
+        return true;
+    const bool yields = std::exchange(connection_.yields_, false);
+    const bool found = ask_types();
+    connection_.yields_ = yields;
+    return found;
+}
+
 STRATA_COLD inline bool postgres_run::prepare() {
     if (what_->statements > 1) {
         error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
@@ -289,6 +336,8 @@ STRATA_COLD inline bool postgres_run::prepare() {
         return false;
     }
     PGconn* const db = connection_.db_;
+    if (!find_types()) return false;
+    const int typed = typed_ ? static_cast<int>(connection_.parameter_types_.size()) : 0;
     if (const std::string old = connection_.statements_.evict(); !old.empty()) {
         if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
             error_ = std::move(e);
@@ -303,11 +352,11 @@ STRATA_COLD inline bool postgres_run::prepare() {
     // A statement of this name is there if another text fell to the same hash, or after a renewal.
     const std::string text{what_->postgres_text};
     result_owner answer;
-    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) {
+    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) {
         if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
         error_ = {};
         if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
-        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) return false;
+        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) return false;
     }
     result_owner description;
     if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
