@@ -64,6 +64,8 @@ public:
     [[nodiscard]] virtual std::string_view name(int i) const = 0;
     [[nodiscard]] virtual std::string_view declared_type(int i) const = 0;
     [[nodiscard]] virtual any_column_reader column(int i) const = 0;
+    /// The class of all values of a column; `null` where values, not columns, have types.
+    [[nodiscard]] virtual column_type static_type(int) const { return column_type::null; }
 
 protected:
     any_row() = default;
@@ -82,6 +84,12 @@ public:
     [[nodiscard]] std::string_view name(int i) const override { return row_.name(i); }
     [[nodiscard]] std::string_view declared_type(int i) const override { return row_.declared_type(i); }
     [[nodiscard]] any_column_reader column(int i) const override { return any_column_reader::of(row_.column(i)); }
+    [[nodiscard]] column_type static_type(int i) const override {
+        if constexpr (requires { row_.static_type(i); })
+            return row_.static_type(i);
+        else
+            return column_type::null;
+    }
 
 private:
     const Row& row_;

@@ -76,6 +76,12 @@ template <class Parts, class T>
     return errc::ok;
 }
 
+/// True when T can be read from the elements of a column whose type `c` tells.
+template <class T, class Type>
+[[nodiscard]] bool fits_elements(const Type& c) {
+    return c.is(nesting::array) && fits_type<T>(c.part());
+}
+
 template <class T, class W, class Elements>
 [[nodiscard]] errc write_elements(W& out, std::span<const array_dimension> dimensions, const Elements& elements) {
     return write_nested(out, nesting::array, dimensions, 0, [&](W& to) {
@@ -100,6 +106,7 @@ template <has_codec T>
     requires(!std::is_same_v<T, std::byte>)
 struct codec<std::vector<T>> {
     static constexpr std::string_view name = detail::name_of_array<T>::value;
+    static constexpr column_classes takes{column_type::other};
     static constexpr std::string_view hint =
         "a vector takes an array of one dimension with elements of its own type; elements that may be NULL are std::optional, several "
         "dimensions strata::array";
@@ -110,6 +117,10 @@ struct codec<std::vector<T>> {
             if (parts.dimensions().size() > 1) return errc::type_mismatch;
             return detail::read_elements(parts, out);
         });
+    }
+    template <class Type>
+    static bool fits(const Type& c) {
+        return detail::fits_elements<T>(c);
     }
     template <parameter_writer W>
     static errc write(W& out, const std::vector<T>& value) {
@@ -145,6 +156,7 @@ struct codec<std::array<T, Size>> {
 template <has_codec T>
 struct codec<array<T>> {
     static constexpr std::string_view name = detail::name_of_array<T>::value;
+    static constexpr column_classes takes{column_type::other};
     static constexpr std::string_view hint = "elements of an array that may be NULL are std::optional";
 
     template <column_reader R>
@@ -154,6 +166,10 @@ struct codec<array<T>> {
             out.dimensions.assign(found.begin(), found.end());
             return detail::read_elements(parts, out.elements);
         });
+    }
+    template <class Type>
+    static bool fits(const Type& c) {
+        return detail::fits_elements<T>(c);
     }
     template <parameter_writer W>
     static errc write(W& out, const array<T>& value) {

@@ -179,6 +179,7 @@ template <class D>
 struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
     using value_type = std::chrono::sys_time<D>;
     static constexpr std::string_view name = "timestamp";
+    static constexpr column_classes takes{column_type::text, column_type::other};
     static constexpr std::string_view hint = "a timestamp is text like 2024-02-29 12:00:00.000000, in UTC unless it ends with an offset";
 
     template <column_reader R>
@@ -214,6 +215,7 @@ struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
 template <>
 struct codec<std::chrono::year_month_day> {
     static constexpr std::string_view name = "date";
+    static constexpr column_classes takes{column_type::text};
     static constexpr std::string_view hint = "a date is text like 2024-02-29";
 
     template <column_reader R>
@@ -241,6 +243,7 @@ struct codec<std::chrono::year_month_day> {
 template <class Rep, class Period>
 struct codec<std::chrono::duration<Rep, Period>> {
     static constexpr std::string_view name = codec<Rep>::name;
+    static constexpr column_classes takes = detail::classes_of<Rep>();
 
     template <column_reader R>
     static errc read(const R& in, std::chrono::duration<Rep, Period>& out) {

@@ -55,6 +55,7 @@ template <detail::number T>
 struct codec<T> {
     static_assert(sizeof(T) <= sizeof(std::int64_t), "strata: integers of more than 64 bits have no codec; strata::decimal has 38 digits");
     static constexpr std::string_view name = detail::integer_name<T>();
+    static constexpr column_classes takes{column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, T& out) {
@@ -76,6 +77,7 @@ struct codec<T> {
 template <>
 struct codec<bool> {
     static constexpr std::string_view name = "bool";
+    static constexpr column_classes takes{column_type::boolean, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, bool& out) {
@@ -101,6 +103,7 @@ struct codec<bool> {
 template <>
 struct codec<double> {
     static constexpr std::string_view name = "double";
+    static constexpr column_classes takes{column_type::real, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, double& out) {
@@ -129,6 +132,7 @@ struct codec<double> {
 template <>
 struct codec<float> {
     static constexpr std::string_view name = "float";
+    static constexpr column_classes takes{column_type::real, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, float& out) {
@@ -154,6 +158,7 @@ struct codec<std::optional<T>> {
     static constexpr std::string_view name = codec<T>::name;
     static constexpr std::string_view hint = detail::hint_of<T>();
     static constexpr bool view = detail::is_view<T>();
+    static constexpr column_classes takes = detail::classes_of<T>();
 
     template <column_reader R>
         requires detail::column_of<T, R>
@@ -172,6 +177,11 @@ struct codec<std::optional<T>> {
         if (value) return codec<T>::write(out, *value);
         out.null();
         return errc::ok;
+    }
+    template <class Type>
+        requires requires(const Type& c) { codec<T>::fits(c); }
+    static bool fits(const Type& c) {
+        return codec<T>::fits(c);
     }
 };
 
@@ -194,6 +204,7 @@ template <class T>
 struct codec<T> {
     using underlying = std::underlying_type_t<T>;
     static constexpr std::string_view name = codec<underlying>::name;
+    static constexpr column_classes takes = detail::classes_of<underlying>();
 
     template <column_reader R>
     static errc read(const R& in, T& out) {

@@ -21,6 +21,23 @@ enum class column_type : std::uint8_t { null, boolean, integer, real, text, blob
     return names[static_cast<std::size_t>(type)];
 }
 
+/// A set of classes: `column_classes{column_type::integer, column_type::boolean}`. NULL belongs to none, and every column may have it.
+class column_classes {
+public:
+    /// All.
+    constexpr column_classes() noexcept = default;
+    template <class... Types>
+    explicit constexpr column_classes(column_type first, Types... more) noexcept : bits_(static_cast<std::uint8_t>((bit(first) | ... | bit(more)))) {}
+
+    [[nodiscard]] constexpr bool has(column_type type) const noexcept { return (bits_ & bit(type)) != 0; }
+    [[nodiscard]] constexpr std::uint8_t bits() const noexcept { return bits_; }
+
+private:
+    static constexpr unsigned bit(column_type type) noexcept { return 1U << static_cast<unsigned>(type); }
+
+    std::uint8_t bits_ = 0xff;
+};
+
 /// Kinds of values that hold values; see nested.hpp.
 enum class nesting : std::uint8_t { array, record, range, multirange, pairs };
 

@@ -55,7 +55,9 @@ concept parameter_writer = requires(W& w, std::string_view text, std::span<const
     w.blob_copy(blob);
 };
 
-/// The current row, and the names of its columns. Valid until the next row.
+/// The current row, and the names of its columns. Valid until the next row. Where columns, not values, have types, a row may offer
+/// `column_type static_type(int)`, the class of all values of a column (`null`: not known), and `type_of(int)`, what codecs of values that
+/// hold values look at (`fits`, see nested.hpp): then a row type that does not fit is an error before the first row.
 template <class Row>
 concept row_reader = requires(const Row& r, int i) {
     // `size()` is missing: the number of columns, as int.

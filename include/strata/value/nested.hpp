@@ -46,6 +46,19 @@ concept nested_reader = column_reader<R> && requires(const R& in) {
     { in.open(nesting::array).next() } -> column_reader;
 };
 
+/// The type of a column, which a codec looks at before any row (`fits`): `type()` is its class, `is(nesting)` whether its values hold others,
+/// `part()` the type of an array's elements, a range's bounds, a multirange's ranges; `parts()` of a record how many (-1: not known),
+/// `part(i)` and `part_name(i)` each.
+template <class Type>
+concept nested_type = requires(const Type& c) {
+    { c.type() } -> std::same_as<column_type>;
+    { c.is(nesting::array) } -> std::same_as<bool>;
+    { c.part() } -> std::same_as<Type>;
+    { c.parts() } -> std::same_as<int>;
+    { c.part(0) } -> std::same_as<Type>;
+    { c.part_name(0) } -> std::same_as<std::string_view>;
+};
+
 /// What may be opened in a writer: `open` once, each part written as if it were a parameter, `close` once. When `close` answers false,
 /// the parts are wanted once more, from `open` on: this database's short form did not fit them all.
 template <class W>

@@ -29,6 +29,7 @@ inline constexpr bool no_codec_for = false;  // depends on T, so that a static_a
 ///     static constexpr std::string_view name = "celsius";            // for error texts
 ///     // optional: static constexpr std::string_view hint = "...";   // what to do when a value cannot be read
 ///     // optional: static constexpr bool view = true;                // the object points into the row
+///     // optional: static constexpr column_classes takes{column_type::real};   // a column of another class is refused before any row
 ///
 ///     template <strata::column_reader R>
 ///     static strata::errc read(const R& in, celsius& out) { return strata::codec<double>::read(in, out.degrees); }
@@ -87,6 +88,20 @@ template <class T>
 [[nodiscard]] constexpr std::string_view hint_of() noexcept {
     if constexpr (requires { codec<T>::hint; }) return codec<T>::hint;
     else return {};
+}
+
+/// The classes of columns that T can be read from.
+template <class T>
+[[nodiscard]] constexpr column_classes classes_of() noexcept {
+    if constexpr (requires { codec<T>::takes; }) return codec<T>::takes;
+    else return {};
+}
+
+/// True when T can be read from a column whose type `c` tells.
+template <class T, class Type>
+[[nodiscard]] bool fits_type(const Type& c) {
+    if constexpr (requires { codec<T>::fits(c); }) return codec<T>::fits(c);
+    else return classes_of<T>().has(c.type());
 }
 
 /// True when a T that was read points into the row.

@@ -40,15 +40,57 @@ template <row_reader Row>
     return plan_by_name({names.data(), count}, wanted, p);
 }
 
-/// Tags tell plans apart. They are made of the wanted names, not of an address, which a plugin that was loaded anew may reuse:
-/// two types that want the same columns can share a plan. (FNV-1a; nobody chooses names to collide.)
-[[nodiscard]] constexpr std::uint64_t tag_of(std::string_view kind, std::span<const std::string_view> names) noexcept {
+template <class T>
+[[nodiscard]] constexpr wanted_column wanted_as(std::string_view name) noexcept {
+    return {name, codec<T>::name, classes_of<T>(), hint_of<T>()};
+}
+
+/// Where columns have types: whether they fit those that are wanted. `at`: the column of each, if not its own number.
+template <row_reader Row>
+[[nodiscard]] STRATA_COLD error check_classes(const Row& meta, std::span<const wanted_column> wanted, const std::uint16_t* at) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const int column = at != nullptr ? at[i] : static_cast<int>(i);
+        const column_type found = meta.static_type(column);
+        const wanted_column& w = wanted[i];
+        if (found == column_type::null || w.takes.has(found)) continue;
+        return column_error(errc::type_mismatch, meta.name(column), w.type, found, meta.declared_type(column), w.hint);
+    }
+    return {};
+}
+template <class T, row_reader Row>
+void check_parts(const Row& meta, int column, error& e) {
+    if constexpr (requires { codec<T>::fits(meta.type_of(column)); }) {
+        if (!e && !codec<T>::fits(meta.type_of(column)))
+            e = column_error(errc::type_mismatch, meta.name(column), codec<T>::name, meta.static_type(column), meta.declared_type(column),
+                             hint_of<T>());
+    }
+}
+template <class... T, row_reader Row>
+[[nodiscard]] error check_types(const Row& meta, std::span<const wanted_column> wanted, const std::uint16_t* at) {
+    if constexpr (requires { meta.static_type(0); }) {
+        error e = check_classes(meta, wanted, at);
+        int i = 0;
+        (check_parts<T>(meta, at != nullptr ? at[i++] : i++, e), ...);
+        return e;
+    } else {
+        return {};
+    }
+}
+
+/// Tags tell plans apart. They are made of the wanted names and types, not of an address, which a plugin that was loaded anew may
+/// reuse: two row types that want the same columns can share a plan. (FNV-1a; nobody chooses names to collide.)
+[[nodiscard]] constexpr std::uint64_t tag_of(std::string_view kind, std::span<const wanted_column> wanted) noexcept {
     std::uint64_t hash = 14695981039346656037u;
-    const auto add = [&hash](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u; };
-    for (const char c : kind) add(c);
-    for (const std::string_view n : names) {
-        add('\0');
-        for (const char c : n) add(c);
+    const auto add = [&hash](unsigned char c) { hash = (hash ^ c) * 1099511628211u; };
+    const auto add_text = [&add](std::string_view text) {
+        for (const char c : text) add(static_cast<unsigned char>(c));
+        add(0);
+    };
+    add_text(kind);
+    for (const wanted_column& w : wanted) {
+        add_text(w.name);
+        add_text(w.type);
+        add(w.takes.bits());
     }
     return hash | 1;  // not that of rows that need no plan
 }
@@ -80,14 +122,15 @@ struct keeps_view<T> {
 /// Columns by position, exactly as many as elements.
 template <class... E>
 struct positional {
-    static constexpr wanted_column wanted[sizeof...(E) + 1] = {{{}, codec<E>::name}..., {}};
+    static constexpr wanted_column wanted[sizeof...(E) + 1] = {wanted_as<E>({})..., {}};
+    static constexpr std::uint64_t tag = tag_of("#", {wanted, sizeof...(E)});
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
         const std::size_t found = static_cast<std::size_t>(meta.size());
         if (found != sizeof...(E)) return column_count_error(found, {wanted, sizeof...(E)});
         p.reset(0);
-        return {};
+        return check_types<E...>(meta, {wanted, sizeof...(E)}, nullptr);
     }
 };
 
@@ -100,13 +143,13 @@ struct positional {
 /// * a type with a codec: exactly one column;
 /// * `strata::row` (strata/value/row.hpp): whatever there is.
 ///
-/// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names only, so it may be
-/// asked before the first row or without any. `decode` writes all of `out`, or answers false with `e` naming column, wanted and
+/// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names, and at types where
+/// columns have them, so it may be asked before the first row or without any. `decode` writes all of `out`, or answers false with `e` naming column, wanted and
 /// found type; a struct that was there before is then half overwritten. Errors: `missing_column`, `invalid_statement` (a wanted name
 /// occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
 template <class T>
 struct row_decoder {
-    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::tag_of("#1", {})); }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::positional<T>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
@@ -124,15 +167,12 @@ struct row_decoder<T> {
     static constexpr std::size_t count = member_count<T>;
     static_assert(count > 0, "strata: a row type needs a member");
 
-    [[nodiscard]] static const void* tag() noexcept {
-        constexpr std::uint64_t hash = detail::tag_of("struct", column_names<T>);
-        return detail::tag_pointer(hash);
-    }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(columns_of<detail::members<T>>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
         p.tag = tag();
-        return detail::plan_columns(meta, wanted(detail::members<T>{}, std::make_index_sequence<count>{}), p);
+        return columns_of<detail::members<T>>::plan(meta, p);
     }
     template <row_reader Row>
     [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan& p, T& out, error& e) {
@@ -141,11 +181,21 @@ struct row_decoder<T> {
     }
 
 private:
-    template <class... M, std::size_t... I>
-    static std::span<const detail::wanted_column> wanted(detail::member_list<M...>, std::index_sequence<I...>) noexcept {
-        static constexpr detail::wanted_column all[] = {{column_names<T>[I], codec<detail::member_type<M, T>>::name}...};
-        return all;
-    }
+    template <class Members>
+    struct columns_of;
+    template <class... M>
+    struct columns_of<detail::member_list<M...>> {
+        static constexpr auto wanted = []<std::size_t... I>(std::index_sequence<I...>) {
+            return std::array<detail::wanted_column, count>{detail::wanted_as<detail::member_type<M, T>>(column_names<T>[I])...};
+        }(std::make_index_sequence<count>{});
+        static constexpr std::uint64_t tag = detail::tag_of("struct", wanted);
+
+        template <row_reader Row>
+        [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+            if (error e = detail::plan_columns(meta, wanted, p)) return e;
+            return detail::check_types<detail::member_type<M, T>...>(meta, wanted, p.columns(count));
+        }
+    };
     template <class... M, std::size_t... I, row_reader Row>
     STRATA_INLINE static bool decode_all(detail::member_list<M...>, std::index_sequence<I...>, const Row& row, const std::uint16_t* at,
                                          T& out, error& e) {
@@ -155,11 +205,7 @@ private:
 
 template <class... E>
 struct row_decoder<std::tuple<E...>> {
-    [[nodiscard]] static const void* tag() noexcept {
-        static constexpr char digits[] = {'#', static_cast<char>('0' + sizeof...(E) / 10 % 10), static_cast<char>('0' + sizeof...(E) % 10)};
-        constexpr std::uint64_t hash = detail::tag_of({digits, sizeof(digits)}, {});
-        return detail::tag_pointer(hash);
-    }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::positional<E...>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {

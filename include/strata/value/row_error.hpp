@@ -19,6 +19,8 @@ namespace detail {
 struct wanted_column {
     std::string_view name;
     std::string_view type;  ///< the codec's name
+    column_classes takes = {};
+    std::string_view hint = {};
 };
 
 /// Why a value could not be read. Tells classes, never the value.
@@ -30,7 +32,9 @@ struct wanted_column {
         message.append(" is NULL, wanted ").append(wanted);
         if (hint.empty()) hint = "read a column that may be NULL as std::optional";
     } else if (code == errc::type_mismatch) {
-        message.append(": wanted ").append(wanted).append(", found ").append(to_string(found));
+        const bool own = found == column_type::other && !declared.empty();  // the class says nothing
+        message.append(": wanted ").append(wanted).append(", found ").append(own ? declared : to_string(found));
+        if (own) declared = {};
         if (found == column_type::text && wanted != "blob" && !hint.empty()) message.append(" in another form");
     } else if (code == errc::out_of_range) {
         message.append(": the ").append(to_string(found)).append(" found does not fit ").append(wanted);

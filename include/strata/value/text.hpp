@@ -17,6 +17,7 @@ using blob = std::vector<std::byte>;
 template <>
 struct codec<std::string> {
     static constexpr std::string_view name = "string";
+    static constexpr column_classes takes{column_type::text};
 
     template <column_reader R>
     static errc read(const R& in, std::string& out) {
@@ -39,6 +40,7 @@ struct codec<std::string> {
 template <>
 struct codec<std::string_view> {
     static constexpr std::string_view name = "string";
+    static constexpr column_classes takes{column_type::text};
     static constexpr bool view = true;
 
     template <column_reader R>
@@ -88,6 +90,7 @@ struct codec<char[Size]> {
 template <>
 struct codec<blob> {
     static constexpr std::string_view name = "blob";
+    static constexpr column_classes takes{column_type::blob};
 
     template <column_reader R>
     static errc read(const R& in, blob& out) {
@@ -108,6 +111,7 @@ struct codec<blob> {
 template <>
 struct codec<std::span<const std::byte>> {
     static constexpr std::string_view name = "blob";
+    static constexpr column_classes takes{column_type::blob};
     static constexpr bool view = true;
 
     template <column_reader R>

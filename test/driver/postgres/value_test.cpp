@@ -166,3 +166,50 @@ TEST_CASE("a column that does not fit is an error that names column and types", 
     const auto row = db.one<strata::row>("select 1 as one, 'two' as two, null::text as three"_sql());
     CHECK(row["two"].as<std::string>() == "two");
 }
+
+namespace {
+
+struct wrong_balance {
+    std::int64_t id = 0;
+    std::string balance;
+};
+struct right_balance {
+    std::int64_t id = 0;
+    std::int64_t balance = 0;
+};
+
+}  // namespace
+
+BOOST_HANA_ADAPT_STRUCT(wrong_balance, id, balance);
+BOOST_HANA_ADAPT_STRUCT(right_balance, id, balance);
+
+TEST_CASE("a column type that does not fit is refused before anything is sent, though no row or only NULL were there", "[postgres][value]") {
+    bank<> b{1};
+    const auto refused = [&](auto result, std::string_view column, std::string_view wanted, std::string_view found) {
+        REQUIRE(result.has_error());
+        const strata::error& e = result.error();
+        INFO(e.message());
+        CHECK(e.code() == errc::type_mismatch);
+        CHECK(e.phase() == strata::phase::prepare);
+        CHECK(e.effect() == strata::effect::none);
+        CHECK(e.texts().column == column);
+        CHECK(e.message().find(wanted) != std::string::npos);
+        CHECK(e.message().find(found) != std::string::npos);
+    };
+    refused(b.db.try_all<int>("select owner from account where false"_sql()), "owner", "int32", "text");
+    refused(b.db.try_one<std::optional<int>>("select null::text as t"_sql()), "t", "int32", "text");
+    refused(b.db.try_one<std::tuple<std::int64_t, std::string>>("select id, balance from account"_sql()), "balance", "string", "bigint");
+    refused(b.db.try_all<std::vector<int>>("select array_agg(owner) as a from account"_sql()), "a", "int32[]", "text[]");
+    refused(b.db.try_all<std::vector<std::optional<int>>>("select id as a from account"_sql()), "a", "int32[]", "bigint");
+    refused(b.db.try_all<std::string>("select '(1,2)'::point p"_sql()), "p", "string", "other");
+    refused(strata::any_session{b.db}.try_one<int>("select owner from account"_sql()), "owner", "int32", "text");
+    // nothing was written
+    refused(b.db.try_one<std::string>("insert into account values (2, 'x', 1) returning id"_sql()), "id", "string", "bigint");
+    CHECK(b.db.one<int>("select count(*) from account"_sql()) == 1);
+    // the plan of one row type is not taken for that of another which wants the same names
+    constexpr auto both = "select id, balance from account"_sql;
+    for (int i = 0; i < 3; ++i) {
+        refused(b.db.try_one<wrong_balance>(both()), "balance", "string", "bigint");
+        CHECK(b.db.one<right_balance>(both()).balance == 100);
+    }
+}

@@ -21,6 +21,23 @@ namespace detail {
 /// How the binary form of a type is laid out.
 enum class type_kind : std::uint8_t { plain, array, record, range, multirange, enumeration, domain, hstore };
 
+/// The kind of types whose values are opened so.
+[[nodiscard]] constexpr bool is_kind(nesting what, type_kind kind) noexcept {
+    switch (what) {
+        case nesting::array:
+            return kind == type_kind::array;
+        case nesting::record:
+            return kind == type_kind::record;
+        case nesting::range:
+            return kind == type_kind::range;
+        case nesting::multirange:
+            return kind == type_kind::multirange;
+        case nesting::pairs:
+            return kind == type_kind::hstore;
+    }
+    return false;
+}
+
 /// A type's kind, and the type of its parts: of an array's elements, a range's bounds, a multirange's ranges; a domain's base.
 struct type_shape {
     type_kind kind = type_kind::plain;

@@ -179,21 +179,20 @@ private:
     }
     /// Reads the header; false when it is none.
     [[nodiscard]] bool begin(detail::type_kind kind) noexcept {
-        using detail::type_kind;
+        if (!detail::is_kind(what_, kind)) return false;
         switch (what_) {
             case nesting::array:
-                return kind == type_kind::array && begin_array();
+                return begin_array();
             case nesting::record:
-                return kind == type_kind::record && count(8);
+                return count(8);
             case nesting::range:
-                if (kind != type_kind::range) return false;
                 flags_ = in_.take<std::uint8_t>();
                 if ((flags_ & 0x01) == 0) left_ = ((flags_ & 0x08) == 0 ? 1U : 0U) + ((flags_ & 0x10) == 0 ? 1U : 0U);
                 return true;
             case nesting::multirange:
-                return kind == type_kind::multirange && count(4);
+                return count(4);
             case nesting::pairs:
-                if (kind != type_kind::hstore || !count(8)) return false;
+                if (!count(8)) return false;
                 left_ *= 2;
                 part_ = oid::text;
                 return true;
@@ -242,6 +241,35 @@ private:
 
 inline postgres_parts postgres_column::open(nesting what) const noexcept { return {what, type_, bytes(), column_, memory_}; }
 
+/// The type of a column, or of a part of its values; models `nested_type`.
+class postgres_type {
+public:
+    postgres_type(::Oid type, const detail::type_catalogue& types) noexcept : type_(types.base(type)), types_(&types) {}
+
+    [[nodiscard]] column_type type() const noexcept {
+        const column_type c = detail::class_of(type_);
+        return c == column_type::other && kind() == detail::type_kind::enumeration ? column_type::text : c;
+    }
+    [[nodiscard]] bool is(nesting what) const noexcept { return detail::is_kind(what, kind()); }
+    [[nodiscard]] postgres_type part() const noexcept {
+        return {kind() == detail::type_kind::hstore ? ::Oid{oid::text} : types_->shape(type_).part, *types_};
+    }
+    [[nodiscard]] int parts() const noexcept {
+        const detail::own_type* const own = types_->find(type_);
+        return own != nullptr ? static_cast<int>(own->attributes.size()) : -1;
+    }
+    [[nodiscard]] postgres_type part(int i) const noexcept {
+        return {types_->find(type_)->attribute_types[static_cast<std::size_t>(i)], *types_};
+    }
+    [[nodiscard]] std::string_view part_name(int i) const noexcept { return types_->find(type_)->attributes[static_cast<std::size_t>(i)]; }
+
+private:
+    [[nodiscard]] detail::type_kind kind() const noexcept { return types_->shape(type_).kind; }
+
+    ::Oid type_;
+    const detail::type_catalogue* types_;
+};
+
 /// A row of a result, or with row -1 only its columns; models `row_reader`.
 class postgres_row {
 public:
@@ -253,6 +281,9 @@ public:
         return text != nullptr ? std::string_view{text} : std::string_view{};
     }
     [[nodiscard]] std::string_view declared_type(int i) const noexcept { return memory_.types.name(::PQftype(result_, i)); }
+    /// The class of all values of a column, and its type in full.
+    [[nodiscard]] column_type static_type(int i) const noexcept { return type_of(i).type(); }
+    [[nodiscard]] postgres_type type_of(int i) const noexcept { return {::PQftype(result_, i), memory_.types}; }
     [[nodiscard]] postgres_column column(int i) const noexcept { return {result_, row_, i, memory_}; }
 
 private:

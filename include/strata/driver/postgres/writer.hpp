@@ -159,7 +159,7 @@ public:
     [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) {
         const bool top = open_.empty();
         const detail::type_shape shape = top && described_ ? detail::built_in_shape(next_type()) : detail::type_shape{};
-        if (top && described_ && next_type() < detail::first_own_type && !is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
+        if (top && described_ && next_type() < detail::first_own_type && !detail::is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
         if (!top && !open_.back().literal) open_.back().has_text = true;
         container& c = open_.emplace_back();
         c.begin = own_.size();
@@ -220,21 +220,6 @@ private:
         bool has_text = false;  // a part that is text where binary was wanted
     };
 
-    [[nodiscard]] static constexpr bool is_kind(nesting what, detail::type_kind kind) noexcept {
-        switch (what) {
-            case nesting::array:
-                return kind == detail::type_kind::array;
-            case nesting::record:
-                return kind == detail::type_kind::record;
-            case nesting::range:
-                return kind == detail::type_kind::range;
-            case nesting::multirange:
-                return kind == detail::type_kind::multirange;
-            case nesting::pairs:
-                break;
-        }
-        return false;
-    }
     /// The type of what is written next.
     [[nodiscard]] ::Oid next_type() const noexcept {
         if (!open_.empty()) [[unlikely]]
