@@ -11,15 +11,67 @@ using strata::detail::is_type_name;
 using namespace strata::literals;
 
 TEST_CASE("names of types follow a closed grammar", "[sql][typed]") {
-    for (const char* good : {"jsonb", "int", "_int4", "app.mood", "a.b.c", "\"My Type\"", "app.\"a \"\"b\"\"\"", "double precision",
-                             "double precision[]", "character varying", "character varying(10)", "bit varying(3)[]", "timestamp",
-                             "timestamp with time zone", "timestamp(3) with time zone", "time(0) without time zone[]", "timestamptz",
-                             "numeric(10,2)", "numeric(10, -2)", "text[]", "int[3][]", "größe", "a$1", "timestamps", "double_", "pg_catalog.int4"})
+    for (const char* good : {"jsonb",
+                             "int",
+                             "_int4",
+                             "app.mood",
+                             "a.b.c",
+                             "\"My Type\"",
+                             "app.\"a \"\"b\"\"\"",
+                             "double precision",
+                             "double precision[]",
+                             "character varying",
+                             "character varying(10)",
+                             "bit varying(3)[]",
+                             "timestamp",
+                             "timestamp with time zone",
+                             "timestamp(3) with time zone",
+                             "time(0) without time zone[]",
+                             "timestamptz",
+                             "numeric(10,2)",
+                             "numeric(10, -2)",
+                             "text[]",
+                             "int[3][]",
+                             "größe",
+                             "a$1",
+                             "timestamps",
+                             "double_",
+                             "pg_catalog.int4"})
         CHECK(is_type_name(good));
-    for (const char* bad :
-         {"", " ", "jsonb ", " jsonb", "1a", "a.", ".a", "a b", "\"", "\"\"", "\"a", "a\"b\"", "double", "double  precision",
-          "numeric(", "numeric()", "numeric(a)", "numeric(1,)", "numeric(1)(2)", "text[", "text]", "text[-1]", "text[] ", "text[]x", "a;b",
-          "jsonb); drop table account --", "jsonb--", "a/*x*/", "a::b", "text with time zone", "a'b", "$1", "int varying", "a.\"\""})
+    for (const char* bad : {"",
+                            " ",
+                            "jsonb ",
+                            " jsonb",
+                            "1a",
+                            "a.",
+                            ".a",
+                            "a b",
+                            "\"",
+                            "\"\"",
+                            "\"a",
+                            "a\"b\"",
+                            "double",
+                            "double  precision",
+                            "numeric(",
+                            "numeric()",
+                            "numeric(a)",
+                            "numeric(1,)",
+                            "numeric(1)(2)",
+                            "text[",
+                            "text]",
+                            "text[-1]",
+                            "text[] ",
+                            "text[]x",
+                            "a;b",
+                            "jsonb); drop table account --",
+                            "jsonb--",
+                            "a/*x*/",
+                            "a::b",
+                            "text with time zone",
+                            "a'b",
+                            "$1",
+                            "int varying",
+                            "a.\"\""})
         CHECK_FALSE(is_type_name(bad));
     CHECK_FALSE(is_type_name(std::string_view("a\0b", 3)));
     CHECK_FALSE(is_type_name(std::string_view("\"a\0b\"", 5)));
@@ -27,8 +79,17 @@ TEST_CASE("names of types follow a closed grammar", "[sql][typed]") {
 
 TEST_CASE("what the grammar takes holds nothing outside quotes that ends a type's name", "[sql][typed]") {
     std::mt19937 random{20261121};
-    static constexpr std::string_view pieces[] = {"a", "jsonb", ".", "\"", "\"\"", "(", ")", "1", ",", "[", "]", " ", ";", "-", "'",
-                                                  " with time zone", "timestamp", "double precision", "/", "\\", ":", "$"};
+    static constexpr std::string_view pieces[] = {"a",         "jsonb",
+                                                  ".",         "\"",
+                                                  "\"\"",      "(",
+                                                  ")",         "1",
+                                                  ",",         "[",
+                                                  "]",         " ",
+                                                  ";",         "-",
+                                                  "'",         " with time zone",
+                                                  "timestamp", "double precision",
+                                                  "/",         "\\",
+                                                  ":",         "$"};
     int taken = 0;
     for (int i = 0; i < strata_test::count(200000, 2000000); ++i) {
         std::string name;

@@ -4,5 +4,6 @@
 
 #include <strata/driver/postgres/driver.hpp>
 #include <strata/value/array.hpp>
+#include <strata/value/range.hpp>
 
 #endif

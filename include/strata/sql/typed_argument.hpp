@@ -14,7 +14,8 @@
 namespace strata::inline STRATA_ABI {
 namespace detail {
 
-/// Names of types: `jsonb`, `app.mood`, `"My Type"`, `double precision`, `timestamp(3) with time zone`, `numeric(10,2)`, `text[]`, `int[3][]`.
+/// Names of types: `jsonb`, `app.mood`, `"My Type"`, `double precision`, `timestamp(3) with time zone`, `numeric(10,2)`, `text[]`,
+/// `int[3][]`.
 class type_name_grammar {
 public:
     constexpr explicit type_name_grammar(std::string_view text) noexcept : rest_(text) {}
@@ -87,7 +88,9 @@ private:
     std::string_view rest_;
 };
 
-[[nodiscard]] constexpr bool is_type_name(std::string_view text) noexcept { return type_name_grammar{text}.accepts(); }
+[[nodiscard]] constexpr bool is_type_name(std::string_view text) noexcept {
+    return type_name_grammar{text}.accepts();
+}
 
 /// Not constexpr: the compiler's message names it.
 inline void the_type_name_of_as_is_none_write_it_like_jsonb_or_numeric_10_2_or_app_mood_or_text_array() {}

@@ -28,6 +28,7 @@ public:
     /// Values that hold values, where the database has them; see nested.hpp.
     [[nodiscard]] virtual bool open(nesting, std::span<const array_dimension>, std::uint8_t) { return false; }
     [[nodiscard]] virtual bool close() { return true; }
+    [[nodiscard]] virtual std::string_view part_name(std::size_t) const { return {}; }
 
 protected:
     any_parameter_writer() = default;

@@ -27,7 +27,8 @@ public:
     /// All.
     constexpr column_classes() noexcept = default;
     template <class... Types>
-    explicit constexpr column_classes(column_type first, Types... more) noexcept : bits_(static_cast<std::uint8_t>((bit(first) | ... | bit(more)))) {}
+    explicit constexpr column_classes(column_type first, Types... more) noexcept
+        : bits_(static_cast<std::uint8_t>((bit(first) | ... | bit(more)))) {}
 
     [[nodiscard]] constexpr bool has(column_type type) const noexcept { return (bits_ & bit(type)) != 0; }
     [[nodiscard]] constexpr std::uint8_t bits() const noexcept { return bits_; }
@@ -40,6 +41,15 @@ private:
 
 /// Kinds of values that hold values; see nested.hpp.
 enum class nesting : std::uint8_t { array, record, range, multirange, pairs };
+
+/// The flags of a range, as PostgreSQL's binary form has them (src/include/utils/rangetypes.h).
+namespace range_flag {
+inline constexpr std::uint8_t empty = 0x01;
+inline constexpr std::uint8_t lower_included = 0x02;
+inline constexpr std::uint8_t upper_included = 0x04;
+inline constexpr std::uint8_t lower_infinite = 0x08;
+inline constexpr std::uint8_t upper_infinite = 0x10;
+}  // namespace range_flag
 
 /// One dimension of an array.
 struct array_dimension {

@@ -108,6 +108,12 @@ public:
         else
             return true;
     }
+    [[nodiscard]] std::string_view part_name(std::size_t i) const override {
+        if constexpr (requires { writer_.part_name(i); })
+            return writer_.part_name(i);
+        else
+            return {};
+    }
 
 private:
     W& writer_;

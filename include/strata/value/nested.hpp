@@ -46,9 +46,9 @@ concept nested_reader = column_reader<R> && requires(const R& in) {
     { in.open(nesting::array).next() } -> column_reader;
 };
 
-/// The type of a column, which a codec looks at before any row (`fits`): `type()` is its class, `is(nesting)` whether its values hold others,
-/// `part()` the type of an array's elements, a range's bounds, a multirange's ranges; `parts()` of a record how many (-1: not known),
-/// `part(i)` and `part_name(i)` each.
+/// The type of a column, which a codec looks at before any row (`fits`): `type()` is its class, `is(nesting)` whether its values hold
+/// others, `part()` the type of an array's elements, a range's bounds, a multirange's ranges; `parts()` of a record how many (-1: not
+/// known), `part(i)` and `part_name(i)` each.
 template <class Type>
 concept nested_type = requires(const Type& c) {
     { c.type() } -> std::same_as<column_type>;
@@ -60,11 +60,13 @@ concept nested_type = requires(const Type& c) {
 };
 
 /// What may be opened in a writer: `open` once, each part written as if it were a parameter, `close` once. When `close` answers false,
-/// the parts are wanted once more, from `open` on: this database's short form did not fit them all.
+/// the parts are wanted once more, from `open` on: this database's short form did not fit them all. `part_name(i)`: of a record that is
+/// open, what part `i` is to be; empty where nobody knows, or there is no such part.
 template <class W>
 concept nested_writer = parameter_writer<W> && requires(W& out, std::span<const array_dimension> dimensions) {
     { out.open(nesting::array, dimensions, std::uint8_t{}) } -> std::same_as<bool>;
     { out.close() } -> std::same_as<bool>;
+    { out.part_name(std::size_t{}) } -> std::same_as<std::string_view>;
 };
 
 namespace detail {

@@ -144,9 +144,9 @@ struct positional {
 /// * `strata::row` (strata/value/row.hpp): whatever there is.
 ///
 /// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names, and at types where
-/// columns have them, so it may be asked before the first row or without any. `decode` writes all of `out`, or answers false with `e` naming column, wanted and
-/// found type; a struct that was there before is then half overwritten. Errors: `missing_column`, `invalid_statement` (a wanted name
-/// occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
+/// columns have them, so it may be asked before the first row or without any. `decode` writes all of `out`, or answers false with `e`
+/// naming column, wanted and found type; a struct that was there before is then half overwritten. Errors: `missing_column`,
+/// `invalid_statement` (a wanted name occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
 template <class T>
 struct row_decoder {
     [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::positional<T>::tag); }

@@ -24,7 +24,7 @@ TEST_CASE("an argument's type is what it says, where the server would infer anot
     CHECK(db.one<std::string>(type_of("v"_arg.as("\"odd Schema\".\"my \"\"Mood\"\"\"") = "ok")) == "\"odd Schema\".\"my \"\"Mood\"\"\"");
     db.execute("drop schema \"odd Schema\" cascade"_sql());
     CHECK(db.all<std::string>("select a || b from unnest(:a, :b) t(a, b)"_sql("a"_arg.as("int8[]") = std::vector<int>{1, 2},
-                                                                             "b"_arg.as("text[]") = std::vector<std::string>{"x", "y"})) ==
+                                                                              "b"_arg.as("text[]") = std::vector<std::string>{"x", "y"})) ==
           std::vector<std::string>{"1x", "2y"});
     // what fits the said type is asked of the writer, too
     CHECK(db.try_one<std::string>(type_of("v"_arg.as("int2") = 40000)).error().code() == errc::out_of_range);

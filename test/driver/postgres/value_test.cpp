@@ -183,7 +183,7 @@ struct right_balance {
 BOOST_HANA_ADAPT_STRUCT(wrong_balance, id, balance);
 BOOST_HANA_ADAPT_STRUCT(right_balance, id, balance);
 
-TEST_CASE("a column type that does not fit is refused before anything is sent, though no row or only NULL were there", "[postgres][value]") {
+TEST_CASE("a column type that does not fit is refused before anything is sent, be there rows or none", "[postgres][value]") {
     bank<> b{1};
     const auto refused = [&](auto result, std::string_view column, std::string_view wanted, std::string_view found) {
         REQUIRE(result.has_error());

@@ -18,15 +18,6 @@
 namespace strata::inline STRATA_ABI {
 namespace detail {
 
-/// The flags of a range, as in its binary form (src/include/utils/rangetypes.h).
-namespace range_flag {
-inline constexpr std::uint8_t empty = 0x01;
-inline constexpr std::uint8_t lower_included = 0x02;
-inline constexpr std::uint8_t upper_included = 0x04;
-inline constexpr std::uint8_t lower_infinite = 0x08;
-inline constexpr std::uint8_t upper_infinite = 0x10;
-}  // namespace range_flag
-
 inline void append_quoted(std::string& out, std::string_view text) {
     out += '"';
     for (const char c : text) {

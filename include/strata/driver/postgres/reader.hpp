@@ -187,7 +187,7 @@ private:
                 return count(8);
             case nesting::range:
                 flags_ = in_.take<std::uint8_t>();
-                if ((flags_ & 0x01) == 0) left_ = ((flags_ & 0x08) == 0 ? 1U : 0U) + ((flags_ & 0x10) == 0 ? 1U : 0U);
+                if ((flags_ & range_flag::empty) == 0) left_ = ((flags_ & range_flag::lower_infinite) == 0 ? 1U : 0U) + ((flags_ & range_flag::upper_infinite) == 0 ? 1U : 0U);
                 return true;
             case nesting::multirange:
                 return count(4);

@@ -81,7 +81,7 @@ protected:
         return prepared;
     }
 
-    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
+    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr, connection_.reading_.types); }
     [[nodiscard]] postgres_writer& writer() noexcept { return connection_.writer_; }
     [[nodiscard]] reading_memory& reading() noexcept { return connection_.reading_; }
 
@@ -278,12 +278,13 @@ STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
     return !error_;
 }
 
-/// Looks up those types of the columns that the database defines and the connection has not met.
+/// Looks up those types of columns and parameters that the database defines and the connection has not met.
 STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
     type_catalogue& types = connection_.reading_.types;
     std::string unknown;
-    for (int i = 0, n = ::PQnfields(description); i < n; ++i) {
-        const ::Oid type = ::PQftype(description, i);
+    const int columns = ::PQnfields(description);
+    for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
+        const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
         if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
     }
     if (unknown.empty()) return true;

@@ -28,8 +28,9 @@ namespace strata::inline STRATA_ABI {
 class postgres_writer {
 public:
     /// Begins a new statement; without types (nothing was described) everything but bytes goes as text, which the server parses.
-    void reset(std::span<const ::Oid> types, bool described) {
+    void reset(std::span<const ::Oid> types, bool described, const detail::type_catalogue& catalogue) {
         types_ = types;
+        catalogue_ = &catalogue;
         described_ = described;
         values_.clear();
         lengths_.clear();
@@ -158,10 +159,12 @@ public:
     /// text that the server parses. A parameter of another kind is refused.
     [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) {
         const bool top = open_.empty();
-        const detail::type_shape shape = top && described_ ? detail::built_in_shape(next_type()) : detail::type_shape{};
-        if (top && described_ && next_type() < detail::first_own_type && !detail::is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
+        const ::Oid type = type_to_open();
+        const detail::type_shape shape = catalogue_->shape(type);
+        if (type != oid::unknown && !detail::is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
         if (!top && !open_.back().literal) open_.back().has_text = true;
         container& c = open_.emplace_back();
+        c.type = type;
         c.begin = own_.size();
         if (!top || what != nesting::array || shape.kind != detail::type_kind::array || std::exchange(as_text_, false)) {
             c.literal.emplace(what, dimensions, flags);
@@ -197,6 +200,12 @@ public:
         return true;
     }
 
+    /// What attribute `i` of the composite that is open is called.
+    [[nodiscard]] std::string_view part_name(std::size_t i) const noexcept {
+        const detail::own_type* const own = open_.empty() ? nullptr : catalogue_->find(open_.back().type);
+        return own != nullptr && i < own->attributes.size() ? std::string_view{own->attributes[i]} : std::string_view{};
+    }
+
     [[nodiscard]] errc refused() const noexcept { return refused_; }
     [[nodiscard]] int written() const noexcept { return static_cast<int>(values_.size()); }
 
@@ -215,7 +224,9 @@ private:
     /// A value that is being written part by part.
     struct container {
         std::optional<detail::nested_literal> literal;  // none: binary, in `own_` from `begin` on
-        ::Oid part = oid::unknown;
+        ::Oid type = oid::unknown;  // its own, as far as it is known
+        ::Oid part = oid::unknown;  // of the parts that go in binary
+        std::size_t parts = 0;      // written
         std::size_t begin = 0;
         bool has_text = false;  // a part that is text where binary was wanted
     };
@@ -225,6 +236,17 @@ private:
         if (!open_.empty()) [[unlikely]]
             return open_.back().part;
         return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown;
+    }
+    /// The type of a value that is about to be opened, without its domains; `unknown` where nobody knows.
+    [[nodiscard]] ::Oid type_to_open() const noexcept {
+        if (open_.empty()) return described_ ? catalogue_->base(next_type()) : ::Oid{oid::unknown};
+        const container& c = open_.back();
+        if (c.type == oid::unknown) return oid::unknown;
+        const detail::own_type* const own = catalogue_->find(c.type);
+        const ::Oid type = own == nullptr || own->shape.kind != detail::type_kind::record ? catalogue_->shape(c.type).part
+                           : c.parts < own->attribute_types.size()                        ? own->attribute_types[c.parts]
+                                                                                          : ::Oid{oid::unknown};
+        return type == 0 ? ::Oid{oid::unknown} : catalogue_->base(type);
     }
     [[nodiscard]] bool is_described() const noexcept { return described_ && (open_.empty() || !open_.back().literal); }
     [[nodiscard]] column_type class_of_next() const noexcept { return detail::class_of(next_type()); }
@@ -251,6 +273,7 @@ private:
     }
     void add_part(std::string_view v, int format) {
         container& c = open_.back();
+        ++c.parts;
         if (c.literal && format == 0) {
             c.literal->part(v);
         } else if (c.literal) {
@@ -266,6 +289,7 @@ private:
     }
     void add_null_part() {
         container& c = open_.back();
+        ++c.parts;
         if (c.literal) return c.literal->null_part();
         own_[c.begin + 7] = 1;
         put(~std::uint32_t{0});
@@ -298,6 +322,7 @@ private:
     }
 
     std::span<const ::Oid> types_;
+    const detail::type_catalogue* catalogue_ = nullptr;
     bool described_ = false;
     std::vector<const char*> values_;
     std::vector<int> lengths_;
