@@ -162,9 +162,9 @@ struct typed_argument_name {
 template <fixed_string Name>
 struct argument_name {
     /// Says the parameter's type, where the server cannot infer it: `"settings"_arg.as("jsonb") = text`, `"ids"_arg.as("bigint[]") = ids`.
-    /// PostgreSQL's names of types: qualified (`app.mood`) or quoted, with a modifier (`numeric(10,2)`, which only names the type) or `[]`. Another
-    /// text does not compile; a type that the server does not have is its error when the statement is prepared. Cost: one more round
-    /// trip when a connection prepares the statement, none after. SQLite takes no notice.
+    /// PostgreSQL's names of types: qualified (`app.mood`) or quoted, with a modifier (`numeric(10,2)`, which only names the type) or
+    /// `[]`. Another text does not compile; a type that the server does not have is its error when the statement is prepared. Cost: one
+    /// more round trip when a connection prepares the statement, none after. SQLite takes no notice.
     [[nodiscard]] consteval typed_argument_name<Name> as(detail::checked_type_name type) const { return {type.text()}; }
 
     /// Keeps an rvalue by value and an lvalue by reference.

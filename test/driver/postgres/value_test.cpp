@@ -83,6 +83,20 @@ TEST_CASE("random numbers, times and intervals keep every digit", "[postgres][va
     }
 }
 
+TEST_CASE("the first and last moments that eight bytes can hold are printed without an overflow", "[postgres][value]") {
+    const auto printed = [](std::uint64_t us) {
+        std::byte bytes[8];
+        for (int i = 0; i < 8; ++i) bytes[i] = static_cast<std::byte>(us >> (56 - 8 * i));
+        std::string out;
+        CHECK(strata::detail::print_value(strata::oid::timestamp, bytes, out));
+        return out;
+    };
+    CHECK(printed(0x7fffffffffffffff) == "infinity");
+    CHECK(printed(0x8000000000000000) == "-infinity");
+    CHECK(printed(0x8000000000000001) == "290279-12-22 19:59:05.224193 BC");
+    CHECK(printed(0x7ffffffffffffffe) == "294277-01-09 04:00:54.775806");
+}
+
 TEST_CASE("arguments arrive as what they are, and what does not fit is refused before anything is sent", "[postgres][value]") {
     server s;
     auto& db = s.admin();

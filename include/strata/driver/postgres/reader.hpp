@@ -187,7 +187,9 @@ private:
                 return count(8);
             case nesting::range:
                 flags_ = in_.take<std::uint8_t>();
-                if ((flags_ & range_flag::empty) == 0) left_ = ((flags_ & range_flag::lower_infinite) == 0 ? 1U : 0U) + ((flags_ & range_flag::upper_infinite) == 0 ? 1U : 0U);
+                if ((flags_ & range_flag::empty) != 0) return true;
+                for (const std::uint8_t missing : {range_flag::lower_infinite, range_flag::upper_infinite})
+                    if ((flags_ & missing) == 0) ++left_;
                 return true;
             case nesting::multirange:
                 return count(4);

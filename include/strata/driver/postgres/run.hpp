@@ -92,8 +92,8 @@ protected:
         PGconn* const db = connection_.db_;
         const int n = w.written();
         const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
-                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(), w.values(),
-                                                                 w.lengths(), w.formats(), 1);
+                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(),
+                                                                 w.values(), w.lengths(), w.formats(), 1);
         if (sent == 0) {
             connection_.lost_ = connection_.is_lost();
             error_ = connection_.lost_error(phase::execute, effect::none);
@@ -305,7 +305,8 @@ STRATA_COLD inline bool postgres_run::ask_types() {
     std::vector<const char*> values;
     for (const auto& [index, type] : wanted) {
         names.emplace_back(type);
-        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size()), "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid"});
+        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size())});
+        question += "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid";
     }
     for (const std::string& name : names) values.push_back(name.c_str());
     result_owner answer;

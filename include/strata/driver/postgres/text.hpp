@@ -151,6 +151,17 @@ inline void append_time(std::string& out, std::int64_t us) {
     }
 }
 
+/// Date and time of microseconds since 2000.
+inline void append_timestamp(std::string& out, std::int64_t us, bool zone) {
+    const std::int64_t days = us / microseconds_a_day - (us % microseconds_a_day < 0 ? 1 : 0);
+    const bool after_christ = append_date(out, days);
+    out += ' ';
+    const std::int64_t rest = us % microseconds_a_day;
+    append_time(out, rest < 0 ? rest + microseconds_a_day : rest);
+    if (zone) out += "+00";
+    if (!after_christ) out += " BC";
+}
+
 [[nodiscard]] inline bool print_date(wire_reader in, std::string& out) {
     const auto days = in.take<std::int32_t>();
     if (!in.complete()) return false;
@@ -176,12 +187,7 @@ inline void append_time(std::string& out, std::int64_t us) {
         out = "-infinity";
         return true;
     }
-    const std::int64_t days = us / microseconds_a_day - (us % microseconds_a_day < 0 ? 1 : 0);
-    const bool after_christ = append_date(out, days);
-    out += ' ';
-    append_time(out, us - days * microseconds_a_day);
-    if (zone) out += "+00";
-    if (!after_christ) out += " BC";
+    append_timestamp(out, us, zone);
     return true;
 }
 

@@ -145,13 +145,8 @@ public:
                 break;
         }
         if (is_described() && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
-        const std::int64_t since = us - from_1970;
-        const std::int64_t days = since / detail::microseconds_a_day - (since % detail::microseconds_a_day < 0 ? 1 : 0);
         std::string text;
-        const bool after_christ = detail::append_date(text, days);
-        text += ' ';
-        detail::append_time(text, since - days * detail::microseconds_a_day);
-        text.append(after_christ ? "+00" : "+00 BC");
+        detail::append_timestamp(text, us - from_1970, true);
         add_copy(text, is_described() && detail::is_plain_text(next_type()) ? 1 : 0);
     }
 
