@@ -6,7 +6,7 @@
 //
 // What only some programs use costs the others no compile time and has a header of its own: run-time statements
 // (sql/statement.hpp), dynamic rows (value/row.hpp), times (value/chrono.hpp), value/uuid.hpp, value/decimal.hpp,
-// value/json.hpp, testing/chaos.hpp, testing/scripted.hpp.
+// value/json.hpp, value/interval.hpp, composites, ranges and other values of PostgreSQL (value/), testing/chaos.hpp, testing/scripted.hpp.
 #ifndef STRATA_STRATA_HPP
 #define STRATA_STRATA_HPP
 
