@@ -458,6 +458,391 @@ namespace detail {
 
 #endif
 
+// The classes of values that a database hands out.
+//
+// SQLite types values, not columns: two rows of one column may hold an integer and a text. So a class belongs to the value
+// that is read, and each value is checked when it is read; a typed database reports the same class for every row.
+#ifndef STRATA_VALUE_COLUMN_HPP
+#define STRATA_VALUE_COLUMN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The class of one value. `other`: only the driver's own getters can read it (a native timestamp, an array ...).
+enum class column_type : std::uint8_t { null, boolean, integer, real, text, blob, other };
+
+[[nodiscard]] constexpr std::string_view to_string(column_type type) noexcept {
+    constexpr std::string_view names[] = {"null", "boolean", "integer", "real", "text", "blob", "other"};
+    return names[static_cast<std::size_t>(type)];
+}
+
+/// A set of classes: `column_classes{column_type::integer, column_type::boolean}`. NULL belongs to none, and every column may have it.
+class column_classes {
+public:
+    /// All.
+    constexpr column_classes() noexcept = default;
+    template <class... Types>
+    explicit constexpr column_classes(column_type first, Types... more) noexcept
+        : bits_(static_cast<std::uint8_t>((bit(first) | ... | bit(more)))) {}
+
+    [[nodiscard]] constexpr bool has(column_type type) const noexcept { return (bits_ & bit(type)) != 0; }
+    [[nodiscard]] constexpr std::uint8_t bits() const noexcept { return bits_; }
+
+private:
+    static constexpr unsigned bit(column_type type) noexcept { return 1U << static_cast<unsigned>(type); }
+
+    std::uint8_t bits_ = 0xff;
+};
+
+/// Kinds of values that hold values; see nested.hpp.
+enum class nesting : std::uint8_t { array, record, range, multirange, pairs };
+
+/// The flags of a range, as PostgreSQL's binary form has them (src/include/utils/rangetypes.h).
+namespace range_flag {
+inline constexpr std::uint8_t empty = 0x01;
+inline constexpr std::uint8_t lower_included = 0x02;
+inline constexpr std::uint8_t upper_included = 0x04;
+inline constexpr std::uint8_t lower_infinite = 0x08;
+inline constexpr std::uint8_t upper_infinite = 0x10;
+}  // namespace range_flag
+
+/// One dimension of an array.
+struct array_dimension {
+    std::int32_t size = 0;
+    std::int32_t lower = 1;  ///< the number of the first element
+
+    [[nodiscard]] constexpr bool operator==(const array_dimension&) const noexcept = default;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What codecs are written against: a value that is read, a place where parameters go, a row.
+//
+// Each driver models these three; `any_column_reader`, `any_parameter_writer` and `any_row` erase them.
+#ifndef STRATA_VALUE_CONCEPTS_HPP
+#define STRATA_VALUE_CONCEPTS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// One value of a row. A getter is called only for the class that `type()` reports, and at most once a value. Texts and blobs are
+/// views that live until the next row. A reader may offer more, which codecs find by `if constexpr (requires ...)`:
+/// `std::optional<std::chrono::sys_time<std::chrono::microseconds>> timestamp()`, nullopt where the value is none.
+template <class R>
+concept column_reader = requires(const R& r) {
+    // `type()` is missing, or not const, or does not return strata::column_type: the class of this value.
+    { r.type() } -> std::same_as<column_type>;
+    // `boolean()` is missing. A database without booleans never reports the class; returning false is enough.
+    { r.boolean() } -> std::same_as<bool>;
+    // `integer()` is missing, or returns another type than std::int64_t: convert before you return.
+    { r.integer() } -> std::same_as<std::int64_t>;
+    // `real()` is missing, or does not return double.
+    { r.real() } -> std::same_as<double>;
+    // `text()` is missing, or does not return a std::string_view (UTF-8, valid until the next row; not NUL-terminated).
+    { r.text() } -> std::same_as<std::string_view>;
+    // `blob()` is missing, or does not return a std::span<const std::byte> (valid until the next row).
+    { r.blob() } -> std::same_as<std::span<const std::byte>>;
+};
+
+/// Where parameters go: each call writes the next one. A value that the database cannot hold (a NaN in SQLite, a text that is too
+/// long) is kept by the writer and becomes the call's error.
+template <class W>
+concept parameter_writer = requires(W& w, std::string_view text, std::span<const std::byte> blob) {
+    // `null()` is missing: writes NULL.
+    w.null();
+    // `boolean(bool)` is missing: writes the database's own truth value, or 0 and 1.
+    w.boolean(true);
+    // `integer(std::int64_t)` is missing.
+    w.integer(std::int64_t{});
+    // `real(double)` is missing.
+    w.real(double{});
+    // `text(std::string_view)` is missing: the characters live until the call ends, so they need not be copied.
+    w.text(text);
+    // `text_copy(std::string_view)` is missing: the characters may be gone when it returns.
+    w.text_copy(text);
+    // `blob(std::span<const std::byte>)` is missing: the bytes live until the call ends.
+    w.blob(blob);
+    // `blob_copy(std::span<const std::byte>)` is missing: the bytes may be gone when it returns.
+    w.blob_copy(blob);
+};
+
+/// The current row, and the names of its columns. Valid until the next row. Where columns, not values, have types, a row may offer
+/// `column_type static_type(int)`, the class of all values of a column (`null`: not known), and `type_of(int)`, what codecs of values that
+/// hold values look at (`fits`, see nested.hpp): then a row type that does not fit is an error before the first row.
+template <class Row>
+concept row_reader = requires(const Row& r, int i) {
+    // `size()` is missing: the number of columns, as int.
+    { r.size() } -> std::same_as<int>;
+    // `name(int)` is missing: a column's name as the statement gives it. Asked once a statement, not per row.
+    { r.name(i) } -> std::same_as<std::string_view>;
+    // `declared_type(int)` is missing: the type in the table's declaration, for error texts; empty where nobody knows.
+    { r.declared_type(i) } -> std::same_as<std::string_view>;
+    // `column(int)` is missing, or what it returns (by value, cheap to make) is no strata::column_reader.
+    { r.column(i) } -> column_reader;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `codec<T>`: how a C++ type is read from a column and written as a parameter. The one customisation point.
+#ifndef STRATA_VALUE_PRIMARY_HPP
+#define STRATA_VALUE_PRIMARY_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class T>
+inline constexpr bool no_codec_for = false;  // depends on T, so that a static_assert waits for one
+
+/// What a codec answers to a class that it does not read.
+[[nodiscard]] constexpr errc unreadable(column_type found) noexcept {
+    return found == column_type::null ? errc::null_value : errc::type_mismatch;
+}
+
+}  // namespace detail
+
+/// The customisation point: specialise it for a type of yours. All members are static, none throws for a bad value:
+///
+/// ```cpp
+/// struct celsius { double degrees; };
+///
+/// template <>
+/// struct strata::codec<celsius> {
+///     static constexpr std::string_view name = "celsius";            // for error texts
+///     // optional: static constexpr std::string_view hint = "...";   // what to do when a value cannot be read
+///     // optional: static constexpr bool view = true;                // the object points into the row
+///     // optional: static constexpr column_classes takes{column_type::real};   // a column of another class is refused before any row
+///
+///     template <strata::column_reader R>
+///     static strata::errc read(const R& in, celsius& out) { return strata::codec<double>::read(in, out.degrees); }
+///
+///     template <strata::parameter_writer W>
+///     static strata::errc write(W& out, const celsius& value) { return strata::codec<double>::write(out, value.degrees); }
+/// };
+/// ```
+///
+/// `read` answers `ok`, `null_value`, `type_mismatch` or `out_of_range`; `write` calls the writer exactly once and answers `ok`,
+/// or does not call it and answers `out_of_range` or `invalid_argument`. A type that is only read, or only written, has one of both.
+template <class T>
+struct codec {
+    /// No codec of its own: see `has_codec`.
+    using unspecialised = void;
+    static constexpr std::string_view name = "unknown";
+
+    template <class R>
+    static errc read(const R&, T&) {
+        refuse<R>();
+        return errc::unsupported;
+    }
+    template <class W>
+    static errc write(W&, const T&) {
+        refuse<W>();
+        return errc::unsupported;
+    }
+
+private:
+    template <class Other>
+    static void refuse() {
+        static_assert(detail::no_codec_for<Other>,
+                      "strata: this type is neither a column nor a parameter. Specialise strata::codec<T> with `name`, `read` and "
+                      "`write` (strata/value/primary.hpp shows how), include the header that has its codec (strata/value/json.hpp ...), "
+                      "or, for a row, adapt the struct with BOOST_HANA_ADAPT_STRUCT or BOOST_DESCRIBE_STRUCT");
+    }
+};
+
+/// True for a T that is a column, a parameter, or both.
+template <class T>
+concept has_codec = !requires { typename codec<T>::unspecialised; };
+
+namespace detail {
+
+template <class T, class R>
+concept column_of = requires(const R& in, T& out) {
+    { codec<T>::read(in, out) } -> std::same_as<errc>;
+};
+
+template <class T, class W>
+concept parameter_of = requires(W& out, const T& value) {
+    { codec<T>::write(out, value) } -> std::same_as<errc>;
+};
+
+template <class T>
+[[nodiscard]] constexpr std::string_view hint_of() noexcept {
+    if constexpr (requires { codec<T>::hint; }) return codec<T>::hint;
+    else return {};
+}
+
+/// The classes of columns that T can be read from.
+template <class T>
+[[nodiscard]] constexpr column_classes classes_of() noexcept {
+    if constexpr (requires { codec<T>::takes; }) return codec<T>::takes;
+    else return {};
+}
+
+/// True when T can be read from a column whose type `c` tells.
+template <class T, class Type>
+[[nodiscard]] bool fits_type(const Type& c) {
+    if constexpr (requires { codec<T>::fits(c); }) return codec<T>::fits(c);
+    else return classes_of<T>().has(c.type());
+}
+
+/// True when a T that was read points into the row.
+template <class T>
+[[nodiscard]] constexpr bool is_view() noexcept {
+    if constexpr (requires { codec<T>::view; }) return codec<T>::view;
+    else return false;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// An argument whose type in the database is said, where the server cannot infer it: `"settings"_arg.as("jsonb") = text`.
+//
+// The name is checked by the compiler against a closed grammar, and never becomes part of a statement's text: the driver asks the
+// server for its number.
+#ifndef STRATA_SQL_TYPED_ARGUMENT_HPP
+#define STRATA_SQL_TYPED_ARGUMENT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Names of types: `jsonb`, `app.mood`, `"My Type"`, `double precision`, `timestamp(3) with time zone`, `numeric(10,2)`, `text[]`,
+/// `int[3][]`.
+class type_name_grammar {
+public:
+    constexpr explicit type_name_grammar(std::string_view text) noexcept : rest_(text) {}
+
+    [[nodiscard]] constexpr bool accepts() noexcept {
+        const bool time = is_next("timestamp") || is_next("time");
+        const bool varying = is_next("character") || is_next("bit");
+        if (is_next("double")) {
+            if (!take("double precision")) return false;
+        } else if (!take_name()) {
+            return false;
+        } else {
+            while (take("."))
+                if (!take_name()) return false;
+        }
+        if (varying) static_cast<void>(take(" varying"));
+        if (take("(") && !take_numbers()) return false;
+        if (time && !take(" with time zone")) static_cast<void>(take(" without time zone"));
+        while (take("[")) {
+            while (!rest_.empty() && is_digit(rest_.front())) rest_.remove_prefix(1);
+            if (!take("]")) return false;
+        }
+        return rest_.empty();
+    }
+
+private:
+    [[nodiscard]] static constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
+    [[nodiscard]] static constexpr bool begins_name(char c) noexcept {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || static_cast<unsigned char>(c) >= 0x80;
+    }
+    [[nodiscard]] static constexpr bool is_in_name(char c) noexcept { return begins_name(c) || is_digit(c) || c == '$'; }
+
+    /// The whole word, not the beginning of a longer one.
+    [[nodiscard]] constexpr bool is_next(std::string_view word) const noexcept {
+        return rest_.substr(0, word.size()) == word && (rest_.size() == word.size() || !is_in_name(rest_[word.size()]));
+    }
+    [[nodiscard]] constexpr bool take(std::string_view text) noexcept {
+        if (rest_.substr(0, text.size()) != text) return false;
+        rest_.remove_prefix(text.size());
+        return true;
+    }
+    [[nodiscard]] constexpr bool take_name() noexcept {
+        if (take("\"")) {
+            bool any = false;
+            while (!rest_.empty()) {
+                const char c = rest_.front();
+                rest_.remove_prefix(1);
+                if (c == '"' && !take("\"")) return any;
+                if (c == '\0') return false;
+                any = true;
+            }
+            return false;
+        }
+        if (rest_.empty() || !begins_name(rest_.front())) return false;
+        while (!rest_.empty() && is_in_name(rest_.front())) rest_.remove_prefix(1);
+        return true;
+    }
+    /// After `(`: numbers parted by commas, and `)`.
+    [[nodiscard]] constexpr bool take_numbers() noexcept {
+        do {
+            while (take(" ")) {
+            }
+            static_cast<void>(take("-"));
+            if (rest_.empty() || !is_digit(rest_.front())) return false;
+            while (!rest_.empty() && is_digit(rest_.front())) rest_.remove_prefix(1);
+        } while (take(","));
+        return take(")");
+    }
+
+    std::string_view rest_;
+};
+
+[[nodiscard]] constexpr bool is_type_name(std::string_view text) noexcept {
+    return type_name_grammar{text}.accepts();
+}
+
+/// Not constexpr: the compiler's message names it.
+inline void the_type_name_of_as_is_none_write_it_like_jsonb_or_numeric_10_2_or_app_mood_or_text_array() {}
+
+/// A type's name that the compiler has checked.
+class checked_type_name {
+public:
+    consteval checked_type_name(const char* text) : text_(text) {  // NOLINT: a literal is meant to become one
+        if (!is_type_name(text_)) the_type_name_of_as_is_none_write_it_like_jsonb_or_numeric_10_2_or_app_mood_or_text_array();
+    }
+    [[nodiscard]] constexpr std::string_view text() const noexcept { return text_; }
+
+private:
+    std::string_view text_;
+};
+
+namespace plain {
+
+/// A value, kept as a call keeps it, with the name of its type.
+template <class Kept>
+struct typed {
+    std::string_view type;
+    Kept value;
+};
+
+}  // namespace plain
+
+using plain::typed;
+
+template <class T>
+inline constexpr bool is_typed = false;
+template <class Kept>
+inline constexpr bool is_typed<typed<Kept>> = true;
+
+/// The name of an argument's type in the database; empty where it was not said. Arguments whose own type is forgotten know it
+/// themselves.
+template <class T>
+[[nodiscard]] constexpr std::string_view type_of_argument(const T& value) noexcept {
+    if constexpr (is_typed<T>)
+        return value.type;
+    else if constexpr (requires { value.type_in_database(); })
+        return value.type_in_database();
+    else
+        return {};
+}
+
+/// False for arguments that cannot have a type of their own.
+template <class T>
+inline constexpr bool may_be_typed = is_typed<T> || requires(const T& value) { value.type_in_database(); };
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Arguments of statements: `"id"_arg = 7`, and how a call keeps what it is given.
 //
 // Rvalues are kept by value, lvalues by reference to const; C strings become views that know where they came from, so
@@ -534,6 +919,10 @@ struct owned_of<c_text> {
     using type = std::string;
 };
 template <class Kept>
+struct owned_of<typed<Kept>> {
+    using type = typed<typename owned_of<Kept>::type>;
+};
+template <class Kept>
 using owned = typename owned_of<Kept>::type;
 
 /// From a kept argument, moved if it is an rvalue.
@@ -543,6 +932,12 @@ template <class Kept, class Given>
         return std::string(given.view);
     else
         return static_cast<Given&&>(given);
+}
+template <class Kept, class Given>
+    requires is_typed<Kept>
+[[nodiscard]] constexpr owned<Kept> own_argument(Given&& given) {
+    using value = decltype(Kept::value);
+    return {given.type, own_argument<value>(static_cast<Given&&>(given).value)};
 }
 
 /// What codecs see of a kept argument.
@@ -565,6 +960,18 @@ template <class T>
 
 }  // namespace detail
 
+/// As the value itself; a database that infers types takes no notice of the name.
+template <class Kept>
+struct codec<detail::typed<Kept>> {
+    using value_codec = codec<std::remove_cvref_t<decltype(detail::shown(std::declval<const Kept&>()))>>;
+    static constexpr std::string_view name = value_codec::name;
+
+    template <parameter_writer W>
+    static errc write(W& out, const detail::typed<Kept>& argument) {
+        return value_codec::write(out, detail::shown(argument.value));
+    }
+};
+
 /// A named argument: made by `"id"_arg = value`. `Kept` is `T` for an rvalue and `const T&` for an lvalue.
 template <fixed_string Name, class Kept>
 struct argument {
@@ -573,9 +980,27 @@ struct argument {
     [[nodiscard]] static constexpr std::string_view name() noexcept { return Name.view(); }
 };
 
+/// The name of an argument with the name of its type, waiting for its value.
+template <fixed_string Name>
+struct typed_argument_name {
+    std::string_view type;
+
+    /// Keeps an rvalue by value and an lvalue by reference.
+    template <class T>
+    [[nodiscard]] constexpr argument<Name, detail::typed<detail::kept<T>>> operator=(T&& value) const {  // NOLINT: as below
+        return {{type, detail::keep(static_cast<T&&>(value))}};
+    }
+};
+
 /// The name of an argument, waiting for its value.
 template <fixed_string Name>
 struct argument_name {
+    /// Says the parameter's type, where the server cannot infer it: `"settings"_arg.as("jsonb") = text`, `"ids"_arg.as("bigint[]") = ids`.
+    /// PostgreSQL's names of types: qualified (`app.mood`) or quoted, with a modifier (`numeric(10,2)`, which only names the type) or
+    /// `[]`. Another text does not compile; a type that the server does not have is its error when the statement is prepared. Cost: one
+    /// more round trip when a connection prepares the statement, none after. SQLite takes no notice.
+    [[nodiscard]] consteval typed_argument_name<Name> as(detail::checked_type_name type) const { return {type.text()}; }
+
     /// Keeps an rvalue by value and an lvalue by reference.
     template <class T>
     [[nodiscard]] constexpr argument<Name, detail::kept<T>> operator=(T&& value) const {  // NOLINT: makes an argument, assigns nothing
@@ -874,194 +1299,6 @@ template <bound_statement B>
 
 #endif
 
-// The classes of values that a database hands out.
-//
-// SQLite types values, not columns: two rows of one column may hold an integer and a text. So a class belongs to the value
-// that is read, and each value is checked when it is read; a typed database reports the same class for every row.
-#ifndef STRATA_VALUE_COLUMN_HPP
-#define STRATA_VALUE_COLUMN_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// The class of one value. `other`: only the driver's own getters can read it (a native timestamp, an array ...).
-enum class column_type : std::uint8_t { null, boolean, integer, real, text, blob, other };
-
-[[nodiscard]] constexpr std::string_view to_string(column_type type) noexcept {
-    constexpr std::string_view names[] = {"null", "boolean", "integer", "real", "text", "blob", "other"};
-    return names[static_cast<std::size_t>(type)];
-}
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// What codecs are written against: a value that is read, a place where parameters go, a row.
-//
-// Each driver models these three; `any_column_reader`, `any_parameter_writer` and `any_row` erase them.
-#ifndef STRATA_VALUE_CONCEPTS_HPP
-#define STRATA_VALUE_CONCEPTS_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// One value of a row. A getter is called only for the class that `type()` reports, and at most once a value. Texts and blobs are
-/// views that live until the next row. A reader may offer more, which codecs find by `if constexpr (requires ...)`:
-/// `std::optional<std::chrono::sys_time<std::chrono::microseconds>> timestamp()`, nullopt where the value is none.
-template <class R>
-concept column_reader = requires(const R& r) {
-    // `type()` is missing, or not const, or does not return strata::column_type: the class of this value.
-    { r.type() } -> std::same_as<column_type>;
-    // `boolean()` is missing. A database without booleans never reports the class; returning false is enough.
-    { r.boolean() } -> std::same_as<bool>;
-    // `integer()` is missing, or returns another type than std::int64_t: convert before you return.
-    { r.integer() } -> std::same_as<std::int64_t>;
-    // `real()` is missing, or does not return double.
-    { r.real() } -> std::same_as<double>;
-    // `text()` is missing, or does not return a std::string_view (UTF-8, valid until the next row; not NUL-terminated).
-    { r.text() } -> std::same_as<std::string_view>;
-    // `blob()` is missing, or does not return a std::span<const std::byte> (valid until the next row).
-    { r.blob() } -> std::same_as<std::span<const std::byte>>;
-};
-
-/// Where parameters go: each call writes the next one. A value that the database cannot hold (a NaN in SQLite, a text that is too
-/// long) is kept by the writer and becomes the call's error.
-template <class W>
-concept parameter_writer = requires(W& w, std::string_view text, std::span<const std::byte> blob) {
-    // `null()` is missing: writes NULL.
-    w.null();
-    // `boolean(bool)` is missing: writes the database's own truth value, or 0 and 1.
-    w.boolean(true);
-    // `integer(std::int64_t)` is missing.
-    w.integer(std::int64_t{});
-    // `real(double)` is missing.
-    w.real(double{});
-    // `text(std::string_view)` is missing: the characters live until the call ends, so they need not be copied.
-    w.text(text);
-    // `text_copy(std::string_view)` is missing: the characters may be gone when it returns.
-    w.text_copy(text);
-    // `blob(std::span<const std::byte>)` is missing: the bytes live until the call ends.
-    w.blob(blob);
-    // `blob_copy(std::span<const std::byte>)` is missing: the bytes may be gone when it returns.
-    w.blob_copy(blob);
-};
-
-/// The current row, and the names of its columns. Valid until the next row.
-template <class Row>
-concept row_reader = requires(const Row& r, int i) {
-    // `size()` is missing: the number of columns, as int.
-    { r.size() } -> std::same_as<int>;
-    // `name(int)` is missing: a column's name as the statement gives it. Asked once a statement, not per row.
-    { r.name(i) } -> std::same_as<std::string_view>;
-    // `declared_type(int)` is missing: the type in the table's declaration, for error texts; empty where nobody knows.
-    { r.declared_type(i) } -> std::same_as<std::string_view>;
-    // `column(int)` is missing, or what it returns (by value, cheap to make) is no strata::column_reader.
-    { r.column(i) } -> column_reader;
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// `codec<T>`: how a C++ type is read from a column and written as a parameter. The one customisation point.
-#ifndef STRATA_VALUE_PRIMARY_HPP
-#define STRATA_VALUE_PRIMARY_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-template <class T>
-inline constexpr bool no_codec_for = false;  // depends on T, so that a static_assert waits for one
-
-/// What a codec answers to a class that it does not read.
-[[nodiscard]] constexpr errc unreadable(column_type found) noexcept {
-    return found == column_type::null ? errc::null_value : errc::type_mismatch;
-}
-
-}  // namespace detail
-
-/// The customisation point: specialise it for a type of yours. All members are static, none throws for a bad value:
-///
-/// ```cpp
-/// struct celsius { double degrees; };
-///
-/// template <>
-/// struct strata::codec<celsius> {
-///     static constexpr std::string_view name = "celsius";            // for error texts
-///     // optional: static constexpr std::string_view hint = "...";   // what to do when a value cannot be read
-///     // optional: static constexpr bool view = true;                // the object points into the row
-///
-///     template <strata::column_reader R>
-///     static strata::errc read(const R& in, celsius& out) { return strata::codec<double>::read(in, out.degrees); }
-///
-///     template <strata::parameter_writer W>
-///     static strata::errc write(W& out, const celsius& value) { return strata::codec<double>::write(out, value.degrees); }
-/// };
-/// ```
-///
-/// `read` answers `ok`, `null_value`, `type_mismatch` or `out_of_range`; `write` calls the writer exactly once and answers `ok`,
-/// or does not call it and answers `out_of_range` or `invalid_argument`. A type that is only read, or only written, has one of both.
-template <class T>
-struct codec {
-    /// No codec of its own: see `has_codec`.
-    using unspecialised = void;
-    static constexpr std::string_view name = "unknown";
-
-    template <class R>
-    static errc read(const R&, T&) {
-        refuse<R>();
-        return errc::unsupported;
-    }
-    template <class W>
-    static errc write(W&, const T&) {
-        refuse<W>();
-        return errc::unsupported;
-    }
-
-private:
-    template <class Other>
-    static void refuse() {
-        static_assert(detail::no_codec_for<Other>,
-                      "strata: this type is neither a column nor a parameter. Specialise strata::codec<T> with `name`, `read` and "
-                      "`write` (strata/value/primary.hpp shows how), include the header that has its codec (strata/value/json.hpp ...), "
-                      "or, for a row, adapt the struct with BOOST_HANA_ADAPT_STRUCT or BOOST_DESCRIBE_STRUCT");
-    }
-};
-
-/// True for a T that is a column, a parameter, or both.
-template <class T>
-concept has_codec = !requires { typename codec<T>::unspecialised; };
-
-namespace detail {
-
-template <class T, class R>
-concept column_of = requires(const R& in, T& out) {
-    { codec<T>::read(in, out) } -> std::same_as<errc>;
-};
-
-template <class T, class W>
-concept parameter_of = requires(W& out, const T& value) {
-    { codec<T>::write(out, value) } -> std::same_as<errc>;
-};
-
-template <class T>
-[[nodiscard]] constexpr std::string_view hint_of() noexcept {
-    if constexpr (requires { codec<T>::hint; }) return codec<T>::hint;
-    else return {};
-}
-
-/// True when a T that was read points into the row.
-template <class T>
-[[nodiscard]] constexpr bool is_view() noexcept {
-    if constexpr (requires { codec<T>::view; }) return codec<T>::view;
-    else return false;
-}
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // Codecs of texts and blobs: owned, or as views that cost no copy.
 #ifndef STRATA_VALUE_TEXT_HPP
 #define STRATA_VALUE_TEXT_HPP
@@ -1075,6 +1312,7 @@ using blob = std::vector<std::byte>;
 template <>
 struct codec<std::string> {
     static constexpr std::string_view name = "string";
+    static constexpr column_classes takes{column_type::text};
 
     template <column_reader R>
     static errc read(const R& in, std::string& out) {
@@ -1097,6 +1335,7 @@ struct codec<std::string> {
 template <>
 struct codec<std::string_view> {
     static constexpr std::string_view name = "string";
+    static constexpr column_classes takes{column_type::text};
     static constexpr bool view = true;
 
     template <column_reader R>
@@ -1146,6 +1385,7 @@ struct codec<char[Size]> {
 template <>
 struct codec<blob> {
     static constexpr std::string_view name = "blob";
+    static constexpr column_classes takes{column_type::blob};
 
     template <column_reader R>
     static errc read(const R& in, blob& out) {
@@ -1166,6 +1406,7 @@ struct codec<blob> {
 template <>
 struct codec<std::span<const std::byte>> {
     static constexpr std::string_view name = "blob";
+    static constexpr column_classes takes{column_type::blob};
     static constexpr bool view = true;
 
     template <column_reader R>
@@ -1248,6 +1489,7 @@ template <detail::number T>
 struct codec<T> {
     static_assert(sizeof(T) <= sizeof(std::int64_t), "strata: integers of more than 64 bits have no codec; strata::decimal has 38 digits");
     static constexpr std::string_view name = detail::integer_name<T>();
+    static constexpr column_classes takes{column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, T& out) {
@@ -1269,6 +1511,7 @@ struct codec<T> {
 template <>
 struct codec<bool> {
     static constexpr std::string_view name = "bool";
+    static constexpr column_classes takes{column_type::boolean, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, bool& out) {
@@ -1294,6 +1537,7 @@ struct codec<bool> {
 template <>
 struct codec<double> {
     static constexpr std::string_view name = "double";
+    static constexpr column_classes takes{column_type::real, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, double& out) {
@@ -1322,6 +1566,7 @@ struct codec<double> {
 template <>
 struct codec<float> {
     static constexpr std::string_view name = "float";
+    static constexpr column_classes takes{column_type::real, column_type::integer};
 
     template <column_reader R>
     static errc read(const R& in, float& out) {
@@ -1347,6 +1592,7 @@ struct codec<std::optional<T>> {
     static constexpr std::string_view name = codec<T>::name;
     static constexpr std::string_view hint = detail::hint_of<T>();
     static constexpr bool view = detail::is_view<T>();
+    static constexpr column_classes takes = detail::classes_of<T>();
 
     template <column_reader R>
         requires detail::column_of<T, R>
@@ -1365,6 +1611,11 @@ struct codec<std::optional<T>> {
         if (value) return codec<T>::write(out, *value);
         out.null();
         return errc::ok;
+    }
+    template <class Type>
+        requires requires(const Type& c) { codec<T>::fits(c); }
+    static bool fits(const Type& c) {
+        return codec<T>::fits(c);
     }
 };
 
@@ -1387,6 +1638,7 @@ template <class T>
 struct codec<T> {
     using underlying = std::underlying_type_t<T>;
     static constexpr std::string_view name = codec<underlying>::name;
+    static constexpr column_classes takes = detail::classes_of<underlying>();
 
     template <column_reader R>
     static errc read(const R& in, T& out) {
@@ -1481,6 +1733,8 @@ public:
     [[nodiscard]] virtual std::string_view name(int i) const = 0;
     [[nodiscard]] virtual std::string_view declared_type(int i) const = 0;
     [[nodiscard]] virtual any_column_reader column(int i) const = 0;
+    /// The class of all values of a column; `null` where values, not columns, have types.
+    [[nodiscard]] virtual column_type static_type(int) const { return column_type::null; }
 
 protected:
     any_row() = default;
@@ -1499,6 +1753,12 @@ public:
     [[nodiscard]] std::string_view name(int i) const override { return row_.name(i); }
     [[nodiscard]] std::string_view declared_type(int i) const override { return row_.declared_type(i); }
     [[nodiscard]] any_column_reader column(int i) const override { return any_column_reader::of(row_.column(i)); }
+    [[nodiscard]] column_type static_type(int i) const override {
+        if constexpr (requires { row_.static_type(i); })
+            return row_.static_type(i);
+        else
+            return column_type::null;
+    }
 
 private:
     const Row& row_;
@@ -1526,6 +1786,12 @@ public:
     virtual void text_copy(std::string_view value) = 0;
     virtual void blob(std::span<const std::byte> value) = 0;
     virtual void blob_copy(std::span<const std::byte> value) = 0;
+    /// A point of time in microseconds since 1970 UTC, as the database's own type; false, and nothing is written, where it has none.
+    [[nodiscard]] virtual bool timestamp_since_1970(std::int64_t) { return false; }
+    /// Values that hold values, where the database has them; see nested.hpp.
+    [[nodiscard]] virtual bool open(nesting, std::span<const array_dimension>, std::uint8_t) { return false; }
+    [[nodiscard]] virtual bool close() { return true; }
+    [[nodiscard]] virtual std::string_view part_name(std::size_t) const { return {}; }
 
 protected:
     any_parameter_writer() = default;
@@ -1924,6 +2190,8 @@ namespace detail {
 struct wanted_column {
     std::string_view name;
     std::string_view type;  ///< the codec's name
+    column_classes takes = {};
+    std::string_view hint = {};
 };
 
 /// Why a value could not be read. Tells classes, never the value.
@@ -1935,7 +2203,9 @@ struct wanted_column {
         message.append(" is NULL, wanted ").append(wanted);
         if (hint.empty()) hint = "read a column that may be NULL as std::optional";
     } else if (code == errc::type_mismatch) {
-        message.append(": wanted ").append(wanted).append(", found ").append(to_string(found));
+        const bool own = found == column_type::other && !declared.empty();  // the class says nothing
+        message.append(": wanted ").append(wanted).append(", found ").append(own ? declared : to_string(found));
+        if (own) declared = {};
         if (found == column_type::text && wanted != "blob" && !hint.empty()) message.append(" in another form");
     } else if (code == errc::out_of_range) {
         message.append(": the ").append(to_string(found)).append(" found does not fit ").append(wanted);
@@ -2072,15 +2342,57 @@ template <row_reader Row>
     return plan_by_name({names.data(), count}, wanted, p);
 }
 
-/// Tags tell plans apart. They are made of the wanted names, not of an address, which a plugin that was loaded anew may reuse:
-/// two types that want the same columns can share a plan. (FNV-1a; nobody chooses names to collide.)
-[[nodiscard]] constexpr std::uint64_t tag_of(std::string_view kind, std::span<const std::string_view> names) noexcept {
+template <class T>
+[[nodiscard]] constexpr wanted_column wanted_as(std::string_view name) noexcept {
+    return {name, codec<T>::name, classes_of<T>(), hint_of<T>()};
+}
+
+/// Where columns have types: whether they fit those that are wanted. `at`: the column of each, if not its own number.
+template <row_reader Row>
+[[nodiscard]] STRATA_COLD error check_classes(const Row& meta, std::span<const wanted_column> wanted, const std::uint16_t* at) {
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const int column = at != nullptr ? at[i] : static_cast<int>(i);
+        const column_type found = meta.static_type(column);
+        const wanted_column& w = wanted[i];
+        if (found == column_type::null || w.takes.has(found)) continue;
+        return column_error(errc::type_mismatch, meta.name(column), w.type, found, meta.declared_type(column), w.hint);
+    }
+    return {};
+}
+template <class T, row_reader Row>
+void check_parts(const Row& meta, int column, error& e) {
+    if constexpr (requires { codec<T>::fits(meta.type_of(column)); }) {
+        if (!e && !codec<T>::fits(meta.type_of(column)))
+            e = column_error(errc::type_mismatch, meta.name(column), codec<T>::name, meta.static_type(column), meta.declared_type(column),
+                             hint_of<T>());
+    }
+}
+template <class... T, row_reader Row>
+[[nodiscard]] error check_types(const Row& meta, std::span<const wanted_column> wanted, const std::uint16_t* at) {
+    if constexpr (requires { meta.static_type(0); }) {
+        error e = check_classes(meta, wanted, at);
+        int i = 0;
+        (check_parts<T>(meta, at != nullptr ? at[i++] : i++, e), ...);
+        return e;
+    } else {
+        return {};
+    }
+}
+
+/// Tags tell plans apart. They are made of the wanted names and types, not of an address, which a plugin that was loaded anew may
+/// reuse: two row types that want the same columns can share a plan. (FNV-1a; nobody chooses names to collide.)
+[[nodiscard]] constexpr std::uint64_t tag_of(std::string_view kind, std::span<const wanted_column> wanted) noexcept {
     std::uint64_t hash = 14695981039346656037u;
-    const auto add = [&hash](char c) { hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u; };
-    for (const char c : kind) add(c);
-    for (const std::string_view n : names) {
-        add('\0');
-        for (const char c : n) add(c);
+    const auto add = [&hash](unsigned char c) { hash = (hash ^ c) * 1099511628211u; };
+    const auto add_text = [&add](std::string_view text) {
+        for (const char c : text) add(static_cast<unsigned char>(c));
+        add(0);
+    };
+    add_text(kind);
+    for (const wanted_column& w : wanted) {
+        add_text(w.name);
+        add_text(w.type);
+        add(w.takes.bits());
     }
     return hash | 1;  // not that of rows that need no plan
 }
@@ -2112,14 +2424,15 @@ struct keeps_view<T> {
 /// Columns by position, exactly as many as elements.
 template <class... E>
 struct positional {
-    static constexpr wanted_column wanted[sizeof...(E) + 1] = {{{}, codec<E>::name}..., {}};
+    static constexpr wanted_column wanted[sizeof...(E) + 1] = {wanted_as<E>({})..., {}};
+    static constexpr std::uint64_t tag = tag_of("#", {wanted, sizeof...(E)});
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
         const std::size_t found = static_cast<std::size_t>(meta.size());
         if (found != sizeof...(E)) return column_count_error(found, {wanted, sizeof...(E)});
         p.reset(0);
-        return {};
+        return check_types<E...>(meta, {wanted, sizeof...(E)}, nullptr);
     }
 };
 
@@ -2132,13 +2445,13 @@ struct positional {
 /// * a type with a codec: exactly one column;
 /// * `strata::row` (strata/value/row.hpp): whatever there is.
 ///
-/// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names only, so it may be
-/// asked before the first row or without any. `decode` writes all of `out`, or answers false with `e` naming column, wanted and
-/// found type; a struct that was there before is then half overwritten. Errors: `missing_column`, `invalid_statement` (a wanted name
-/// occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
+/// `tag()` tells plans apart: keep a plan while tag and prepared statement stay the same. `plan` looks at names, and at types where
+/// columns have them, so it may be asked before the first row or without any. `decode` writes all of `out`, or answers false with `e`
+/// naming column, wanted and found type; a struct that was there before is then half overwritten. Errors: `missing_column`,
+/// `invalid_statement` (a wanted name occurs twice), `type_mismatch`, `out_of_range`, `null_value`.
 template <class T>
 struct row_decoder {
-    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::tag_of("#1", {})); }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::positional<T>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
@@ -2156,15 +2469,12 @@ struct row_decoder<T> {
     static constexpr std::size_t count = member_count<T>;
     static_assert(count > 0, "strata: a row type needs a member");
 
-    [[nodiscard]] static const void* tag() noexcept {
-        constexpr std::uint64_t hash = detail::tag_of("struct", column_names<T>);
-        return detail::tag_pointer(hash);
-    }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(columns_of<detail::members<T>>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
         p.tag = tag();
-        return detail::plan_columns(meta, wanted(detail::members<T>{}, std::make_index_sequence<count>{}), p);
+        return columns_of<detail::members<T>>::plan(meta, p);
     }
     template <row_reader Row>
     [[nodiscard]] STRATA_INLINE static bool decode(const Row& row, const row_plan& p, T& out, error& e) {
@@ -2173,11 +2483,21 @@ struct row_decoder<T> {
     }
 
 private:
-    template <class... M, std::size_t... I>
-    static std::span<const detail::wanted_column> wanted(detail::member_list<M...>, std::index_sequence<I...>) noexcept {
-        static constexpr detail::wanted_column all[] = {{column_names<T>[I], codec<detail::member_type<M, T>>::name}...};
-        return all;
-    }
+    template <class Members>
+    struct columns_of;
+    template <class... M>
+    struct columns_of<detail::member_list<M...>> {
+        static constexpr auto wanted = []<std::size_t... I>(std::index_sequence<I...>) {
+            return std::array<detail::wanted_column, count>{detail::wanted_as<detail::member_type<M, T>>(column_names<T>[I])...};
+        }(std::make_index_sequence<count>{});
+        static constexpr std::uint64_t tag = detail::tag_of("struct", wanted);
+
+        template <row_reader Row>
+        [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
+            if (error e = detail::plan_columns(meta, wanted, p)) return e;
+            return detail::check_types<detail::member_type<M, T>...>(meta, wanted, p.columns(count));
+        }
+    };
     template <class... M, std::size_t... I, row_reader Row>
     STRATA_INLINE static bool decode_all(detail::member_list<M...>, std::index_sequence<I...>, const Row& row, const std::uint16_t* at,
                                          T& out, error& e) {
@@ -2187,11 +2507,7 @@ private:
 
 template <class... E>
 struct row_decoder<std::tuple<E...>> {
-    [[nodiscard]] static const void* tag() noexcept {
-        static constexpr char digits[] = {'#', static_cast<char>('0' + sizeof...(E) / 10 % 10), static_cast<char>('0' + sizeof...(E) % 10)};
-        constexpr std::uint64_t hash = detail::tag_of({digits, sizeof(digits)}, {});
-        return detail::tag_pointer(hash);
-    }
+    [[nodiscard]] static const void* tag() noexcept { return detail::tag_pointer(detail::positional<E...>::tag); }
 
     template <row_reader Row>
     [[nodiscard]] static error plan(const Row& meta, row_plan& p) {
@@ -2507,6 +2823,33 @@ public:
     void text_copy(std::string_view value) override { writer_.text_copy(value); }
     void blob(std::span<const std::byte> value) override { writer_.blob(value); }
     void blob_copy(std::span<const std::byte> value) override { writer_.blob_copy(value); }
+    [[nodiscard]] bool timestamp_since_1970(std::int64_t microseconds) override {
+        const std::chrono::sys_time<std::chrono::microseconds> time{std::chrono::microseconds{microseconds}};
+        if constexpr (requires { writer_.timestamp(time); }) {
+            writer_.timestamp(time);
+            return true;
+        } else {
+            return false;
+        }
+    }
+    [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) override {
+        if constexpr (requires { writer_.open(what, dimensions, flags); })
+            return writer_.open(what, dimensions, flags);
+        else
+            return false;
+    }
+    [[nodiscard]] bool close() override {
+        if constexpr (requires { writer_.close(); })
+            return writer_.close();
+        else
+            return true;
+    }
+    [[nodiscard]] std::string_view part_name(std::size_t i) const override {
+        if constexpr (requires { writer_.part_name(i); })
+            return writer_.part_name(i);
+        else
+            return {};
+    }
 
 private:
     W& writer_;
@@ -2526,10 +2869,13 @@ namespace strata::inline STRATA_ABI {
 struct any_argument {
     const void* value = nullptr;
     errc (*write)(any_parameter_writer& out, const void* value) = nullptr;
+    std::string_view type = {};  ///< in the database, where it was said
 
+    [[nodiscard]] std::string_view type_in_database() const noexcept { return type; }
     template <class T>
     [[nodiscard]] static any_argument of(const T& value) noexcept {
-        return {&value, [](any_parameter_writer& out, const void* v) { return codec<T>::write(out, *static_cast<const T*>(v)); }};
+        return {&value, [](any_parameter_writer& out, const void* v) { return codec<T>::write(out, *static_cast<const T*>(v)); },
+                detail::type_of_argument(value)};
     }
 };
 
@@ -9693,7 +10039,7 @@ struct single {
 //
 // What only some programs use costs the others no compile time and has a header of its own: run-time statements
 // (sql/statement.hpp), dynamic rows (value/row.hpp), times (value/chrono.hpp), value/uuid.hpp, value/decimal.hpp,
-// value/json.hpp, testing/chaos.hpp, testing/scripted.hpp.
+// value/json.hpp, value/interval.hpp, composites, ranges and other values of PostgreSQL (value/), testing/chaos.hpp, testing/scripted.hpp.
 #ifndef STRATA_STRATA_HPP
 #define STRATA_STRATA_HPP
 

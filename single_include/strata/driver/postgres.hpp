@@ -4,6 +4,8 @@
 #define STRATA_SINGLE_DRIVER_POSTGRES_HPP
 
 #include <strata/strata.hpp>
+#include <strata/value/array.hpp>
+#include <strata/value/range.hpp>
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -543,8 +545,21 @@ enum : ::Oid {
     varbit = 1562,
     numeric = 1700,
     refcursor = 1790,
+    record = 2249,
     uuid = 2950,
     jsonb = 3802,
+    int4range = 3904,
+    numrange = 3906,
+    tsrange = 3908,
+    tstzrange = 3910,
+    daterange = 3912,
+    int8range = 3926,
+    int4multirange = 4451,
+    nummultirange = 4532,
+    tsmultirange = 4533,
+    tstzmultirange = 4534,
+    datemultirange = 4535,
+    int8multirange = 4536,
     xid8 = 5069
 };
 }  // namespace oid
@@ -668,6 +683,38 @@ namespace detail {
             return "uuid";
         case oid::jsonb:
             return "jsonb";
+        case oid::record:
+            return "record";
+        case oid::int4range:
+            return "int4range";
+        case oid::numrange:
+            return "numrange";
+        case oid::tsrange:
+            return "tsrange";
+        case oid::tstzrange:
+            return "tstzrange";
+        case oid::daterange:
+            return "daterange";
+        case oid::int8range:
+            return "int8range";
+        case oid::int4multirange:
+            return "int4multirange";
+        case oid::nummultirange:
+            return "nummultirange";
+        case oid::tsmultirange:
+            return "tsmultirange";
+        case oid::tstzmultirange:
+            return "tstzmultirange";
+        case oid::datemultirange:
+            return "datemultirange";
+        case oid::int8multirange:
+            return "int8multirange";
+        case oid::xml:
+            return "xml";
+        case oid::xid8:
+            return "xid8";
+        case oid::macaddr8:
+            return "macaddr8";
         default:
             return {};
     }
@@ -675,6 +722,283 @@ namespace detail {
 
 }  // namespace detail
 
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a type is made of: arrays, ranges and records by their parts. Built-in types by a table; those that the database defines
+// (enums, domains, composites, extensions) are looked up once a connection.
+//
+// A type that is altered while a connection knows it (ALTER TYPE ... ADD ATTRIBUTE) is seen anew by the next connection.
+#ifndef STRATA_DRIVER_POSTGRES_CATALOGUE_HPP
+#define STRATA_DRIVER_POSTGRES_CATALOGUE_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// How the binary form of a type is laid out.
+enum class type_kind : std::uint8_t { plain, array, record, range, multirange, enumeration, domain, hstore };
+
+/// The kind of types whose values are opened so.
+[[nodiscard]] constexpr bool is_kind(nesting what, type_kind kind) noexcept {
+    switch (what) {
+        case nesting::array:
+            return kind == type_kind::array;
+        case nesting::record:
+            return kind == type_kind::record;
+        case nesting::range:
+            return kind == type_kind::range;
+        case nesting::multirange:
+            return kind == type_kind::multirange;
+        case nesting::pairs:
+            return kind == type_kind::hstore;
+    }
+    return false;
+}
+
+/// A type's kind, and the type of its parts: of an array's elements, a range's bounds, a multirange's ranges; a domain's base.
+struct type_shape {
+    type_kind kind = type_kind::plain;
+    ::Oid part = 0;
+};
+
+struct array_type {
+    ::Oid array;
+    ::Oid element;
+    std::string_view name;
+};
+
+/// Source: pg_type.dat, as in oid.hpp.
+inline constexpr array_type array_types[] = {
+    {1000, oid::boolean, "boolean[]"},
+    {1001, oid::bytea, "bytea[]"},
+    {1002, oid::internal_char, "\"char\"[]"},
+    {1003, oid::name, "name[]"},
+    {1016, oid::int8, "bigint[]"},
+    {1005, oid::int2, "smallint[]"},
+    {1007, oid::int4, "integer[]"},
+    {1008, oid::regproc, "regproc[]"},
+    {1009, oid::text, "text[]"},
+    {1028, oid::oid, "oid[]"},
+    {1011, oid::xid, "xid[]"},
+    {1012, oid::cid, "cid[]"},
+    {199, oid::json, "json[]"},
+    {143, oid::xml, "xml[]"},
+    {651, oid::cidr, "cidr[]"},
+    {1021, oid::float4, "real[]"},
+    {1022, oid::float8, "double precision[]"},
+    {775, oid::macaddr8, "macaddr8[]"},
+    {791, oid::money, "money[]"},
+    {1040, oid::macaddr, "macaddr[]"},
+    {1041, oid::inet, "inet[]"},
+    {1014, oid::bpchar, "character[]"},
+    {1015, oid::varchar, "character varying[]"},
+    {1182, oid::date, "date[]"},
+    {1183, oid::time, "time without time zone[]"},
+    {1115, oid::timestamp, "timestamp without time zone[]"},
+    {1185, oid::timestamptz, "timestamp with time zone[]"},
+    {1187, oid::interval, "interval[]"},
+    {1270, oid::timetz, "time with time zone[]"},
+    {1561, oid::bit, "bit[]"},
+    {1563, oid::varbit, "bit varying[]"},
+    {1231, oid::numeric, "numeric[]"},
+    {2201, oid::refcursor, "refcursor[]"},
+    {2951, oid::uuid, "uuid[]"},
+    {3807, oid::jsonb, "jsonb[]"},
+    {271, oid::xid8, "xid8[]"},
+    {2287, oid::record, "record[]"},
+    {3905, oid::int4range, "int4range[]"},
+    {3907, oid::numrange, "numrange[]"},
+    {3909, oid::tsrange, "tsrange[]"},
+    {3911, oid::tstzrange, "tstzrange[]"},
+    {3913, oid::daterange, "daterange[]"},
+    {3927, oid::int8range, "int8range[]"},
+    {6150, oid::int4multirange, "int4multirange[]"},
+    {6151, oid::nummultirange, "nummultirange[]"},
+    {6152, oid::tsmultirange, "tsmultirange[]"},
+    {6153, oid::tstzmultirange, "tstzmultirange[]"},
+    {6155, oid::datemultirange, "datemultirange[]"},
+    {6157, oid::int8multirange, "int8multirange[]"},
+};
+
+[[nodiscard]] constexpr type_shape built_in_shape(::Oid type) noexcept {
+    switch (type) {
+        case oid::record:
+            return {type_kind::record, 0};
+        case oid::int4range:
+            return {type_kind::range, oid::int4};
+        case oid::numrange:
+            return {type_kind::range, oid::numeric};
+        case oid::tsrange:
+            return {type_kind::range, oid::timestamp};
+        case oid::tstzrange:
+            return {type_kind::range, oid::timestamptz};
+        case oid::daterange:
+            return {type_kind::range, oid::date};
+        case oid::int8range:
+            return {type_kind::range, oid::int8};
+        case oid::int4multirange:
+            return {type_kind::multirange, oid::int4range};
+        case oid::nummultirange:
+            return {type_kind::multirange, oid::numrange};
+        case oid::tsmultirange:
+            return {type_kind::multirange, oid::tsrange};
+        case oid::tstzmultirange:
+            return {type_kind::multirange, oid::tstzrange};
+        case oid::datemultirange:
+            return {type_kind::multirange, oid::daterange};
+        case oid::int8multirange:
+            return {type_kind::multirange, oid::int8range};
+        default:
+            break;
+    }
+    for (const array_type& a : array_types)
+        if (a.array == type) return {type_kind::array, a.element};
+    return {};
+}
+
+/// Below are the types that every database has under the same number (FirstGenbkiObjectId in access/transam.h).
+inline constexpr ::Oid first_own_type = 10000;
+
+/// The bytes of a type whose size is fixed; -1 for one of any size.
+[[nodiscard]] constexpr int fixed_size(::Oid type) noexcept {
+    switch (type) {
+        case oid::boolean:
+        case oid::internal_char:
+            return 1;
+        case oid::int2:
+            return 2;
+        case oid::int4:
+        case oid::oid:
+        case oid::xid:
+        case oid::cid:
+        case oid::regproc:
+        case oid::float4:
+        case oid::date:
+            return 4;
+        case oid::int8:
+        case oid::float8:
+        case oid::timestamp:
+        case oid::timestamptz:
+        case oid::time:
+        case oid::xid8:
+            return 8;
+        default:
+            return -1;
+    }
+}
+
+/// A type that the database defines.
+struct own_type {
+    type_shape shape;
+    std::string name;
+    std::vector<std::string> attributes;  ///< of a composite, in their order
+    std::vector<::Oid> attribute_types;
+};
+
+/// The types that one connection has met. Used by one thread at a time.
+class type_catalogue {
+public:
+    void clear() noexcept { own_.clear(); }
+    [[nodiscard]] bool knows(::Oid type) const { return type < first_own_type || own_.count(type) != 0; }
+
+    [[nodiscard]] type_shape shape(::Oid type) const noexcept {
+        if (type < first_own_type) return built_in_shape(type);
+        const own_type* const own = find(type);
+        return own != nullptr ? own->shape : type_shape{};
+    }
+    /// A domain's base, which may be a domain itself; any other type is its own.
+    [[nodiscard]] ::Oid base(::Oid type) const noexcept {
+        for (int depth = 0; type >= first_own_type && depth < 64; ++depth) {
+            const type_shape s = shape(type);
+            if (s.kind != type_kind::domain) break;
+            type = s.part;
+        }
+        return type;
+    }
+    [[nodiscard]] const own_type* find(::Oid type) const noexcept {
+        const auto at = own_.find(type);
+        return at != own_.end() ? &at->second : nullptr;
+    }
+    [[nodiscard]] std::string_view name(::Oid type) const noexcept {
+        if (type >= first_own_type) {
+            const own_type* const own = find(type);
+            return own != nullptr ? std::string_view{own->name} : std::string_view{};
+        }
+        for (const array_type& a : array_types)
+            if (a.array == type) return a.name;
+        return type_name(type);
+    }
+    [[nodiscard]] own_type& put(::Oid type) { return own_[type]; }
+
+    /// The statement that looks types up, `$1` being their numbers, and all that they are made of. Multiranges came with PostgreSQL 14.
+    [[nodiscard]] STRATA_COLD static std::string question(int server_version) {
+        const bool multiranges = server_version >= 140000;
+        std::string q =
+            "with recursive t(oid) as (select pg_catalog.unnest($1::pg_catalog.oid[]) union select d.oid from t "
+            "join pg_catalog.pg_type p on p.oid = t.oid, lateral ("
+            "select p.typelem where p.typcategory = 'A' union all select p.typbasetype where p.typtype = 'd' union all "
+            "select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = p.oid union all ";
+        if (multiranges) q += "select r.rngtypid from pg_catalog.pg_range r where r.rngmultitypid = p.oid union all ";
+        q += "select a.atttypid from pg_catalog.pg_attribute a where p.typtype = 'c' and a.attrelid = p.typrelid and a.attnum > 0 "
+             "and not a.attisdropped) d(oid) where d.oid >= 10000) "
+             "select p.oid, case when p.typtype = 'b' and p.typcategory = 'A' and p.typlen = -1 and p.typelem <> 0 then 'a' "
+             "when p.typtype = 'b' and p.typname = 'hstore' and p.typsend::pg_catalog.text like '%hstore_send' then 'h' "
+             "else p.typtype end, case p.typtype when 'b' then p.typelem when 'd' then p.typbasetype when 'r' then "
+             "(select r.rngsubtype from pg_catalog.pg_range r where r.rngtypid = p.oid) ";
+        if (multiranges) q += "when 'm' then (select r.rngtypid from pg_catalog.pg_range r where r.rngmultitypid = p.oid) ";
+        q += "else 0 end, pg_catalog.format_type(p.oid, null), a.attname, a.atttypid from t join pg_catalog.pg_type p on p.oid = t.oid "
+             "left join pg_catalog.pg_attribute a on p.typtype = 'c' and a.attrelid = p.typrelid and a.attnum > 0 and not a.attisdropped "
+             "order by p.oid, a.attnum";
+        return q;
+    }
+    /// Takes the answer, which is in text.
+    STRATA_COLD void learn(const PGresult* answer) {
+        const auto number = [answer](int row, int column) {
+            return static_cast<::Oid>(std::strtoul(::PQgetvalue(answer, row, column), nullptr, 10));
+        };
+        ::Oid last = 0;
+        for (int i = 0; i < ::PQntuples(answer); ++i) {
+            const ::Oid type = number(i, 0);
+            own_type& t = own_[type];
+            if (type != last) {
+                t = {};
+                t.shape = {kind_of(*::PQgetvalue(answer, i, 1)), number(i, 2)};
+                t.name = ::PQgetvalue(answer, i, 3);
+            }
+            last = type;
+            if (::PQgetisnull(answer, i, 4) != 0) continue;
+            t.attributes.emplace_back(::PQgetvalue(answer, i, 4));
+            t.attribute_types.push_back(number(i, 5));
+        }
+    }
+
+private:
+    [[nodiscard]] static constexpr type_kind kind_of(char letter) noexcept {
+        switch (letter) {
+            case 'a':
+                return type_kind::array;
+            case 'c':
+                return type_kind::record;
+            case 'd':
+                return type_kind::domain;
+            case 'e':
+                return type_kind::enumeration;
+            case 'h':
+                return type_kind::hstore;
+            case 'm':
+                return type_kind::multirange;
+            case 'r':
+                return type_kind::range;
+            default:
+                return type_kind::plain;
+        }
+    }
+
+    std::unordered_map<::Oid, own_type> own_;
+};
+
+}  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -751,6 +1075,17 @@ public:
             n = static_cast<std::make_unsigned_t<Int>>(static_cast<std::uint64_t>(n) << 8 | std::to_integer<std::uint64_t>(rest_[i]));
         rest_ = rest_.subspan(sizeof(Int));
         return static_cast<Int>(n);
+    }
+    /// The next `size` bytes; none, and remembered, where there are fewer.
+    std::span<const std::byte> take_bytes(std::size_t size) noexcept {
+        if (rest_.size() < size) {
+            rest_ = {};
+            short_ = true;
+            return {};
+        }
+        const std::span<const std::byte> taken = rest_.first(size);
+        rest_ = rest_.subspan(size);
+        return taken;
     }
     [[nodiscard]] std::span<const std::byte> rest() const noexcept { return rest_; }
     /// Everything was there and nothing is left.
@@ -856,6 +1191,17 @@ inline void append_time(std::string& out, std::int64_t us) {
     }
 }
 
+/// Date and time of microseconds since 2000.
+inline void append_timestamp(std::string& out, std::int64_t us, bool zone) {
+    const std::int64_t days = us / microseconds_a_day - (us % microseconds_a_day < 0 ? 1 : 0);
+    const bool after_christ = append_date(out, days);
+    out += ' ';
+    const std::int64_t rest = us % microseconds_a_day;
+    append_time(out, rest < 0 ? rest + microseconds_a_day : rest);
+    if (zone) out += "+00";
+    if (!after_christ) out += " BC";
+}
+
 [[nodiscard]] inline bool print_date(wire_reader in, std::string& out) {
     const auto days = in.take<std::int32_t>();
     if (!in.complete()) return false;
@@ -881,12 +1227,7 @@ inline void append_time(std::string& out, std::int64_t us) {
         out = "-infinity";
         return true;
     }
-    const std::int64_t days = us / microseconds_a_day - (us % microseconds_a_day < 0 ? 1 : 0);
-    const bool after_christ = append_date(out, days);
-    out += ' ';
-    append_time(out, us - days * microseconds_a_day);
-    if (zone) out += "+00";
-    if (!after_christ) out += " BC";
+    append_timestamp(out, us, zone);
     return true;
 }
 
@@ -1104,19 +1445,33 @@ template <class Int>
     return static_cast<Int>(n);
 }
 
-/// Texts that were made of binary values, one a column: they live until the next row.
-using printed_columns = std::vector<std::string>;
+/// What reading a connection's rows needs: the types that its database defines, and texts that were made of binary values, one a
+/// column, which live until the next row.
+struct reading_memory {
+    type_catalogue types;
+    std::vector<std::string> texts;
+};
 
 }  // namespace detail
+
+class postgres_parts;
 
 /// One value of the current row; models `column_reader`. Texts and blobs live until the next row.
 class postgres_column {
 public:
-    postgres_column(const PGresult* r, int row, int column, detail::printed_columns& printed) noexcept
+    postgres_column(const PGresult* r, int row, int column, detail::reading_memory& memory) noexcept
         : type_(::PQftype(r, column)), column_(column), data_(::PQgetvalue(r, row, column)), size_(::PQgetlength(r, row, column)),
-          null_(::PQgetisnull(r, row, column) != 0), printed_(printed) {}
+          null_(::PQgetisnull(r, row, column) != 0), memory_(memory) {}
+    /// A part of a value in column `column`; no bytes: NULL.
+    postgres_column(::Oid type, std::optional<std::span<const std::byte>> bytes, int column, detail::reading_memory& memory) noexcept
+        : type_(type), column_(column), data_(bytes ? reinterpret_cast<const char*>(bytes->data()) : nullptr),
+          size_(bytes ? static_cast<int>(bytes->size()) : 0), null_(!bytes), memory_(memory) {}
 
-    [[nodiscard]] column_type type() const noexcept { return null_ ? column_type::null : detail::class_of(type_); }
+    [[nodiscard]] column_type type() const noexcept {
+        if (null_) return column_type::null;
+        const column_type c = detail::class_of(type_);
+        return c == column_type::other && is_enum() ? column_type::text : c;
+    }
     /// The number of the server's type.
     [[nodiscard]] ::Oid server_type() const noexcept { return type_; }
     /// The value as it came.
@@ -1131,22 +1486,26 @@ public:
                 return detail::big_endian<std::int16_t>(data_);
             case 8:
                 return detail::big_endian<std::int64_t>(data_);
-            default:
+            case 4:
                 break;
+            default:
+                return 0;  // no integer
         }
         // oid, xid and their like have no sign
         return type_ == oid::int4 ? detail::big_endian<std::int32_t>(data_) : std::int64_t{detail::big_endian<std::uint32_t>(data_)};
     }
     [[nodiscard]] double real() const noexcept {
         if (size_ == 4) return std::bit_cast<float>(detail::big_endian<std::uint32_t>(data_));
+        if (size_ != 8) return 0;  // no real
         return std::bit_cast<double>(detail::big_endian<std::uint64_t>(data_));
     }
     [[nodiscard]] std::string_view text() const {
         if (detail::is_plain_text(type_)) [[likely]]
             return {data_, static_cast<std::size_t>(size_)};
         if (type_ == oid::jsonb) return {data_ + 1, size_ > 0 ? static_cast<std::size_t>(size_) - 1 : 0};  // a version byte goes first
-        if (printed_.size() <= static_cast<std::size_t>(column_)) printed_.resize(static_cast<std::size_t>(column_) + 1);
-        std::string& out = printed_[static_cast<std::size_t>(column_)];
+        if (is_enum()) return {data_, static_cast<std::size_t>(size_)};
+        if (memory_.texts.size() <= static_cast<std::size_t>(column_)) memory_.texts.resize(static_cast<std::size_t>(column_) + 1);
+        std::string& out = memory_.texts[static_cast<std::size_t>(column_)];
         if (!detail::print_value(type_, bytes(), out)) out.clear();
         return out;
     }
@@ -1163,32 +1522,183 @@ public:
         return std::chrono::sys_time<std::chrono::microseconds>{std::chrono::microseconds{us + from_1970}};
     }
 
+    /// The parts of an array, record, range ...; see `nested_reader`.
+    [[nodiscard]] postgres_parts open(nesting what) const noexcept;
+
 private:
+    [[nodiscard]] bool is_enum() const noexcept {
+        return type_ >= detail::first_own_type && memory_.types.shape(type_).kind == detail::type_kind::enumeration;
+    }
+
     ::Oid type_;
     int column_;
     const char* data_;
     int size_;
     bool null_;
-    detail::printed_columns& printed_;
+    detail::reading_memory& memory_;
+};
+
+/// The parts of a value that holds values. All that the bytes say is checked before it is believed. Parts live as long as the row.
+class postgres_parts {
+public:
+    /// Not a value of this kind, or no sound header: not `ok()`.
+    postgres_parts(nesting what, ::Oid type, std::span<const std::byte> bytes, int column, detail::reading_memory& memory) noexcept
+        : what_(what), type_(type), in_(bytes), column_(column), memory_(memory) {
+        const detail::type_shape shape = memory.types.shape(type);
+        part_ = shape.part;
+        ok_ = begin(shape.kind) && !in_.is_short();
+        if (!ok_) left_ = 0;
+    }
+
+    /// Sound so far; after the last part, also that nothing is left over.
+    [[nodiscard]] bool ok() const noexcept { return ok_ && (left_ > 0 || in_.complete()); }
+    /// Parts that are still to come.
+    [[nodiscard]] std::size_t size() const noexcept { return left_; }
+    [[nodiscard]] std::span<const array_dimension> dimensions() const noexcept { return {dimensions_, dimension_count_}; }
+    [[nodiscard]] std::uint8_t flags() const noexcept { return flags_; }
+    /// Of the next part of a composite; empty for an anonymous record.
+    [[nodiscard]] std::string_view part_name() const noexcept {
+        const detail::own_type* const own = memory_.types.find(type_);
+        return own != nullptr && taken_ < own->attributes.size() ? std::string_view{own->attributes[taken_]} : std::string_view{};
+    }
+    /// The next part; when there is none, or its bytes are not there, one that nothing reads, and `ok()` is false.
+    [[nodiscard]] postgres_column next() noexcept {
+        if (!ok_ || left_ == 0) return unsound();
+        --left_;
+        ++taken_;
+        if (what_ == nesting::record) part_ = in_.take<std::uint32_t>();
+        const auto size = in_.take<std::int32_t>();
+        const ::Oid type = memory_.types.base(part_);
+        if (size == -1 && what_ != nesting::range && what_ != nesting::multirange && !in_.is_short())
+            return {type, std::nullopt, column_, memory_};
+        if (size < 0) return unsound();
+        const std::span<const std::byte> bytes = in_.take_bytes(static_cast<std::size_t>(size));
+        const int fixed = detail::fixed_size(type);
+        if (in_.is_short() || (fixed >= 0 && size != fixed)) return unsound();
+        return {type, bytes, column_, memory_};
+    }
+
+private:
+    [[nodiscard]] postgres_column unsound() noexcept {
+        ok_ = false;
+        left_ = 0;
+        return {0, std::span<const std::byte>{}, column_, memory_};
+    }
+    /// Reads the header; false when it is none.
+    [[nodiscard]] bool begin(detail::type_kind kind) noexcept {
+        if (!detail::is_kind(what_, kind)) return false;
+        switch (what_) {
+            case nesting::array:
+                return begin_array();
+            case nesting::record:
+                return count(8);
+            case nesting::range:
+                flags_ = in_.take<std::uint8_t>();
+                if ((flags_ & range_flag::empty) != 0) return true;
+                for (const std::uint8_t missing : {range_flag::lower_infinite, range_flag::upper_infinite})
+                    if ((flags_ & missing) == 0) ++left_;
+                return true;
+            case nesting::multirange:
+                return count(4);
+            case nesting::pairs:
+                if (!count(8)) return false;
+                left_ *= 2;
+                part_ = oid::text;
+                return true;
+        }
+        return false;
+    }
+    /// Takes the number of parts, each of which has at least `least` bytes.
+    [[nodiscard]] bool count(std::size_t least) noexcept {
+        const auto n = in_.take<std::int32_t>();
+        if (n < 0 || static_cast<std::size_t>(n) > in_.rest().size() / least) return false;
+        left_ = static_cast<std::size_t>(n);
+        return true;
+    }
+    [[nodiscard]] bool begin_array() noexcept {
+        const auto n = in_.take<std::int32_t>();
+        static_cast<void>(in_.take<std::int32_t>());  // whether there are NULLs: each part says so itself
+        part_ = in_.take<std::uint32_t>();
+        if (n < 0 || n > most_dimensions) return false;
+        std::uint64_t product = n == 0 ? 0 : 1;
+        for (; dimension_count_ < static_cast<std::size_t>(n); ++dimension_count_) {
+            const auto size = in_.take<std::int32_t>();
+            const auto lower = in_.take<std::int32_t>();
+            if (size < 0 || __builtin_mul_overflow(product, static_cast<std::uint64_t>(size), &product)) return false;
+            dimensions_[dimension_count_] = {size, lower};
+        }
+        if (product > in_.rest().size() / 4) return false;  // each element has a length
+        left_ = static_cast<std::size_t>(product);
+        return true;
+    }
+
+    static constexpr int most_dimensions = 6;  // MAXDIM of the server
+
+    nesting what_;
+    ::Oid type_;
+    ::Oid part_ = 0;
+    detail::wire_reader in_;
+    int column_;
+    detail::reading_memory& memory_;
+    std::size_t left_ = 0;
+    std::size_t taken_ = 0;
+    array_dimension dimensions_[most_dimensions];
+    std::size_t dimension_count_ = 0;
+    std::uint8_t flags_ = 0;
+    bool ok_ = false;
+};
+
+inline postgres_parts postgres_column::open(nesting what) const noexcept { return {what, type_, bytes(), column_, memory_}; }
+
+/// The type of a column, or of a part of its values; models `nested_type`.
+class postgres_type {
+public:
+    postgres_type(::Oid type, const detail::type_catalogue& types) noexcept : type_(types.base(type)), types_(&types) {}
+
+    [[nodiscard]] column_type type() const noexcept {
+        const column_type c = detail::class_of(type_);
+        return c == column_type::other && kind() == detail::type_kind::enumeration ? column_type::text : c;
+    }
+    [[nodiscard]] bool is(nesting what) const noexcept { return detail::is_kind(what, kind()); }
+    [[nodiscard]] postgres_type part() const noexcept {
+        return {kind() == detail::type_kind::hstore ? ::Oid{oid::text} : types_->shape(type_).part, *types_};
+    }
+    [[nodiscard]] int parts() const noexcept {
+        const detail::own_type* const own = types_->find(type_);
+        return own != nullptr ? static_cast<int>(own->attributes.size()) : -1;
+    }
+    [[nodiscard]] postgres_type part(int i) const noexcept {
+        return {types_->find(type_)->attribute_types[static_cast<std::size_t>(i)], *types_};
+    }
+    [[nodiscard]] std::string_view part_name(int i) const noexcept { return types_->find(type_)->attributes[static_cast<std::size_t>(i)]; }
+
+private:
+    [[nodiscard]] detail::type_kind kind() const noexcept { return types_->shape(type_).kind; }
+
+    ::Oid type_;
+    const detail::type_catalogue* types_;
 };
 
 /// A row of a result, or with row -1 only its columns; models `row_reader`.
 class postgres_row {
 public:
-    postgres_row(const PGresult* r, int row, detail::printed_columns& printed) noexcept : result_(r), row_(row), printed_(printed) {}
+    postgres_row(const PGresult* r, int row, detail::reading_memory& memory) noexcept : result_(r), row_(row), memory_(memory) {}
 
     [[nodiscard]] int size() const noexcept { return ::PQnfields(result_); }
     [[nodiscard]] std::string_view name(int i) const noexcept {
         const char* const text = ::PQfname(result_, i);
         return text != nullptr ? std::string_view{text} : std::string_view{};
     }
-    [[nodiscard]] std::string_view declared_type(int i) const noexcept { return detail::type_name(::PQftype(result_, i)); }
-    [[nodiscard]] postgres_column column(int i) const noexcept { return {result_, row_, i, printed_}; }
+    [[nodiscard]] std::string_view declared_type(int i) const noexcept { return memory_.types.name(::PQftype(result_, i)); }
+    /// The class of all values of a column, and its type in full.
+    [[nodiscard]] column_type static_type(int i) const noexcept { return type_of(i).type(); }
+    [[nodiscard]] postgres_type type_of(int i) const noexcept { return {::PQftype(result_, i), memory_.types}; }
+    [[nodiscard]] postgres_column column(int i) const noexcept { return {result_, row_, i, memory_}; }
 
 private:
     const PGresult* result_;
     int row_;
-    detail::printed_columns& printed_;
+    detail::reading_memory& memory_;
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -1277,6 +1787,104 @@ private:
 
 #endif
 
+// Arrays, records, ranges and hstores as the texts that PostgreSQL parses, for parts that have no plain binary form.
+//
+// Every part is quoted, so that none can be taken for NULL or for two; a quote and a backslash get a backslash before them, which
+// all these grammars understand.
+#ifndef STRATA_DRIVER_POSTGRES_LITERAL_HPP
+#define STRATA_DRIVER_POSTGRES_LITERAL_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+inline void append_quoted(std::string& out, std::string_view text) {
+    out += '"';
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    out += '"';
+}
+
+/// One literal, part by part.
+class nested_literal {
+public:
+    nested_literal(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags)
+        : what_(what), flags_(flags), dimensions_(dimensions.begin(), dimensions.end()) {
+        if (what == nesting::array) begin_array();
+        if (what == nesting::record) text_ = "(";
+        if (what == nesting::multirange) text_ = "{";
+        if (what == nesting::range) {
+            text_ = (flags & range_flag::empty) != 0 ? "empty" : (flags & range_flag::lower_included) != 0 ? "[" : "(";
+            if ((flags & (range_flag::empty | range_flag::lower_infinite)) == range_flag::lower_infinite) text_ += ',';
+        }
+    }
+
+    void part(std::string_view text) {
+        before();
+        if (what_ == nesting::multirange)
+            text_ += text;  // a range, whose own bounds are quoted
+        else
+            append_quoted(text_, text);
+        after();
+    }
+    void null_part() {
+        before();
+        if (what_ != nesting::record) text_ += "NULL";
+        after();
+    }
+    [[nodiscard]] std::string finish() && {
+        if (what_ == nesting::record) text_ += ')';
+        if (what_ == nesting::multirange || (what_ == nesting::array && dimensions_.empty())) text_ += '}';
+        if (what_ == nesting::range && (flags_ & range_flag::empty) == 0) text_ += (flags_ & range_flag::upper_included) != 0 ? ']' : ')';
+        return std::move(text_);
+    }
+
+private:
+    void begin_array() {
+        if (dimensions_.empty()) text_ = "{";
+        bool usual = true;
+        for (const array_dimension& d : dimensions_) usual = usual && d.lower == 1;
+        if (usual) return;
+        for (const array_dimension& d : dimensions_)
+            text_ += '[' + std::to_string(d.lower) + ':' + std::to_string(std::int64_t{d.lower} + d.size - 1) + ']';
+        text_ += '=';
+    }
+    /// How many dimensions begin, or end, at part number `n`: as many of the last ones as `n` is a multiple of.
+    [[nodiscard]] std::size_t borders(std::size_t n) const noexcept {
+        std::size_t count = 0;
+        std::size_t stride = 1;
+        for (std::size_t i = dimensions_.size(); i > 0; --i, ++count) {
+            stride *= static_cast<std::size_t>(dimensions_[i - 1].size);
+            if (stride == 0 || n % stride != 0) break;
+        }
+        return count;
+    }
+    void before() {
+        if (what_ == nesting::pairs && parts_ % 2 != 0)
+            text_ += "=>";
+        else if (parts_ != 0 && what_ != nesting::range)
+            text_ += ',';
+        if (what_ == nesting::array) text_.append(borders(parts_), '{');
+    }
+    void after() {
+        ++parts_;
+        if (what_ == nesting::array) text_.append(borders(parts_), '}');
+        if (what_ == nesting::range && parts_ == 1 && (flags_ & range_flag::lower_infinite) == 0) text_ += ',';
+    }
+
+    nesting what_;
+    std::uint8_t flags_;
+    std::vector<array_dimension> dimensions_;
+    std::size_t parts_ = 0;
+    std::string text_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Arguments of a statement as the server's types want them: binary where the form is plain, text where the server parses best.
 #ifndef STRATA_DRIVER_POSTGRES_WRITER_HPP
 #define STRATA_DRIVER_POSTGRES_WRITER_HPP
@@ -1288,18 +1896,24 @@ namespace strata::inline STRATA_ABI {
 class postgres_writer {
 public:
     /// Begins a new statement; without types (nothing was described) everything but bytes goes as text, which the server parses.
-    void reset(std::span<const ::Oid> types, bool described) {
+    void reset(std::span<const ::Oid> types, bool described, const detail::type_catalogue& catalogue) {
         types_ = types;
+        catalogue_ = &catalogue;
         described_ = described;
         values_.clear();
         lengths_.clear();
         formats_.clear();
         offsets_.clear();
         own_.clear();
+        open_.clear();
         refused_ = errc::ok;
+        as_text_ = false;
     }
 
-    void null() { add(nullptr, 0, 0); }
+    void null() {
+        if (!open_.empty()) return add_null_part();
+        add(nullptr, 0, 0);
+    }
     void boolean(bool v) {
         if (next_type() == oid::boolean) {
             const char byte = v ? 1 : 0;
@@ -1366,7 +1980,7 @@ public:
     }
     /// Not copied: must live until the call ends. A text for another type is parsed by the server.
     void text(std::string_view v) {
-        if (described_ && detail::is_plain_text(next_type())) {
+        if (is_described() && detail::is_plain_text(next_type())) {
             if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);  // no text of the server's has one
             return add(v.data() != nullptr ? v.data() : "", v.size(), 1);
         }
@@ -1376,7 +1990,7 @@ public:
         const ::Oid type = next_type();
         if (type == oid::bytea) return refuse(errc::type_mismatch);  // the server would read escapes in it
         if (v.find('\0') != v.npos) return refuse(errc::invalid_argument);
-        add_copy(v, described_ && detail::is_plain_text(type) ? 1 : 0);
+        add_copy(v, is_described() && detail::is_plain_text(type) ? 1 : 0);
     }
     void blob(std::span<const std::byte> v) {
         if (!takes_bytes(v.size())) return refuse(errc::type_mismatch);
@@ -1398,15 +2012,61 @@ public:
             default:
                 break;
         }
-        if (described_ && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
-        const std::int64_t since = us - from_1970;
-        const std::int64_t days = since / detail::microseconds_a_day - (since % detail::microseconds_a_day < 0 ? 1 : 0);
+        if (is_described() && class_of_next() != column_type::text) return refuse(errc::type_mismatch);
         std::string text;
-        const bool after_christ = detail::append_date(text, days);
-        text += ' ';
-        detail::append_time(text, since - days * detail::microseconds_a_day);
-        text.append(after_christ ? "+00" : "+00 BC");
-        add_copy(text, described_ && detail::is_plain_text(next_type()) ? 1 : 0);
+        detail::append_timestamp(text, us - from_1970, true);
+        add_copy(text, is_described() && detail::is_plain_text(next_type()) ? 1 : 0);
+    }
+
+    /// Begins a value that holds values; see `nested_writer`. An array whose elements are plain in binary goes so, everything else as the
+    /// text that the server parses. A parameter of another kind is refused.
+    [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) {
+        const bool top = open_.empty();
+        const ::Oid type = type_to_open();
+        const detail::type_shape shape = catalogue_->shape(type);
+        if (type != oid::unknown && !detail::is_kind(what, shape.kind)) keep_refusal(errc::type_mismatch);
+        if (!top && !open_.back().literal) open_.back().has_text = true;
+        container& c = open_.emplace_back();
+        c.type = type;
+        c.begin = own_.size();
+        if (!top || what != nesting::array || shape.kind != detail::type_kind::array || std::exchange(as_text_, false)) {
+            c.literal.emplace(what, dimensions, flags);
+            return true;
+        }
+        c.part = shape.part;
+        put(static_cast<std::uint32_t>(dimensions.size()));
+        put(std::uint32_t{0});  // whether a NULL is in it: set by the first
+        put(static_cast<std::uint32_t>(shape.part));
+        for (const array_dimension& d : dimensions) {
+            put(static_cast<std::uint32_t>(d.size));
+            put(static_cast<std::uint32_t>(d.lower));
+        }
+        return true;
+    }
+    /// Ends it; false when its parts are wanted once more, because one has no binary form here.
+    [[nodiscard]] bool close() {
+        container c = std::move(open_.back());
+        open_.pop_back();
+        if (refused_ != errc::ok) {
+            if (open_.empty()) refuse(refused_);
+        } else if (c.literal) {
+            add_copy(std::move(*c.literal).finish(), 0);
+        } else if (c.has_text) {
+            own_.resize(c.begin);
+            as_text_ = true;
+            return false;
+        } else {
+            const std::size_t size = own_.size() - c.begin;
+            add("", size, 1);
+            offsets_.back() = c.begin;
+        }
+        return true;
+    }
+
+    /// What attribute `i` of the composite that is open is called.
+    [[nodiscard]] std::string_view part_name(std::size_t i) const noexcept {
+        const detail::own_type* const own = open_.empty() ? nullptr : catalogue_->find(open_.back().type);
+        return own != nullptr && i < own->attributes.size() ? std::string_view{own->attributes[i]} : std::string_view{};
     }
 
     [[nodiscard]] errc refused() const noexcept { return refused_; }
@@ -1424,33 +2084,100 @@ public:
 private:
     static constexpr std::size_t not_own = static_cast<std::size_t>(-1);
 
-    [[nodiscard]] ::Oid next_type() const noexcept { return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown; }
+    /// A value that is being written part by part.
+    struct container {
+        std::optional<detail::nested_literal> literal;  // none: binary, in `own_` from `begin` on
+        ::Oid type = oid::unknown;  // its own, as far as it is known
+        ::Oid part = oid::unknown;  // of the parts that go in binary
+        std::size_t parts = 0;      // written
+        std::size_t begin = 0;
+        bool has_text = false;  // a part that is text where binary was wanted
+    };
+
+    /// The type of what is written next.
+    [[nodiscard]] ::Oid next_type() const noexcept {
+        if (!open_.empty()) [[unlikely]]
+            return open_.back().part;
+        return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown;
+    }
+    /// The type of a value that is about to be opened, without its domains; `unknown` where nobody knows.
+    [[nodiscard]] ::Oid type_to_open() const noexcept {
+        if (open_.empty()) return described_ ? catalogue_->base(next_type()) : ::Oid{oid::unknown};
+        const container& c = open_.back();
+        if (c.type == oid::unknown) return oid::unknown;
+        const detail::own_type* const own = catalogue_->find(c.type);
+        const ::Oid type = own == nullptr || own->shape.kind != detail::type_kind::record ? catalogue_->shape(c.type).part
+                           : c.parts < own->attribute_types.size()                        ? own->attribute_types[c.parts]
+                                                                                          : ::Oid{oid::unknown};
+        return type == 0 ? ::Oid{oid::unknown} : catalogue_->base(type);
+    }
+    [[nodiscard]] bool is_described() const noexcept { return described_ && (open_.empty() || !open_.back().literal); }
     [[nodiscard]] column_type class_of_next() const noexcept { return detail::class_of(next_type()); }
     [[nodiscard]] bool takes_bytes(std::size_t size) const noexcept {
-        return !described_ || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
+        return !is_described() || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
     }
     void add(const char* data, std::size_t size, int format) {
         if (size > 0x3fffffff) return refuse(errc::too_big);  // a field holds at most 1 GB
+        if (!open_.empty()) [[unlikely]]
+            return add_part({data, size}, format);
         values_.push_back(data);
         lengths_.push_back(static_cast<int>(size));
         formats_.push_back(format);
         offsets_.push_back(not_own);
     }
     void add_copy(std::string_view v, int format) {
+        if (!open_.empty()) [[unlikely]]
+            return add(v.data(), v.size(), format);
         const std::size_t at = own_.size();
         own_.append(v);
         own_.push_back('\0');  // libpq reads texts up to their NUL
         add("", v.size(), format);
         if (!offsets_.empty()) offsets_.back() = at;
     }
+    void add_part(std::string_view v, int format) {
+        container& c = open_.back();
+        ++c.parts;
+        if (c.literal && format == 0) {
+            c.literal->part(v);
+        } else if (c.literal) {
+            std::string hex = "\\x";
+            detail::append_hex(hex, {reinterpret_cast<const std::byte*>(v.data()), v.size()});
+            c.literal->part(hex);
+        } else if (format == 0 || c.has_text) {
+            c.has_text = true;
+        } else {
+            put(static_cast<std::uint32_t>(v.size()));
+            own_.append(v);
+        }
+    }
+    void add_null_part() {
+        container& c = open_.back();
+        ++c.parts;
+        if (c.literal) return c.literal->null_part();
+        own_[c.begin + 7] = 1;
+        put(~std::uint32_t{0});
+    }
+    template <class Unsigned>
+    static void to_big_endian(Unsigned n, char (&bytes)[sizeof(Unsigned)]) noexcept {
+        for (std::size_t i = 0; i < sizeof n; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(n >> (8 * (sizeof n - 1 - i))));
+    }
     template <class Unsigned>
     void add_number(Unsigned n) {
         char bytes[sizeof n];
-        for (std::size_t i = 0; i < sizeof n; ++i) bytes[i] = static_cast<char>(static_cast<unsigned char>(n >> (8 * (sizeof n - 1 - i))));
+        to_big_endian(n, bytes);
         add_copy({bytes, sizeof n}, 1);
     }
-    void refuse(errc why) {
+    void put(std::uint32_t n) {
+        char bytes[sizeof n];
+        to_big_endian(n, bytes);
+        own_.append(bytes, sizeof n);
+    }
+    void keep_refusal(errc why) noexcept {
         if (refused_ == errc::ok) refused_ = why;
+    }
+    void refuse(errc why) {
+        keep_refusal(why);
+        if (!open_.empty()) return;
         values_.push_back(nullptr);
         lengths_.push_back(0);
         formats_.push_back(0);
@@ -1458,12 +2185,15 @@ private:
     }
 
     std::span<const ::Oid> types_;
+    const detail::type_catalogue* catalogue_ = nullptr;
     bool described_ = false;
     std::vector<const char*> values_;
     std::vector<int> lengths_;
     std::vector<int> formats_;
     std::vector<std::size_t> offsets_;  // into `own_`, which moves while it grows
     std::string own_;
+    std::vector<container> open_;  // values that hold values, the innermost last
+    bool as_text_ = false;         // the next array: it has been tried in binary
     errc refused_ = errc::ok;
 };
 
@@ -1599,7 +2329,9 @@ private:
     const interruption* guard_ = nullptr;
     detail::prepared_statements statements_;
     postgres_writer writer_;
-    detail::printed_columns printed_;
+    detail::reading_memory reading_;
+    std::vector<std::pair<std::size_t, std::string_view>> wanted_types_;  // of the parameters of the statement under way
+    std::vector<::Oid> parameter_types_;                                  // the same, by number; empty where none was said
     duration cancel_grace_{};
     duration finish_limit_{};
     time_point give_up_at_ = never;
@@ -1625,6 +2357,7 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     finish_limit_ = o.finish_limit;
     cancels_.forget();
     statements_.reset(o.statement_cache);
+    reading_.types.clear();
     ::PQsetnonblocking(db_, 1);
     ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
 }
@@ -1865,6 +2598,15 @@ protected:
         what_ = &what;
         literal_ = literal;
         key_ = literal ? what.hash : key_of_composed(what.hash);
+        typed_ = false;
+    }
+    /// Parameter `index` has a type that the server need not infer: another statement for the server.
+    void want_type(std::size_t index, std::string_view type) {
+        if (!std::exchange(typed_, true)) connection_.wanted_types_.clear();
+        connection_.wanted_types_.emplace_back(index, type);
+        const hash128 h = hash_text(type);
+        key_.high = finish_mix(key_.high ^ (h.high + index));
+        key_.low = finish_mix(key_.low ^ (h.low + index));
     }
     /// Finds or prepares the statement; false with the error set when that fails.
     [[nodiscard]] bool take() {
@@ -1882,7 +2624,7 @@ protected:
             error_.edit_texts().statement = what.text;
             return false;
         }
-        if (!connection_.prepares_) return true;
+        if (!connection_.prepares_) return find_types();
         if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
         if (entry_ != nullptr) return true;
         const bool yields = std::exchange(connection_.yields_, false);
@@ -1891,9 +2633,9 @@ protected:
         return prepared;
     }
 
-    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr); }
+    void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr, connection_.reading_.types); }
     [[nodiscard]] postgres_writer& writer() noexcept { return connection_.writer_; }
-    [[nodiscard]] printed_columns& printed() noexcept { return connection_.printed_; }
+    [[nodiscard]] reading_memory& reading() noexcept { return connection_.reading_; }
 
     /// Sends the bound statement.
     [[nodiscard]] bool send(bool one_by_one) {
@@ -1902,8 +2644,8 @@ protected:
         PGconn* const db = connection_.db_;
         const int n = w.written();
         const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
-                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, nullptr, w.values(),
-                                                                 w.lengths(), w.formats(), 1);
+                                           : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(),
+                                                                 w.values(), w.lengths(), w.formats(), 1);
         if (sent == 0) {
             connection_.lost_ = connection_.is_lost();
             error_ = connection_.lost_error(phase::execute, effect::none);
@@ -1938,7 +2680,8 @@ protected:
     }
     /// Where the thread may not block, the statement is first prepared on one that may.
     [[nodiscard]] bool must_move() {
-        if (!connection_.yields_ || !connection_.prepares_ || moved_) return false;
+        if (!connection_.yields_ || moved_) return false;
+        if (!connection_.prepares_) return moved_ = typed_;
         entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
         return moved_ = entry_ == nullptr;
     }
@@ -2004,7 +2747,8 @@ protected:
         const std::size_t at = static_cast<std::size_t>(number - 1);
         error_ = argument_error(why, at + 1, what_->parameter(at), type);
         error_texts& t = error_.edit_texts();
-        if (at < types().size() && !type_name(types()[at]).empty()) t.detail = joined({"the server wants ", type_name(types()[at])});
+        if (at < types().size() && !reading().types.name(types()[at]).empty())
+            t.detail = joined({"the server wants ", reading().types.name(types()[at])});
         t.statement = what_->text;
         return signal::failed;
     }
@@ -2047,6 +2791,7 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
+    bool typed_ = false;    // an argument says its type
     bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
     bool moved_ = false;    // to a thread that may block
 
@@ -2056,6 +2801,11 @@ private:
     }
     [[nodiscard]] bool prepare();
     [[nodiscard]] bool answer_of(int sent, result_owner& last);
+    [[nodiscard]] bool learn_types(const PGresult* description);
+    [[nodiscard]] bool find_types();
+    [[nodiscard]] bool ask_types();
+    /// For libpq: null where the server is to infer them all.
+    [[nodiscard]] const ::Oid* parameter_types() const noexcept { return typed_ ? connection_.parameter_types_.data() : nullptr; }
 };
 
 /// Waits for the answer to `prepare` or `describe`.
@@ -2080,6 +2830,58 @@ STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
     return !error_;
 }
 
+/// Looks up those types of columns and parameters that the database defines and the connection has not met.
+STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
+    type_catalogue& types = connection_.reading_.types;
+    std::string unknown;
+    const int columns = ::PQnfields(description);
+    for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
+        const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
+        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
+    }
+    if (unknown.empty()) return true;
+    unknown += '}';
+    const char* const values[] = {unknown.c_str()};
+    result_owner answer;
+    const std::string question = type_catalogue::question(::PQserverVersion(connection_.db_));
+    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0), answer)) return false;
+    types.learn(answer.get());
+    return true;
+}
+
+/// The numbers of the types that arguments say. They are asked for each time: a type may be made anew under its name.
+STRATA_COLD inline bool postgres_run::ask_types() {
+    const auto& wanted = connection_.wanted_types_;
+    std::string question = "select";
+    std::vector<std::string> names;
+    std::vector<const char*> values;
+    for (const auto& [index, type] : wanted) {
+        names.emplace_back(type);
+        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size())});
+        question += "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid";
+    }
+    for (const std::string& name : names) values.push_back(name.c_str());
+    result_owner answer;
+    const int count = static_cast<int>(values.size());
+    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0), answer))
+        return false;
+    connection_.parameter_types_.assign(what_->parameters, 0);
+    for (int i = 0; i < count; ++i) {
+        ::Oid& type = connection_.parameter_types_[wanted[static_cast<std::size_t>(i)].first];
+        type = static_cast<::Oid>(std::strtoul(::PQgetvalue(answer.get(), 0, i), nullptr, 10));
+    }
+    return true;
+}
+
+inline bool postgres_run::find_types() {
+    if (!typed_) [[likely]]
+        return true;
+    const bool yields = std::exchange(connection_.yields_, false);
+    const bool found = ask_types();
+    connection_.yields_ = yields;
+    return found;
+}
+
 STRATA_COLD inline bool postgres_run::prepare() {
     if (what_->statements > 1) {
         error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
@@ -2088,6 +2890,8 @@ STRATA_COLD inline bool postgres_run::prepare() {
         return false;
     }
     PGconn* const db = connection_.db_;
+    if (!find_types()) return false;
+    const int typed = typed_ ? static_cast<int>(connection_.parameter_types_.size()) : 0;
     if (const std::string old = connection_.statements_.evict(); !old.empty()) {
         if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
             error_ = std::move(e);
@@ -2102,14 +2906,15 @@ STRATA_COLD inline bool postgres_run::prepare() {
     // A statement of this name is there if another text fell to the same hash, or after a renewal.
     const std::string text{what_->postgres_text};
     result_owner answer;
-    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) {
+    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) {
         if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
         error_ = {};
         if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
-        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), 0, nullptr), answer)) return false;
+        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) return false;
     }
     result_owner description;
     if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
+    if (!learn_types(description.get())) return false;
     prepared_statement& s = connection_.statements_.put(key_, text);
     std::copy(name, at + 1, s.name);
     const int count = ::PQnparams(description.get());
@@ -2151,6 +2956,7 @@ public:
         if (fencing_) return end();
         if (!under_way_) {
             begin(statement_.text(), Bound::facts.kind_known);
+            take_types();
             if (must_move()) return signal::work;
             if (!start()) return signal::failed;
         }
@@ -2163,7 +2969,7 @@ public:
             if (s == PGRES_TUPLES_OK || s == PGRES_SINGLE_TUPLE) {
                 if (!planned_ && !stopped_ && !plan_unprepared()) stopped_ = true;
                 for (const int rows = ::PQntuples(result_.get()); row_ < rows && !stopped_;) {
-                    const flow f = sink_.row(postgres_row{result_.get(), row_++, printed()}, plan(), error_);
+                    const flow f = sink_.row(postgres_row{result_.get(), row_++, reading()}, plan(), error_);
                     if (f == flow::pause) return signal::item;
                     if (f == flow::stop) stopped_ = true;
                 }
@@ -2184,6 +2990,15 @@ private:
         if (!take()) return false;
         if (entry_ != nullptr && !plan_prepared()) return false;
         return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    }
+
+    /// The types that arguments say themselves.
+    void take_types() {
+        statement_.for_each_argument([this](std::size_t index, const auto& value) {
+            if constexpr (detail::may_be_typed<std::remove_cvref_t<decltype(value)>>) {
+                if (const std::string_view type = detail::type_of_argument(value); !type.empty()) want_type(index, type);
+            }
+        });
     }
 
     /// Binds the arguments; false when one is refused.
@@ -2215,7 +3030,7 @@ private:
         planned_ = true;
         if (entry_->planned && entry_->plan.tag == sink_.tag()) return true;
         entry_->planned = false;
-        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, printed()}, entry_->plan);
+        error_ = sink_.plan(postgres_row{entry_->columns.get(), -1, reading()}, entry_->plan);
         if (error_) {
             error_.set(phase::prepare).edit_texts().statement = what_->text;
             return false;
@@ -2226,7 +3041,7 @@ private:
     }
     [[nodiscard]] bool plan_unprepared() {
         planned_ = true;
-        error_ = sink_.plan(postgres_row{result_.get(), -1, printed()}, own_plan_);
+        error_ = sink_.plan(postgres_row{result_.get(), -1, reading()}, own_plan_);
         return !error_;
     }
     [[nodiscard]] const row_plan& plan() const noexcept { return entry_ != nullptr ? entry_->plan : own_plan_; }

@@ -35,6 +35,8 @@ public:
     [[nodiscard]] virtual bool is_value() const noexcept = 0;
     /// Number of elements; `whole` for what is no list.
     [[nodiscard]] virtual std::size_t elements() const noexcept = 0;
+    /// As `type_of_argument`.
+    [[nodiscard]] virtual std::string_view type() const noexcept = 0;
 
 protected:
     argument_value() = default;
@@ -51,7 +53,8 @@ concept list_like = !std::is_convertible_v<const T&, std::string_view> && requir
     requires !std::is_same_v<element_of<T>, T> && has_codec<element_of<T>>;
 };
 
-template <class T>
+/// `Value`: it is named in the type because another source file may know no codec of T, and must not share this class then.
+template <class T, bool Value = has_codec<T> || !list_like<T>>
 class held_argument final : public argument_value {
     static constexpr bool list = list_like<T>;
 
@@ -66,18 +69,19 @@ public:
             }
         }
         static_cast<void>(element);
-        if constexpr (has_codec<T> || !list)
+        if constexpr (Value)
             return codec<T>::write(out, value_);
         else
             return errc::unsupported;
     }
-    [[nodiscard]] bool is_value() const noexcept override { return has_codec<T> || !list; }
+    [[nodiscard]] bool is_value() const noexcept override { return Value; }
     [[nodiscard]] std::size_t elements() const noexcept override {
         if constexpr (list)
             return static_cast<std::size_t>(std::distance(std::begin(value_), std::end(value_)));
         else
             return whole;
     }
+    [[nodiscard]] std::string_view type() const noexcept override { return type_of_argument(value_); }
 
 private:
     T value_;
@@ -108,6 +112,8 @@ public:
 
     /// Writes the value by its codec; returns what the codec returns.
     errc write(any_parameter_writer& out) const { return value_->write(out, element_); }
+    /// The name of its type in the database, where it was said (`as`); else empty.
+    [[nodiscard]] std::string_view type_in_database() const noexcept { return value_->type(); }
 
 private:
     const detail::argument_value* value_;

@@ -231,6 +231,7 @@ template <class D>
 struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
     using value_type = std::chrono::sys_time<D>;
     static constexpr std::string_view name = "timestamp";
+    static constexpr column_classes takes{column_type::text, column_type::other};
     static constexpr std::string_view hint = "a timestamp is text like 2024-02-29 12:00:00.000000, in UTC unless it ends with an offset";
 
     template <column_reader R>
@@ -253,6 +254,9 @@ struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
         if constexpr (requires(std::chrono::sys_time<std::chrono::microseconds> t) { out.timestamp(t); }) {
             out.timestamp(std::chrono::sys_time<std::chrono::microseconds>{std::chrono::microseconds{us}});
         } else {
+            if constexpr (requires { out.timestamp_since_1970(us); }) {
+                if (out.timestamp_since_1970(us)) return errc::ok;
+            }
             out.text_copy(detail::print_microseconds(us).view());
         }
         return errc::ok;
@@ -263,6 +267,7 @@ struct codec<std::chrono::time_point<std::chrono::system_clock, D>> {
 template <>
 struct codec<std::chrono::year_month_day> {
     static constexpr std::string_view name = "date";
+    static constexpr column_classes takes{column_type::text};
     static constexpr std::string_view hint = "a date is text like 2024-02-29";
 
     template <column_reader R>
@@ -286,10 +291,53 @@ struct codec<std::chrono::year_month_day> {
     }
 };
 
+/// Times of day: text `HH:MM:SS` with as many digits behind a point as D has, at most six; 00:00:00 to 24:00:00, which PostgreSQL has, too.
+/// Reading takes fewer digits, and no seconds. A time that D cannot hold exactly is out of range.
+template <class D>
+    requires detail::exact_duration<D>
+struct codec<std::chrono::hh_mm_ss<D>> {
+    static constexpr std::string_view name = "time of day";
+    static constexpr std::string_view hint = "a time of day is text like 12:00:00.000000, without a zone";
+    static constexpr column_classes takes{column_type::text};
+
+    template <column_reader R>
+    static errc read(const R& in, std::chrono::hh_mm_ss<D>& out) {
+        const column_type found = in.type();
+        if (found != column_type::text) return detail::unreadable(found);
+        const std::string_view text = in.text();
+        constexpr std::string_view midnight = "24:00:00";
+        const bool is_end = text == midnight;
+        detail::text_time t;
+        // as a timestamp of the first day, which must not bring an offset
+        if (!is_end && text.find_first_not_of("0123456789:.") != text.npos) return errc::type_mismatch;
+        if (const errc e = is_end ? errc::ok : detail::parse_text_time(std::string("1970-01-01 ").append(text), t); e != errc::ok) return e;
+        if (is_end) t.seconds = 86'400;
+        std::chrono::sys_time<D> point;
+        if (const errc e = detail::from_text_time(t, point); e != errc::ok) return e;
+        out = std::chrono::hh_mm_ss<D>{point.time_since_epoch()};
+        return errc::ok;
+    }
+    template <parameter_writer W>
+    static errc write(W& out, const std::chrono::hh_mm_ss<D>& value) {
+        std::int64_t us = 0;
+        const std::chrono::sys_time<D> point{std::chrono::duration_cast<D>(value.to_duration())};
+        if (const errc e = detail::to_microseconds(point, us); e != errc::ok) return e;
+        if (us < 0 || us > 86'400'000'000) return errc::out_of_range;
+        if (us == 86'400'000'000) {
+            out.text_copy("24:00:00");
+        } else {
+            const detail::timestamp_text text = detail::print_microseconds(us);
+            out.text_copy(text.view().substr(11));
+        }
+        return errc::ok;
+    }
+};
+
 /// Durations: the count of their own periods, as their `rep` is read and written.
 template <class Rep, class Period>
 struct codec<std::chrono::duration<Rep, Period>> {
     static constexpr std::string_view name = codec<Rep>::name;
+    static constexpr column_classes takes = detail::classes_of<Rep>();
 
     template <column_reader R>
     static errc read(const R& in, std::chrono::duration<Rep, Period>& out) {

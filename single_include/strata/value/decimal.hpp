@@ -278,6 +278,7 @@ constexpr errc decimal::multiply(decimal a, decimal b, decimal& out) noexcept {
 template <>
 struct codec<decimal> {
     static constexpr std::string_view name = "decimal";
+    static constexpr column_classes takes{column_type::text, column_type::integer};
     static constexpr std::string_view hint =
         "a decimal is read from text like -12.50 and from integers; a real has lost digits already, so declare the column TEXT in SQLite, "
         "or numeric in PostgreSQL, or read a double";

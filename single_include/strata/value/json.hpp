@@ -21,6 +21,7 @@ namespace strata::inline STRATA_ABI {
 template <>
 struct codec<boost::json::value> {
     static constexpr std::string_view name = "json";
+    static constexpr column_classes takes{column_type::text};
     static constexpr std::string_view hint = "the text is not valid JSON";
 
     template <column_reader R>

@@ -68,6 +68,7 @@ private:
 template <>
 struct codec<uuid> {
     static constexpr std::string_view name = "uuid";
+    static constexpr column_classes takes{column_type::text, column_type::blob};
     static constexpr std::string_view hint = "a uuid is text like 123e4567-e89b-12d3-a456-426614174000, or a blob of 16 bytes";
 
     template <column_reader R>
