@@ -15,6 +15,7 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -128,10 +129,85 @@ struct answer<trying<T>> {
 
 #endif
 
+// The end of an execution context, as others must see it: before its reactor and its timers go.
+//
+// Whoever touches a context from a thread that does not run it holds this lock and asks first. (Asio's own services end
+// without a lock.) A service that was made later ends earlier, so this one is asked for after the context's timers and reactor.
+#ifndef STRATA_ASYNC_CONTEXT_END_HPP
+#define STRATA_ASYNC_CONTEXT_END_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// What is told of the end. Linked and unlinked under the lock.
+class ends_with_context {
+public:
+    virtual void context_ends() noexcept = 0;
+
+protected:
+    ends_with_context() = default;
+    ends_with_context(const ends_with_context&) = delete;
+    ends_with_context& operator=(const ends_with_context&) = delete;
+    ~ends_with_context() = default;
+
+private:
+    friend struct context_end;
+    ends_with_context* next_ = nullptr;
+    ends_with_context* previous_ = nullptr;
+};
+
+/// Outlives the context: whoever looks shares it.
+struct context_end {
+    inline_lock lock;
+    bool ended = false;
+
+    void link(ends_with_context& m) noexcept {
+        m.next_ = first_;
+        if (first_ != nullptr) first_->previous_ = &m;
+        first_ = &m;
+    }
+    void unlink(ends_with_context& m) noexcept {
+        (m.previous_ != nullptr ? m.previous_->next_ : first_) = m.next_;
+        if (m.next_ != nullptr) m.next_->previous_ = m.previous_;
+    }
+
+    /// That of an executor's context.
+    [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
+    }
+
+private:
+    class service : public asio::execution_context::service {
+    public:
+        using key_type = service;
+        static inline asio::execution_context::id id;
+        explicit service(asio::execution_context& c) : asio::execution_context::service(c), shared(std::make_shared<context_end>()) {}
+        std::shared_ptr<context_end> shared;
+
+    private:
+        void shutdown() override {
+            hold guard(shared->lock);
+            shared->ended = true;
+            for (ends_with_context* m = shared->first_; m != nullptr; m = m->next_) m->context_ends();
+        }
+    };
+
+    ends_with_context* first_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
 //
 // The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
-// end in either order: a service of the context knows all that is registered in it and releases it first.
+// end in either order: the context's end releases first what is registered in it.
 //
 // The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
 // armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
@@ -140,54 +216,27 @@ struct answer<trying<T>> {
 
 namespace strata::inline STRATA_ABI {
 
-namespace asio = boost::asio;
-
 namespace detail {
 
 /// Lies in a connection's `watch()`. Its calls are safe from any thread.
-class descriptor_watch final : public io_watch, public std::enable_shared_from_this<descriptor_watch> {
-    struct registry {
-        inline_lock lock;
-        descriptor_watch* first = nullptr;
-        bool ended = false;
-    };
-
-    /// Of each context: at its end, before its reactor goes, every descriptor is let go.
-    class service : public asio::execution_context::service {
-    public:
-        using key_type = service;
-        static inline asio::execution_context::id id;
-        explicit service(asio::execution_context& c) : asio::execution_context::service(c), all(std::make_shared<registry>()) {}
-        std::shared_ptr<registry> all;
-
-    private:
-        void shutdown() override {
-            hold guard(all->lock);
-            all->ended = true;
-            for (descriptor_watch* w = all->first; w != nullptr; w = w->next_) w->let_go();
-        }
-    };
-
+class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
 public:
     /// Registers the descriptor with the context of `ex`.
     descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
         : executor_(ex), fd_(fd), workers_(std::move(workers)) {
         descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
         try {
-            all_ = asio::use_service<service>(asio::query(ex, asio::execution::context)).all;
+            context_ = context_end::of(ex);
         } catch (...) {
             let_go();
             throw;
         }
-        hold guard(all_->lock);
-        next_ = all_->first;
-        if (next_ != nullptr) next_->previous_ = this;
-        all_->first = this;
+        hold guard(context_->lock);
+        context_->link(*this);
     }
     ~descriptor_watch() override {
-        hold guard(all_->lock);
-        (previous_ != nullptr ? previous_->next_ : all_->first) = next_;
-        if (next_ != nullptr) next_->previous_ = previous_;
+        hold guard(context_->lock);
+        context_->unlink(*this);
         let_go();
     }
 
@@ -208,7 +257,7 @@ public:
     /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
     template <class Handler>
     void wait(bool writable, time_point until, Handler& go_on) {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         if (!descriptor_) return;
         due_ = until;
         if (until < armed_) arm(until);
@@ -217,16 +266,18 @@ public:
         if (std::exchange(nudged_, false)) end_wait();
     }
     void nudge() noexcept override {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         nudged_ = true;
         end_wait();
     }
 
+    void context_ends() noexcept override { let_go(); }
+
 private:
     /// Another context may lie where one that has ended lay.
     [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
-        hold guard(all_->lock);
-        return !all_->ended && fd_ == fd && executor_ == ex;
+        hold guard(context_->lock);
+        return !context_->ended && fd_ == fd && executor_ == ex;
     }
     void end_wait() noexcept {
         boost::system::error_code ignored;
@@ -243,7 +294,7 @@ private:
         });
     }
     void rang() noexcept {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         armed_ = never;
         if (due_ == never || !descriptor_) return;
         if (due_ <= steady_now()) {
@@ -273,9 +324,7 @@ private:
     time_point due_ = never;    // the bound of the latest wait, which may be over
     bool nudged_ = false;
     std::optional<asio::posix::stream_descriptor> descriptor_;
-    std::shared_ptr<registry> all_;
-    descriptor_watch* next_ = nullptr;
-    descriptor_watch* previous_ = nullptr;
+    std::shared_ptr<context_end> context_;
 };
 
 }  // namespace detail
@@ -312,6 +361,8 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
+            const hold context(context_->lock);
+            if (context_->ended) return;  // and the operation with it
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -325,7 +376,10 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(executor_);
+        if (!timer_) {
+            timer_.emplace(executor_);
+            context_ = context_end::of(executor_);
+        }
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -362,6 +416,7 @@ private:
     inline_lock lock_;
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
+    std::shared_ptr<context_end> context_;  // of the timer
     io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
@@ -558,6 +613,15 @@ private:
             step(std::move(self));
         }
     };
+    /// On the face's executor: on its way to the handler's.
+    struct by_way_of_home {
+        owner self;
+        void (*step)(owner);
+        void operator()() {
+            async_operation& o = *self;
+            o.to_executor(std::move(self), step);
+        }
+    };
     /// A step on a work thread.
     struct on_worker {
         owner self;
@@ -594,14 +658,21 @@ private:
                 return to_worker(std::move(self));
             // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
-                return where == at::worker ? to_executor(std::move(self), &step_park) : park(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &step_park) : park(std::move(self));
             case need::io:
-                return where == at::worker ? to_executor(std::move(self), &step_wait) : wait(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &step_wait) : wait(std::move(self));
             case need::call:
-                return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
+                return move_to(std::move(self), where, &step_call);
             default:
-                return where == at::executor ? finish(std::move(self)) : to_executor(std::move(self), &step_finish);
+                return move_to(std::move(self), where, &step_finish);
         }
+    }
+
+    /// Does a step that belongs on the handler's executor.
+    void move_to(owner self, at where, void (*step)(owner)) {
+        if (where == at::executor) return step(std::move(self));
+        if (where == at::worker) return leave_worker(std::move(self), step);
+        to_executor(std::move(self), step);
     }
 
     void park(owner self) {
@@ -629,6 +700,23 @@ private:
     void to_executor(owner self, void (*step)(owner)) {
         const executor_type ex = executor_;
         asio::post(ex, on_executor{std::move(self), step});
+    }
+    /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
+    /// may end as soon as the handler has run.
+    void leave_worker(owner self, void (*step)(owner)) {
+        if (is_at_home()) return to_executor(std::move(self), step);
+        const asio::any_io_executor ex = world_.executor();
+        asio::post(ex, by_way_of_home{std::move(self), step});
+    }
+    [[nodiscard]] bool is_at_home() const noexcept {
+        if constexpr (std::is_same_v<executor_type, asio::any_io_executor>)
+            if (executor_ == world_.executor()) return true;
+        if constexpr (asio::can_query_v<const executor_type&, asio::execution::context_t>) {
+            const asio::execution_context& mine = asio::query(executor_, asio::execution::context);
+            return &mine == &asio::query(world_.executor(), asio::execution::context);
+        } else {
+            return false;
+        }
     }
 
     void to_worker(owner self) {

@@ -147,9 +147,9 @@ TEST_CASE("a call completes on its handler's own executor", "[async]") {
     async_bank<> b;
     asio::thread_pool elsewhere{1};
     std::atomic<int> done{0};
+    std::atomic<bool> there{false};
     b.adb.async_one<std::int64_t>(count_accounts, asio::bind_executor(elsewhere, [&](std::exception_ptr e, std::int64_t) {
-                                      CHECK_FALSE(e);
-                                      CHECK(elsewhere.get_executor().running_in_this_thread());
+                                      there = !e && elsewhere.get_executor().running_in_this_thread();
                                       ++done;
                                   }));
     auto strand = asio::make_strand(b.io);
@@ -176,6 +176,7 @@ TEST_CASE("a call completes on its handler's own executor", "[async]") {
     b.io.run();
     other.run();
     elsewhere.join();
+    CHECK(there);
     CHECK(began);
     CHECK(done == 3);
     // A coroutine in a strand stays in it.

@@ -1,20 +1,19 @@
 // A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
 //
 // The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
-// end in either order: a service of the context knows all that is registered in it and releases it first.
+// end in either order: the context's end releases first what is registered in it.
 //
 // The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
 // armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
 #ifndef STRATA_ASYNC_DESCRIPTOR_HPP
 #define STRATA_ASYNC_DESCRIPTOR_HPP
 
-#include <strata/core/lock.hpp>
+#include <strata/async/context_end.hpp>
 #include <strata/core/time.hpp>
 #include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/query.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 
@@ -24,54 +23,27 @@
 
 namespace strata::inline STRATA_ABI {
 
-namespace asio = boost::asio;
-
 namespace detail {
 
 /// Lies in a connection's `watch()`. Its calls are safe from any thread.
-class descriptor_watch final : public io_watch, public std::enable_shared_from_this<descriptor_watch> {
-    struct registry {
-        inline_lock lock;
-        descriptor_watch* first = nullptr;
-        bool ended = false;
-    };
-
-    /// Of each context: at its end, before its reactor goes, every descriptor is let go.
-    class service : public asio::execution_context::service {
-    public:
-        using key_type = service;
-        static inline asio::execution_context::id id;
-        explicit service(asio::execution_context& c) : asio::execution_context::service(c), all(std::make_shared<registry>()) {}
-        std::shared_ptr<registry> all;
-
-    private:
-        void shutdown() override {
-            hold guard(all->lock);
-            all->ended = true;
-            for (descriptor_watch* w = all->first; w != nullptr; w = w->next_) w->let_go();
-        }
-    };
-
+class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
 public:
     /// Registers the descriptor with the context of `ex`.
     descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
         : executor_(ex), fd_(fd), workers_(std::move(workers)) {
         descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
         try {
-            all_ = asio::use_service<service>(asio::query(ex, asio::execution::context)).all;
+            context_ = context_end::of(ex);
         } catch (...) {
             let_go();
             throw;
         }
-        hold guard(all_->lock);
-        next_ = all_->first;
-        if (next_ != nullptr) next_->previous_ = this;
-        all_->first = this;
+        hold guard(context_->lock);
+        context_->link(*this);
     }
     ~descriptor_watch() override {
-        hold guard(all_->lock);
-        (previous_ != nullptr ? previous_->next_ : all_->first) = next_;
-        if (next_ != nullptr) next_->previous_ = previous_;
+        hold guard(context_->lock);
+        context_->unlink(*this);
         let_go();
     }
 
@@ -92,7 +64,7 @@ public:
     /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
     template <class Handler>
     void wait(bool writable, time_point until, Handler& go_on) {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         if (!descriptor_) return;
         due_ = until;
         if (until < armed_) arm(until);
@@ -101,16 +73,18 @@ public:
         if (std::exchange(nudged_, false)) end_wait();
     }
     void nudge() noexcept override {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         nudged_ = true;
         end_wait();
     }
 
+    void context_ends() noexcept override { let_go(); }
+
 private:
     /// Another context may lie where one that has ended lay.
     [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
-        hold guard(all_->lock);
-        return !all_->ended && fd_ == fd && executor_ == ex;
+        hold guard(context_->lock);
+        return !context_->ended && fd_ == fd && executor_ == ex;
     }
     void end_wait() noexcept {
         boost::system::error_code ignored;
@@ -127,7 +101,7 @@ private:
         });
     }
     void rang() noexcept {
-        hold guard(all_->lock);
+        hold guard(context_->lock);
         armed_ = never;
         if (due_ == never || !descriptor_) return;
         if (due_ <= steady_now()) {
@@ -157,9 +131,7 @@ private:
     time_point due_ = never;    // the bound of the latest wait, which may be over
     bool nudged_ = false;
     std::optional<asio::posix::stream_descriptor> descriptor_;
-    std::shared_ptr<registry> all_;
-    descriptor_watch* next_ = nullptr;
-    descriptor_watch* previous_ = nullptr;
+    std::shared_ptr<context_end> context_;
 };
 
 }  // namespace detail

@@ -107,6 +107,15 @@ private:
             step(std::move(self));
         }
     };
+    /// On the face's executor: on its way to the handler's.
+    struct by_way_of_home {
+        owner self;
+        void (*step)(owner);
+        void operator()() {
+            async_operation& o = *self;
+            o.to_executor(std::move(self), step);
+        }
+    };
     /// A step on a work thread.
     struct on_worker {
         owner self;
@@ -143,14 +152,21 @@ private:
                 return to_worker(std::move(self));
             // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
-                return where == at::worker ? to_executor(std::move(self), &step_park) : park(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &step_park) : park(std::move(self));
             case need::io:
-                return where == at::worker ? to_executor(std::move(self), &step_wait) : wait(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &step_wait) : wait(std::move(self));
             case need::call:
-                return where == at::executor ? step_call(std::move(self)) : to_executor(std::move(self), &step_call);
+                return move_to(std::move(self), where, &step_call);
             default:
-                return where == at::executor ? finish(std::move(self)) : to_executor(std::move(self), &step_finish);
+                return move_to(std::move(self), where, &step_finish);
         }
+    }
+
+    /// Does a step that belongs on the handler's executor.
+    void move_to(owner self, at where, void (*step)(owner)) {
+        if (where == at::executor) return step(std::move(self));
+        if (where == at::worker) return leave_worker(std::move(self), step);
+        to_executor(std::move(self), step);
     }
 
     void park(owner self) {
@@ -178,6 +194,23 @@ private:
     void to_executor(owner self, void (*step)(owner)) {
         const executor_type ex = executor_;
         asio::post(ex, on_executor{std::move(self), step});
+    }
+    /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
+    /// may end as soon as the handler has run.
+    void leave_worker(owner self, void (*step)(owner)) {
+        if (is_at_home()) return to_executor(std::move(self), step);
+        const asio::any_io_executor ex = world_.executor();
+        asio::post(ex, by_way_of_home{std::move(self), step});
+    }
+    [[nodiscard]] bool is_at_home() const noexcept {
+        if constexpr (std::is_same_v<executor_type, asio::any_io_executor>)
+            if (executor_ == world_.executor()) return true;
+        if constexpr (asio::can_query_v<const executor_type&, asio::execution::context_t>) {
+            const asio::execution_context& mine = asio::query(executor_, asio::execution::context);
+            return &mine == &asio::query(world_.executor(), asio::execution::context);
+        } else {
+            return false;
+        }
     }
 
     void to_worker(owner self) {

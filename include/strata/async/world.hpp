@@ -2,6 +2,7 @@
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
+#include <strata/async/context_end.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/core/waiter.hpp>
 #include <strata/core/watch.hpp>
@@ -37,6 +38,8 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
+            const hold context(context_->lock);
+            if (context_->ended) return;  // and the operation with it
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -50,7 +53,10 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(executor_);
+        if (!timer_) {
+            timer_.emplace(executor_);
+            context_ = context_end::of(executor_);
+        }
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -87,6 +93,7 @@ private:
     inline_lock lock_;
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
+    std::shared_ptr<context_end> context_;  // of the timer
     io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;

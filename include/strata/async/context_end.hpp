@@ -1,0 +1,82 @@
+// The end of an execution context, as others must see it: before its reactor and its timers go.
+//
+// Whoever touches a context from a thread that does not run it holds this lock and asks first. (Asio's own services end
+// without a lock.) A service that was made later ends earlier, so this one is asked for after the context's timers and reactor.
+#ifndef STRATA_ASYNC_CONTEXT_END_HPP
+#define STRATA_ASYNC_CONTEXT_END_HPP
+
+#include <strata/core/lock.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/query.hpp>
+
+#include <memory>
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// What is told of the end. Linked and unlinked under the lock.
+class ends_with_context {
+public:
+    virtual void context_ends() noexcept = 0;
+
+protected:
+    ends_with_context() = default;
+    ends_with_context(const ends_with_context&) = delete;
+    ends_with_context& operator=(const ends_with_context&) = delete;
+    ~ends_with_context() = default;
+
+private:
+    friend struct context_end;
+    ends_with_context* next_ = nullptr;
+    ends_with_context* previous_ = nullptr;
+};
+
+/// Outlives the context: whoever looks shares it.
+struct context_end {
+    inline_lock lock;
+    bool ended = false;
+
+    void link(ends_with_context& m) noexcept {
+        m.next_ = first_;
+        if (first_ != nullptr) first_->previous_ = &m;
+        first_ = &m;
+    }
+    void unlink(ends_with_context& m) noexcept {
+        (m.previous_ != nullptr ? m.previous_->next_ : first_) = m.next_;
+        if (m.next_ != nullptr) m.next_->previous_ = m.previous_;
+    }
+
+    /// That of an executor's context.
+    [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
+    }
+
+private:
+    class service : public asio::execution_context::service {
+    public:
+        using key_type = service;
+        static inline asio::execution_context::id id;
+        explicit service(asio::execution_context& c) : asio::execution_context::service(c), shared(std::make_shared<context_end>()) {}
+        std::shared_ptr<context_end> shared;
+
+    private:
+        void shutdown() override {
+            hold guard(shared->lock);
+            shared->ended = true;
+            for (ends_with_context* m = shared->first_; m != nullptr; m = m->next_) m->context_ends();
+        }
+    };
+
+    ends_with_context* first_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
