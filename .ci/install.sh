@@ -1,7 +1,7 @@
 # Sourced by example/run.sh, test/run.sh and bench/run.sh: finds the tools and libraries that a command needs,
 # and installs those that are missing with apt-get. What is there already, from wherever it came, is taken.
 #
-#   strata_require yes|no GROUP...    GROUP: build sqlite libpq postgres tests examples clang bench mutants
+#   strata_require yes|no GROUP...    GROUP: build sqlite libpq postgres tests examples clang bench pqxx mutants
 #
 # With "no" the missing packages are only named and the script ends with status 1. Afterwards CXX is a g++ >= 12 (or
 # what CXX named before), STRATA_CLANGXX a clang++ >= 16 or empty, and CMAKE_GENERATOR Ninja where that is installed.
@@ -124,7 +124,11 @@ strata_missing_packages() {
         tests) strata_header catch2/catch_all.hpp || strata_header catch2/catch.hpp || echo catch2 ;;
         examples) [ -r /usr/share/unicode/UnicodeData.txt ] || echo unicode-data ;;
         clang) strata_clang_sanitizes || strata_clang_packages ;;
-        bench) strata_have valgrind || echo valgrind ;;
+        bench)
+            strata_have valgrind || echo valgrind
+            strata_have strace || echo strace
+            ;;
+        pqxx) strata_header pqxx/pqxx || echo libpqxx-dev ;;
         mutants) strata_have git || echo git ;;
         *) strata_fail "unknown group of packages: $group" ;;
         esac

@@ -7,9 +7,14 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . .ci/install.sh
 # shellcheck source=../.ci/steps.sh
 . .ci/steps.sh
+# shellcheck source=../test/support/postgres.sh
+. test/support/postgres.sh
+# shellcheck source=postgres.sh
+. bench/postgres.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
-       compile.blocking compile.async compile.statements)
+       compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
+       postgres.rows postgres.copy_in postgres.stream.memory)
 
 usage() {
     cat <<EOF
@@ -43,6 +48,13 @@ difference is free of what comes before and after the calls. Times are taken in 
   compile.statements       CPU seconds for each further statement of a program (110 statements less 10), and the bytes that it
                            adds to the object; base: the same by hand. ours_x1, _x10, _x30: between 1 and 11, 10 and
                            110, 10 and 310 statements
+  postgres.roundtrip.blocking, postgres.roundtrip.async
+                           processor time of the client for a prepared \`select \$1::int\` through the bank's eight layers, over
+                           libpq alone (asynchronously: over callbacks by hand); system calls and instructions of one call
+  postgres.pipeline100     the same for a flight of 100 point reads; how many times faster than one after the other
+  postgres.rows            1,000,000 rows of four columns into a vector of structs, by the clock; libpqxx beside it if it is there
+  postgres.copy_in         1,000,000 structs by binary COPY: rows a second over those of libpq by hand
+  postgres.stream.memory   peak memory of streaming 10,000,000 rows, over that of the program without a row
 
 A clock read counts as the few instructions of the system call's wrapper: valgrind has no vDSO.
 
@@ -74,7 +86,9 @@ if [ ${#chosen[@]} -eq 0 ]; then
 fi
 wants() { [[ " ${chosen[*]}" == *" $1"* ]]; }
 
-strata_require "$install" build sqlite clang bench >&2
+groups=(build sqlite clang bench)
+if wants postgres; then groups+=(libpq postgres pqxx); fi
+strata_require "$install" "${groups[@]}" >&2
 steps_begin build/bench/logs >&2
 note() { say "$*" >&2; }
 
@@ -112,6 +126,11 @@ if wants overhead.sqlite.scan; then needed+=(raw_scan ours_scan); fi
 if wants overhead.chain.blocking; then needed+=(raw_empty_call ours_chain_blocking) needed_of_clang+=(ours_chain_blocking); fi
 if wants overhead.chain.async; then needed+=(raw_tower ours_chain_async) needed_of_clang+=(raw_tower ours_chain_async); fi
 if wants overhead.breaker.reject; then needed+=(raw_refusal ours_refusal) needed_of_clang+=(ours_refusal); fi
+for program in roundtrip roundtrip_async pipeline100 rows copy_in; do
+    if wants "postgres.${program%_async}"; then needed+=("raw_postgres_$program" "ours_postgres_$program"); fi
+done
+if wants postgres.stream.memory; then needed+=(ours_postgres_stream); fi
+if wants postgres.rows && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_rows); fi
 build release "${needed[@]}"
 if [ ${#needed_of_clang[@]} -gt 0 ]; then build clang-release "${needed_of_clang[@]}"; fi
 
