@@ -28,7 +28,7 @@ protected:
     ends_with_context() = default;
     ends_with_context(const ends_with_context&) = delete;
     ends_with_context& operator=(const ends_with_context&) = delete;
-    ~ends_with_context() = default;
+    virtual ~ends_with_context() = default;
 
 private:
     friend struct context_end;
