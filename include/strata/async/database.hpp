@@ -47,7 +47,8 @@ template <class Runtime>
 
 /// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
 /// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers. A handler
-/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio.
+/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio, and both must run until it
+/// has been called.
 template <class Stack, class World = system_world>
 class async_database : public async_calls<async_database<Stack, World>> {
 public:
