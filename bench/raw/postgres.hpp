@@ -24,6 +24,10 @@ inline void prepare(PGconn* db, const char* name, const char* text) {
     ::PQclear(r);
 }
 
+inline std::uint16_t swapped(std::uint16_t n) noexcept {
+    if constexpr (std::endian::native == std::endian::little) n = __builtin_bswap16(n);
+    return n;
+}
 inline std::uint32_t swapped(std::uint32_t n) noexcept {
     if constexpr (std::endian::native == std::endian::little) n = __builtin_bswap32(n);
     return n;
@@ -37,6 +41,19 @@ Unsigned read(const char* at) noexcept {
     Unsigned n;
     std::memcpy(&n, at, sizeof n);
     return swapped(n);
+}
+
+template <class Unsigned>
+char* write(char* at, Unsigned n) noexcept {
+    n = swapped(n);
+    std::memcpy(at, &n, sizeof n);
+    return at + sizeof n;
+}
+
+inline void run(PGconn* db, const char* sql) {
+    PGresult* const r = ::PQexec(db, sql);
+    if (::PQresultStatus(r) != PGRES_COMMAND_OK) give_up(::PQerrorMessage(db));
+    ::PQclear(r);
 }
 
 }  // namespace bench

@@ -18,6 +18,8 @@
 
 namespace strata::inline STRATA_ABI {
 
+struct copy_options;
+
 /// Which statements may run where: transaction control never inside a transaction, session state only on a pinned connection.
 enum class scope : std::uint8_t { database, session, transaction };
 
@@ -87,6 +89,46 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
         return may_run(statement.kind(), session.where_now()) ? error{} : misplaced_statement();
     }
 }
+
+/// Options whose type is known by name only until their header is read.
+template <class Options>
+[[nodiscard]] const Options& default_options() {
+    static_assert(
+        requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
+    static const Options none{};
+    return none;
+}
+
+/// Filled in by copy.hpp and pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct copy_calls {
+    template <class... Any>
+    static result<int> in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: COPY needs  #include <strata/copy.hpp>");
+        return 0;
+    }
+    template <class T, class... Any>
+    static result<int> out(const Any&... any) {
+        return in(any...);
+    }
+    template <class... Any>
+    static result<int> raw(const Any&... any) {
+        return in(any...);
+    }
+};
+
+template <class Session, bool PipelineIncluded>
+struct pipeline_calls {
+    template <class... Any>
+    static int run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: db.pipeline(...) needs  #include <strata/pipeline.hpp>");
+        return 0;
+    }
+    template <class... Any>
+    static int try_run(const Any&...) {
+        return run(0);
+    }
+};
 
 }  // namespace detail
 
@@ -167,6 +209,55 @@ public:
         execution done;
         if (error e = go_many(statement, elements, done, o)) return e;
         return done;
+    }
+
+    /// Rows of a range into a table by COPY, all or nothing: `copied`. `table`: a name, or `copy_table`. A row that cannot be
+    /// written, or that the server refuses, is named by its number. See `strata/copy.hpp`, as for the two below.
+    template <class Table, class Rows, class Options = copy_options>
+    auto copy_in(const Table& table, Rows&& rows, const Options& o = detail::default_options<Options>()) {
+        return try_copy_in(table, rows, o).value();
+    }
+    template <class Table, class Rows, class Options = copy_options>
+    auto try_copy_in(const Table& table, Rows&& rows, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::in(static_cast<Self&>(*this), table, rows, o);
+    }
+    /// Rows of a table, or of a query without parameters, by COPY: `each_row(T&)` for one after the other, in bounded memory. What it
+    /// throws ends the copy.
+    template <class T, class Source, class F, class Options = copy_options>
+    auto copy_out(const Source& source, F&& each_row, const Options& o = detail::default_options<Options>()) {
+        return try_copy_out<T>(source, each_row, o).value();
+    }
+    template <class T, class Source, class F, class Options = copy_options>
+    auto try_copy_out(const Source& source, F&& each_row, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::template out<T>(static_cast<Self&>(*this), source, each_row, o);
+    }
+    /// The same as the server writes it, text, CSV or binary, to a `std::ostream`, a `file_descriptor`, or a function of `string_view`.
+    template <class Source, class Sink, class Options = copy_options>
+    auto copy_to(const Source& source, Sink&& sink, const Options& o = detail::default_options<Options>()) {
+        return try_copy_to(source, sink, o).value();
+    }
+    template <class Source, class Sink, class Options = copy_options>
+    auto try_copy_to(const Source& source, Sink&& sink, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::raw(static_cast<Self&>(*this), source, sink, o);
+    }
+
+    /// Independent statements in one flight to the server and back: the tuple of their results; see `strata/pipeline.hpp`.
+    template <class... S>
+    auto pipeline(const S&... statements) {
+        return pipeline(call_options{}, statements...);
+    }
+    template <class... S>
+    auto pipeline(const call_options& o, const S&... statements) {
+        return detail::pipeline_calls<Self, true>::run(static_cast<Self&>(*this), o, statements...);
+    }
+    /// The same with a `result` for each statement: the others' are there when one has failed.
+    template <class... S>
+    auto try_pipeline(const S&... statements) {
+        return try_pipeline(call_options{}, statements...);
+    }
+    template <class... S>
+    auto try_pipeline(const call_options& o, const S&... statements) {
+        return detail::pipeline_calls<Self, true>::try_run(static_cast<Self&>(*this), o, statements...);
     }
 
     /// `transaction`, with failures of the database as a `result`; exceptions of the closure are thrown.

@@ -106,6 +106,11 @@ public:
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         return detail::perform_batch<false>(*rt_, rt_->connections(), statement, elements, 0, done, o, nullptr);
     }
+    /// For work of several statements: `f(runtime, source, depth, outer)`, which answers an error. `depth`: of its savepoint, or 0.
+    template <class F>
+    error on_source(F&& f) {
+        return f(*rt_, rt_->connections(), 0u, static_cast<const interruption*>(nullptr));
+    }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         using source = detail::borrowed_source<typename runtime_type::source>;

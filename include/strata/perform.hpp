@@ -19,6 +19,15 @@ STRATA_INLINE time_point deadline_of(World& world, duration own, const interrupt
     return mine < limit ? mine : limit;
 }
 
+/// Blocks until the operation has ended: for work that is not a single statement.
+template <class Runtime, class Source, class Op, class Work>
+error perform_work(Runtime& rt, Source& source, Op& op, Work& work) {
+    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, Op, Work> f{rt.world(), rt.policies(), source, op, work};
+    static_cast<void>(drive(f, rt.world(), f.start_here()));
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    return std::move(f.result().error());
+}
+
 template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended) {

@@ -22,6 +22,30 @@ auto start_statement(Session& session, Bound&& statement, Sink&& sink, const cal
     return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
 }
 
+/// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct async_copy_calls {
+    template <template <class> class Form, class... Any>
+    static auto in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: asynchronous COPY needs  #include <strata/async/copy.hpp>");
+    }
+    template <class T, template <class> class Form, class... Any>
+    static auto out(const Any&... any) {
+        return in<Form>(any...);
+    }
+};
+template <class Session, bool PipelineIncluded>
+struct async_pipeline_calls {
+    template <class... Any>
+    static auto run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: async_pipeline(...) needs  #include <strata/async/pipeline.hpp>");
+    }
+    template <class... Any>
+    static auto try_run(const Any&... any) {
+        return run(any...);
+    }
+};
+
 }  // namespace detail
 
 template <class Self>
@@ -119,6 +143,53 @@ public:
         return go_many<detail::trying<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
     }
 
+    /// As `calls::copy_in`, on a work thread. The rows are copied, or moved from an rvalue, in the call.
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::copy_out`; the function is copied, or moved from an rvalue, and is called on a work thread.
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::pipeline`, over the loop. After the statements a completion token, before them `call_options`, where wanted.
+    template <class... Arguments>
+    auto async_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::run(self(), std::forward<Arguments>(arguments)...);
+    }
+    /// Completes with `void(std::tuple<result<T>...>)`.
+    template <class... Arguments>
+    auto async_try_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::try_run(self(), std::forward<Arguments>(arguments)...);
+    }
+
     /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
@@ -128,6 +199,9 @@ public:
     }
 
 private:
+    using copies = detail::async_copy_calls<Self, true>;
+    [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
     template <class Sink, class Form, class S, class Token>
     auto go(const S& statement, const call_options& o, Token&& token) {
         decltype(auto) bound = detail::as_bound(statement);

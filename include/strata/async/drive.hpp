@@ -19,8 +19,6 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 
-#include <optional>
-
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
@@ -76,7 +74,6 @@ public:
           tracked_(executor_), job_(std::forward<Args>(args)...) {
         operation_base& op = job_.op();
         op.drive = this;
-        if (!is_at_home()) at_home_.emplace(world_.executor());
         op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
     }
     async_operation(const async_operation&) = delete;
@@ -269,7 +266,6 @@ private:
     asio_world world_;
     executor_type executor_;
     asio::executor_work_guard<executor_type> tracked_;
-    std::optional<asio::executor_work_guard<asio::any_io_executor>> at_home_;  // where the handler's executor is another
     waker_slot waker_;
     Job job_;
     bool may_be_cancelled_ = false;

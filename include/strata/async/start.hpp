@@ -10,6 +10,8 @@
 
 namespace strata::inline STRATA_ABI {
 
+struct copy_options;
+
 namespace detail {
 
 using default_token = asio::use_awaitable_t<asio::any_io_executor>;
@@ -18,6 +20,8 @@ template <class T>
 inline constexpr bool is_options = std::is_same_v<T, call_options>;
 template <class Driver>
 inline constexpr bool is_options<transaction_options<Driver>> = true;
+template <>
+inline constexpr bool is_options<copy_options> = true;
 
 // Options are written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice: none may mind.
 static_assert(std::is_trivially_destructible_v<call_options>);

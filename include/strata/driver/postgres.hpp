@@ -2,6 +2,8 @@
 #ifndef STRATA_DRIVER_POSTGRES_HPP
 #define STRATA_DRIVER_POSTGRES_HPP
 
+#include <strata/driver/postgres/copy_in.hpp>
+#include <strata/driver/postgres/copy_out.hpp>
 #include <strata/driver/postgres/driver.hpp>
 #include <strata/value/array.hpp>
 #include <strata/value/range.hpp>

@@ -78,6 +78,7 @@ struct condition_traits {
         case errc::refused:
         case errc::access_denied:
         case errc::cancelled:
+        case errc::not_run:
         case errc::invalid_argument:
         case errc::invalid_statement:
         case errc::user_exception:

@@ -5,7 +5,7 @@
 #include <strata/call_options.hpp>
 #include <strata/core/joined.hpp>
 #include <strata/perform.hpp>
-#include <strata/transaction/control.hpp>
+#include <strata/transaction/enclosed.hpp>
 #include <strata/value/bind_members.hpp>
 #include <strata/value/sinks.hpp>
 
@@ -61,20 +61,7 @@ public:
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
         executed_ = {};
-        error e = depth_ == 0 ? c.control(driver::begin(driver::locking::immediate)) : c.control(driver::savepoint(depth_));
-        if (!e) {
-            try {
-                e = run(c, op);
-            } catch (...) {
-                undo(c, e);
-                throw;
-            }
-            if (!e) e = stopped(op, rt_.world());
-            if (e)
-                undo(c, e);
-            else
-                e = leave(c);
-        }
+        error e = enclose<driver>(c, op, rt_.world(), depth_, [&] { return run(c, op); });
         if (!e) return signal::done;
         result.replace(std::move(e));
         return signal::failed;
@@ -97,17 +84,6 @@ private:
             ++number;
         }
         return {};
-    }
-    [[nodiscard]] error leave(connection& c) {
-        if (depth_ == 0) return commit<driver>(c);
-        error e = c.control(driver::release(depth_));
-        if (e) undo(c, e);
-        return e;
-    }
-    void undo(connection& c, error& why) {
-        if (depth_ == 0) return roll_back<driver>(c, why);
-        undo_savepoint<driver>(c, depth_);
-        why.set(effect::rolled_back);
     }
 
     Runtime& rt_;
@@ -137,12 +113,9 @@ error perform_batch(Runtime& rt, Source& source, const Statement& statement, con
     op.deadline = deadline_of(rt.world(), o.deadline, outer);
     op.outer = outer;
     work_type work{rt, statement, elements, depth};
-    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, work_type> f{rt.world(), rt.policies(), source,
-                                                                                                       op, work};
-    static_cast<void>(drive(f, rt.world(), f.start_here()));
-    if (f.thrown()) std::rethrow_exception(f.thrown());
+    error e = perform_work(rt, source, op, work);
     done = work.executed();
-    return std::move(f.result().error());
+    return e;
 }
 
 }  // namespace detail

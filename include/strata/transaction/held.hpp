@@ -160,6 +160,10 @@ public:
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         return handle_ != nullptr ? handle_->perform_batch(statement, elements, done, o) : gone();
     }
+    template <class F>
+    error on_source(F&& f) {
+        return handle_ != nullptr ? handle_->on_source(f) : gone();
+    }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         return handle().open_stream(std::move(statement), std::move(sink), o);
@@ -235,6 +239,12 @@ public:
         if (held_ == nullptr) return gone();
         detail::pinned_source<driver> source{connection()};
         return detail::perform_batch<false>(*held_->rt, source, statement, elements, 0, done, o, &held_->op);
+    }
+    template <class F>
+    error on_source(F&& f) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return f(*held_->rt, source, 0u, static_cast<const interruption*>(&held_->op));
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {

@@ -81,6 +81,11 @@ public:
         source_type source{connection_, true};
         return detail::perform_batch<true>(rt_, source, statement, elements, depth_ + 1, done, o, &op_);
     }
+    template <class F>
+    error on_source(F&& f) {
+        source_type source{connection_, true};
+        return f(rt_, source, depth_ + 1, static_cast<const interruption*>(&op_));
+    }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         using source = detail::own_source<source_type>;

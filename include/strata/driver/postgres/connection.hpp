@@ -33,6 +33,8 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 class postgres_run;
+class postgres_flight;
+class postgres_copy;
 }
 
 /// A connection to a PostgreSQL server. It belongs to one thread at a time (a lease).
@@ -41,6 +43,9 @@ public:
     /// One statement on its way through a connection; see query.hpp.
     template <class Bound, class Sink>
     class query;
+    /// Several statements in one flight; see pipeline.hpp.
+    template <class... Items>
+    class pipeline;
 
     postgres_connection() noexcept = default;
     postgres_connection(const postgres_connection&) = delete;
@@ -107,6 +112,8 @@ public:
 
 private:
     friend class detail::postgres_run;
+    friend class detail::postgres_flight;
+    friend class detail::postgres_copy;
 
     /// What `wait` found.
     enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };

@@ -4,6 +4,7 @@
 
 #include <strata/core/place.hpp>
 #include <strata/driver/postgres/options.hpp>
+#include <strata/driver/postgres/pipeline.hpp>
 #include <strata/driver/postgres/query.hpp>
 #include <strata/sql/control_text.hpp>
 #include <strata/sql/facts.hpp>
@@ -21,6 +22,15 @@ enum class postgres_locking : std::uint8_t {
     serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
 };
 
+namespace detail {
+template <class Rows>
+class postgres_copy_in;
+template <class T, class F>
+class postgres_copy_out;
+template <class Sink>
+class postgres_copy_raw;
+}  // namespace detail
+
 /// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
 struct postgres {
     static constexpr auto place = strata::place::driver;
@@ -32,6 +42,15 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
     static constexpr bool blocking_control = true;
+    /// Statements may go in one flight: `db.pipeline(...)`.
+    static constexpr bool pipelines = true;
+    /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
+    template <class Rows>
+    using copy_in = detail::postgres_copy_in<Rows>;
+    template <class T, class F>
+    using copy_out = detail::postgres_copy_out<T, F>;
+    template <class Sink>
+    using copy_raw = detail::postgres_copy_raw<Sink>;
     /// All connections write.
     static constexpr bool single_writer = false;
 

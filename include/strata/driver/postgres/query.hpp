@@ -3,13 +3,10 @@
 #define STRATA_DRIVER_POSTGRES_QUERY_HPP
 
 #include <strata/core/signal.hpp>
+#include <strata/driver/postgres/arguments.hpp>
 #include <strata/driver/postgres/run.hpp>
 #include <strata/sql/typed_argument.hpp>
-#include <strata/value/codec.hpp>
 #include <strata/value/sinks.hpp>
-
-#include <string_view>
-#include <type_traits>
 
 namespace strata::inline STRATA_ABI {
 
@@ -74,24 +71,10 @@ private:
     /// Binds the arguments; false when one is refused.
     [[nodiscard]] bool bind() {
         begin_parameters();
-        postgres_writer& out = writer();
-        int refused = 0;  // number of the first one
-        errc why = errc::ok;
-        std::string_view type;
-        statement_.for_each_argument([&](std::size_t index, const auto& value) {
-            using value_codec = codec<std::remove_cvref_t<decltype(value)>>;
-            if (refused != 0) return;
-            const int number = static_cast<int>(index) + 1;
-            why = value_codec::write(out, value);
-            if (why == errc::ok) why = out.refused();
-            if (why == errc::ok && out.written() != number) why = errc::misuse;  // a codec must write exactly once
-            if (why == errc::ok) return;
-            refused = number;
-            type = value_codec::name;
-        });
-        if (refused == 0) [[likely]]
+        const detail::refused_argument r = detail::write_arguments(statement_, writer());
+        if (r.number == 0) [[likely]]
             return true;
-        static_cast<void>(argument_refused(refused, why, type));
+        static_cast<void>(argument_refused(r.number, r.why, r.type));
         return false;
     }
 

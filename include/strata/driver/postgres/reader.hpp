@@ -54,7 +54,7 @@ class postgres_column {
 public:
     postgres_column(const PGresult* r, int row, int column, detail::reading_memory& memory) noexcept
         : type_(::PQftype(r, column)), column_(column), data_(::PQgetvalue(r, row, column)), size_(::PQgetlength(r, row, column)),
-          null_(size_ == 0 && ::PQgetisnull(r, row, column) != 0), memory_(memory) {}  // of a NULL the length is 0
+          null_(size_ == 0 && ::PQgetisnull(r, row, column) != 0), memory_(memory) {}
     /// A part of a value in column `column`; no bytes: NULL.
     postgres_column(::Oid type, std::optional<std::span<const std::byte>> bytes, int column, detail::reading_memory& memory) noexcept
         : type_(type), column_(column), data_(bytes ? reinterpret_cast<const char*>(bytes->data()) : nullptr),

@@ -46,6 +46,7 @@ public:
         order_.clear();
     }
     [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
+    [[nodiscard]] std::size_t bound() const noexcept { return bound_; }
 
     /// The statement of this key, now the most recently used. The text is compared where others may have composed it.
     [[nodiscard]] prepared_statement* take(const hash128& key, std::string_view text, bool literal) {

@@ -1,0 +1,137 @@
+// COPY and the pipeline through the asynchronous face.
+#include "fixture.hpp"
+
+#include <strata/async.hpp>
+#include <strata/async/copy.hpp>
+#include <strata/async/pipeline.hpp>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <numeric>
+
+using namespace strata_test;
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr auto find = "select id, owner, balance from account where id = :id"_sql;
+
+void run(asio::io_context& io, asio::awaitable<void> body) {
+    std::exception_ptr thrown;
+    asio::co_spawn(io, std::move(body), [&](std::exception_ptr e) { thrown = e; });
+    io.run();
+    io.restart();
+    if (thrown) std::rethrow_exception(thrown);
+}
+
+}  // namespace
+
+TEST_CASE("a pipeline over the loop", "[postgres][async][pipeline]") {
+    bank<strata::stack<strata::retry<>, strata::pool<>, strata::postgres>> b{50, 2};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    bool finished = false;
+    auto body = [&]() -> asio::awaitable<void> {
+        for (int again = 0; again < 2; ++again) {
+            const auto [one, added] = co_await adb.async_pipeline(strata::one<account>(find(2)), add_balance(1, 3));
+            CHECK(one.owner == "owner-2");
+            CHECK(added.affected == 1);
+        }
+        std::vector<std::int64_t> ids(2000);
+        for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::int64_t>(i) % 50 + 1;
+        const auto [all] = co_await adb.async_pipeline(strata::call_options{.deadline = 1h}, strata::one_each<account>(find, ids));
+        REQUIRE(all.size() == ids.size());
+        for (std::size_t i = 0; i < ids.size(); ++i) CHECK(all[i].id == ids[i]);
+        const auto [good, bad, after] = co_await adb.async_try_pipeline(add_balance(1, 1), insert_account(1, "x", 1), add_balance(1, 1));
+        CHECK(good->affected == 1);
+        CHECK(bad.error().code() == errc::unique_violation);
+        CHECK(after->affected == 1);
+        auto in_tx = [](auto& tx) -> asio::awaitable<void> {
+            const auto [x, wrong, never_run] =
+                co_await tx.async_try_pipeline(add_balance(5, 1), insert_account(1, "x", 1), add_balance(1, 1));
+            CHECK(x->affected == 1);
+            CHECK(wrong.error().code() == errc::unique_violation);
+            CHECK(never_run.error().code() == errc::not_run);
+            strata::throw_failure(wrong.error());
+        };
+        const auto rolled_back = co_await adb.async_try_transaction(in_tx);
+        CHECK(rolled_back.error().code() == errc::unique_violation);
+        finished = true;
+    };
+    run(io, body());
+    CHECK(finished);
+    CHECK(b.balance_of(1) == 102);
+    int with_callback = 0;
+    adb.async_pipeline(strata::one<int>("select 7"_sql), [&](std::exception_ptr, std::tuple<int> r) { with_callback = std::get<0>(r); });
+    io.run();
+    CHECK(with_callback == 7);
+    CHECK(b.db.connections().idle == b.db.connections().open);
+}
+
+TEST_CASE("a cancel and a deadline end a pipeline over the loop", "[postgres][async][pipeline]") {
+    bank<> b{1, 1};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    asio::cancellation_signal stop;
+    bool ended = false;
+    const auto sleep = "select pg_sleep(3600)"_sql;
+    adb.async_try_pipeline(strata::one<int>("select 1"_sql), sleep, sleep, asio::bind_cancellation_slot(stop.slot(), [&](auto results) {
+                               CHECK(*std::get<0>(results) == 1);
+                               CHECK(std::get<1>(results).error().code() == errc::cancelled);
+                               CHECK(std::get<2>(results).has_error());
+                               ended = true;
+                           }));
+    asio::steady_timer timer(io, 50ms);
+    timer.async_wait([&](auto) { stop.emit(asio::cancellation_type::total); });
+    io.run();
+    io.restart();
+    CHECK(ended);
+    CHECK(b.db.one<int>("select 1"_sql()) == 1);
+    strata::error late;
+    adb.async_try_pipeline(strata::call_options{.deadline = 30ms}, sleep, [&](auto results) { late = std::get<0>(results).error(); });
+    io.run();
+    CHECK(late.code() == errc::timeout);
+    CHECK(b.db.one<int>("select 1"_sql()) == 1);
+}
+
+TEST_CASE("COPY on a work thread", "[postgres][async][copy]") {
+    bank<> b{0, 2};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    std::int64_t sum = 0;
+    auto body = [&]() -> asio::awaitable<void> {
+        std::vector<account> rows(5000);
+        for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = {static_cast<std::int64_t>(i), "o", 2};
+        const strata::copied in = co_await adb.async_copy_in("account", rows);
+        CHECK(in.rows == 5000);
+        auto add = [&](const account& a) { sum += a.balance; };
+        const strata::copied out = co_await adb.async_copy_out<account>("account", add, {.deadline = 1h});
+        CHECK(out.rows == 5000);
+        auto twice = co_await adb.async_try_copy_in("account", rows, {.format = strata::copy_format::text});
+        CHECK(twice.error().code() == errc::unique_violation);
+        const std::vector<account> last{{-1, "m", 1}};
+        auto in_tx = [&](auto& tx) -> asio::awaitable<void> {
+            const auto bad = co_await tx.async_try_copy_in("account", rows);
+            CHECK(bad.error().effect() == strata::effect::rolled_back);
+            const auto more = co_await tx.async_copy_in("account", last);
+            CHECK(more.rows == 1);
+        };
+        co_await adb.async_transaction(in_tx);
+    };
+    run(io, body());
+    CHECK(sum == 10'000);
+    CHECK(b.db.one<std::int64_t>("select count(*) from account"_sql()) == 5001);
+    asio::cancellation_signal stop;
+    strata::error seen;
+    adb.async_try_copy_out<std::int64_t>(
+        "select generate_series(1::int8, 1000000000)"_sql, [](std::int64_t) {},
+        asio::bind_cancellation_slot(stop.slot(), [&](strata::result<strata::copied> r) { seen = r.error(); }));
+    asio::steady_timer timer(io, 50ms);
+    timer.async_wait([&](auto) { stop.emit(asio::cancellation_type::total); });
+    io.run();
+    CHECK(seen.code() == errc::cancelled);
+    CHECK(b.db.connections().idle == b.db.connections().open);
+}
