@@ -847,6 +847,8 @@ private:
 
 namespace strata::inline STRATA_ABI {
 
+struct copy_options;
+
 namespace detail {
 
 using default_token = asio::use_awaitable_t<asio::any_io_executor>;
@@ -855,6 +857,8 @@ template <class T>
 inline constexpr bool is_options = std::is_same_v<T, call_options>;
 template <class Driver>
 inline constexpr bool is_options<transaction_options<Driver>> = true;
+template <>
+inline constexpr bool is_options<copy_options> = true;
 
 // Options are written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice: none may mind.
 static_assert(std::is_trivially_destructible_v<call_options>);
@@ -1122,6 +1126,30 @@ auto start_statement(Session& session, Bound&& statement, Sink&& sink, const cal
     return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
 }
 
+/// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct async_copy_calls {
+    template <template <class> class Form, class... Any>
+    static auto in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: asynchronous COPY needs  #include <strata/async/copy.hpp>");
+    }
+    template <class T, template <class> class Form, class... Any>
+    static auto out(const Any&... any) {
+        return in<Form>(any...);
+    }
+};
+template <class Session, bool PipelineIncluded>
+struct async_pipeline_calls {
+    template <class... Any>
+    static auto run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: async_pipeline(...) needs  #include <strata/async/pipeline.hpp>");
+    }
+    template <class... Any>
+    static auto try_run(const Any&... any) {
+        return run(any...);
+    }
+};
+
 }  // namespace detail
 
 template <class Self>
@@ -1219,6 +1247,53 @@ public:
         return go_many<detail::trying<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
     }
 
+    /// As `calls::copy_in`, on a work thread. The rows are copied, or moved from an rvalue, in the call.
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::copy_out`; the function is copied, or moved from an rvalue, and is called on a work thread.
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::pipeline`, over the loop. After the statements a completion token, before them `call_options`, where wanted.
+    template <class... Arguments>
+    auto async_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::run(self(), std::forward<Arguments>(arguments)...);
+    }
+    /// Completes with `void(std::tuple<result<T>...>)`.
+    template <class... Arguments>
+    auto async_try_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::try_run(self(), std::forward<Arguments>(arguments)...);
+    }
+
     /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
@@ -1228,6 +1303,9 @@ public:
     }
 
 private:
+    using copies = detail::async_copy_calls<Self, true>;
+    [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
     template <class Sink, class Form, class S, class Token>
     auto go(const S& statement, const call_options& o, Token&& token) {
         decltype(auto) bound = detail::as_bound(statement);
@@ -2183,7 +2261,8 @@ template <class Runtime>
 
 /// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
 /// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers. A handler
-/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio.
+/// that is bound to an executor of another context must not outlive that context, as everywhere in Asio, and both must run until it
+/// has been called.
 template <class Stack, class World = system_world>
 class async_database : public async_calls<async_database<Stack, World>> {
 public:

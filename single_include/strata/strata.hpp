@@ -215,6 +215,8 @@ enum class errc : std::uint8_t {
     disk_full, io_error, corrupt, out_of_memory, not_a_database,
     // transactions
     transaction_aborted, outcome_unknown,
+    // a statement of a pipeline that was skipped, since one before it failed
+    not_run,
     // the user's code and ours
     user_exception, user_error, misuse, unsupported, unknown
 };
@@ -237,7 +239,7 @@ enum class health : std::uint8_t { good, lost };
         "not_null_violation", "check_violation", "constraint_violation", "syntax_error", "undefined_object", "invalid_argument",
         "invalid_statement", "read_only", "too_big", "permission_denied", "no_rows", "too_many_rows", "missing_column",
         "type_mismatch", "out_of_range", "null_value", "disk_full", "io_error", "corrupt", "out_of_memory", "not_a_database",
-        "transaction_aborted", "outcome_unknown", "user_exception", "user_error", "misuse", "unsupported", "unknown"};
+        "transaction_aborted", "outcome_unknown", "not_run", "user_exception", "user_error", "misuse", "unsupported", "unknown"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<std::size_t>(errc::unknown) + 1);
     return names[static_cast<std::size_t>(code)];
 }
@@ -6347,6 +6349,15 @@ STRATA_INLINE time_point deadline_of(World& world, duration own, const interrupt
     return mine < limit ? mine : limit;
 }
 
+/// Blocks until the operation has ended: for work that is not a single statement.
+template <class Runtime, class Source, class Op, class Work>
+error perform_work(Runtime& rt, Source& source, Op& op, Work& work) {
+    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, Op, Work> f{rt.world(), rt.policies(), source, op, work};
+    static_cast<void>(drive(f, rt.world(), f.start_here()));
+    if (f.thrown()) std::rethrow_exception(f.thrown());
+    return std::move(f.result().error());
+}
+
 template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended) {
@@ -6597,6 +6608,46 @@ template <class Driver>
 
 #endif
 
+// Several steps on one connection, all or nothing: in a transaction of their own, or behind a savepoint of the one that is open.
+#ifndef STRATA_TRANSACTION_ENCLOSED_HPP
+#define STRATA_TRANSACTION_ENCLOSED_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Driver>
+STRATA_COLD void undo_enclosed(typename Driver::connection& c, unsigned depth, error& why) {
+    if (depth == 0) return roll_back<Driver>(c, why);
+    undo_savepoint<Driver>(c, depth);
+    why.set(effect::rolled_back);
+}
+
+/// BEGIN, `body()`, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth. When the body answers an
+/// error, throws, or the operation is stopped, nothing of it stays, and the error says so.
+template <class Driver, class World, class Body>
+[[nodiscard]] error enclose(typename Driver::connection& c, const operation_base& op, World& world, unsigned depth, Body&& body) {
+    error e = depth == 0 ? c.control(Driver::begin(Driver::locking::immediate)) : c.control(Driver::savepoint(depth));
+    if (e) return e;
+    try {
+        e = body();
+    } catch (...) {
+        undo_enclosed<Driver>(c, depth, e);
+        throw;
+    }
+    if (!e) e = stopped(op, world);
+    if (!e && depth == 0) return commit<Driver>(c);
+    if (!e) e = c.control(Driver::release(depth));
+    if (e) undo_enclosed<Driver>(c, depth, e);
+    return e;
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Parameters from the members of a struct: `bind_members(insert, account)`.
 #ifndef STRATA_VALUE_BIND_MEMBERS_HPP
 #define STRATA_VALUE_BIND_MEMBERS_HPP
@@ -6738,20 +6789,7 @@ public:
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
         executed_ = {};
-        error e = depth_ == 0 ? c.control(driver::begin(driver::locking::immediate)) : c.control(driver::savepoint(depth_));
-        if (!e) {
-            try {
-                e = run(c, op);
-            } catch (...) {
-                undo(c, e);
-                throw;
-            }
-            if (!e) e = stopped(op, rt_.world());
-            if (e)
-                undo(c, e);
-            else
-                e = leave(c);
-        }
+        error e = enclose<driver>(c, op, rt_.world(), depth_, [&] { return run(c, op); });
         if (!e) return signal::done;
         result.replace(std::move(e));
         return signal::failed;
@@ -6774,17 +6812,6 @@ private:
             ++number;
         }
         return {};
-    }
-    [[nodiscard]] error leave(connection& c) {
-        if (depth_ == 0) return commit<driver>(c);
-        error e = c.control(driver::release(depth_));
-        if (e) undo(c, e);
-        return e;
-    }
-    void undo(connection& c, error& why) {
-        if (depth_ == 0) return roll_back<driver>(c, why);
-        undo_savepoint<driver>(c, depth_);
-        why.set(effect::rolled_back);
     }
 
     Runtime& rt_;
@@ -6814,12 +6841,9 @@ error perform_batch(Runtime& rt, Source& source, const Statement& statement, con
     op.deadline = deadline_of(rt.world(), o.deadline, outer);
     op.outer = outer;
     work_type work{rt, statement, elements, depth};
-    flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, work_type> f{rt.world(), rt.policies(), source,
-                                                                                                       op, work};
-    static_cast<void>(drive(f, rt.world(), f.start_here()));
-    if (f.thrown()) std::rethrow_exception(f.thrown());
+    error e = perform_work(rt, source, op, work);
     done = work.executed();
-    return std::move(f.result().error());
+    return e;
 }
 
 }  // namespace detail
@@ -6915,6 +6939,8 @@ template <class T>
 
 namespace strata::inline STRATA_ABI {
 
+struct copy_options;
+
 /// Which statements may run where: transaction control never inside a transaction, session state only on a pinned connection.
 enum class scope : std::uint8_t { database, session, transaction };
 
@@ -6984,6 +7010,46 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
         return may_run(statement.kind(), session.where_now()) ? error{} : misplaced_statement();
     }
 }
+
+/// Options whose type is known by name only until their header is read.
+template <class Options>
+[[nodiscard]] const Options& default_options() {
+    static_assert(
+        requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
+    static const Options none{};
+    return none;
+}
+
+/// Filled in by copy.hpp and pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct copy_calls {
+    template <class... Any>
+    static result<int> in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: COPY needs  #include <strata/copy.hpp>");
+        return 0;
+    }
+    template <class T, class... Any>
+    static result<int> out(const Any&... any) {
+        return in(any...);
+    }
+    template <class... Any>
+    static result<int> raw(const Any&... any) {
+        return in(any...);
+    }
+};
+
+template <class Session, bool PipelineIncluded>
+struct pipeline_calls {
+    template <class... Any>
+    static int run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: db.pipeline(...) needs  #include <strata/pipeline.hpp>");
+        return 0;
+    }
+    template <class... Any>
+    static int try_run(const Any&...) {
+        return run(0);
+    }
+};
 
 }  // namespace detail
 
@@ -7064,6 +7130,55 @@ public:
         execution done;
         if (error e = go_many(statement, elements, done, o)) return e;
         return done;
+    }
+
+    /// Rows of a range into a table by COPY, all or nothing: `copied`. `table`: a name, or `copy_table`. A row that cannot be
+    /// written, or that the server refuses, is named by its number. See `strata/copy.hpp`, as for the two below.
+    template <class Table, class Rows, class Options = copy_options>
+    auto copy_in(const Table& table, Rows&& rows, const Options& o = detail::default_options<Options>()) {
+        return try_copy_in(table, rows, o).value();
+    }
+    template <class Table, class Rows, class Options = copy_options>
+    auto try_copy_in(const Table& table, Rows&& rows, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::in(static_cast<Self&>(*this), table, rows, o);
+    }
+    /// Rows of a table, or of a query without parameters, by COPY: `each_row(T&)` for one after the other, in bounded memory. What it
+    /// throws ends the copy.
+    template <class T, class Source, class F, class Options = copy_options>
+    auto copy_out(const Source& source, F&& each_row, const Options& o = detail::default_options<Options>()) {
+        return try_copy_out<T>(source, each_row, o).value();
+    }
+    template <class T, class Source, class F, class Options = copy_options>
+    auto try_copy_out(const Source& source, F&& each_row, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::template out<T>(static_cast<Self&>(*this), source, each_row, o);
+    }
+    /// The same as the server writes it, text, CSV or binary, to a `std::ostream`, a `file_descriptor`, or a function of `string_view`.
+    template <class Source, class Sink, class Options = copy_options>
+    auto copy_to(const Source& source, Sink&& sink, const Options& o = detail::default_options<Options>()) {
+        return try_copy_to(source, sink, o).value();
+    }
+    template <class Source, class Sink, class Options = copy_options>
+    auto try_copy_to(const Source& source, Sink&& sink, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::raw(static_cast<Self&>(*this), source, sink, o);
+    }
+
+    /// Independent statements in one flight to the server and back: the tuple of their results; see `strata/pipeline.hpp`.
+    template <class... S>
+    auto pipeline(const S&... statements) {
+        return pipeline(call_options{}, statements...);
+    }
+    template <class... S>
+    auto pipeline(const call_options& o, const S&... statements) {
+        return detail::pipeline_calls<Self, true>::run(static_cast<Self&>(*this), o, statements...);
+    }
+    /// The same with a `result` for each statement: the others' are there when one has failed.
+    template <class... S>
+    auto try_pipeline(const S&... statements) {
+        return try_pipeline(call_options{}, statements...);
+    }
+    template <class... S>
+    auto try_pipeline(const call_options& o, const S&... statements) {
+        return detail::pipeline_calls<Self, true>::try_run(static_cast<Self&>(*this), o, statements...);
     }
 
     /// `transaction`, with failures of the database as a `result`; exceptions of the closure are thrown.
@@ -7786,6 +7901,11 @@ public:
         source_type source{connection_, true};
         return detail::perform_batch<true>(rt_, source, statement, elements, depth_ + 1, done, o, &op_);
     }
+    template <class F>
+    error on_source(F&& f) {
+        source_type source{connection_, true};
+        return f(rt_, source, depth_ + 1, static_cast<const interruption*>(&op_));
+    }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         using source = detail::own_source<source_type>;
@@ -8107,6 +8227,10 @@ public:
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         return handle_ != nullptr ? handle_->perform_batch(statement, elements, done, o) : gone();
     }
+    template <class F>
+    error on_source(F&& f) {
+        return handle_ != nullptr ? handle_->on_source(f) : gone();
+    }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         return handle().open_stream(std::move(statement), std::move(sink), o);
@@ -8182,6 +8306,12 @@ public:
         if (held_ == nullptr) return gone();
         detail::pinned_source<driver> source{connection()};
         return detail::perform_batch<false>(*held_->rt, source, statement, elements, 0, done, o, &held_->op);
+    }
+    template <class F>
+    error on_source(F&& f) {
+        if (held_ == nullptr) return gone();
+        detail::pinned_source<driver> source{connection()};
+        return f(*held_->rt, source, 0u, static_cast<const interruption*>(&held_->op));
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
@@ -8308,6 +8438,11 @@ public:
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         return detail::perform_batch<false>(*rt_, rt_->connections(), statement, elements, 0, done, o, nullptr);
+    }
+    /// For work of several statements: `f(runtime, source, depth, outer)`, which answers an error. `depth`: of its savepoint, or 0.
+    template <class F>
+    error on_source(F&& f) {
+        return f(*rt_, rt_->connections(), 0u, static_cast<const interruption*>(nullptr));
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
@@ -8624,6 +8759,7 @@ struct condition_traits {
         case errc::refused:
         case errc::access_denied:
         case errc::cancelled:
+        case errc::not_run:
         case errc::invalid_argument:
         case errc::invalid_statement:
         case errc::user_exception:
@@ -9072,6 +9208,7 @@ inline constexpr std::size_t outcome_classes = 13;
         case errc::user_error:
             return outcome_class::user;
         case errc::transaction_aborted:
+        case errc::not_run:
         case errc::misuse:
         case errc::unsupported:
         case errc::unknown:

@@ -9,8 +9,10 @@
 
 #include <libpq-fe.h>
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cerrno>
@@ -21,6 +23,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <list>
 #include <memory>
@@ -29,185 +33,11 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 #include <unordered_map>
 #include <utility>
 #include <vector>
-
-// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
-#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
-#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
-struct postgres_options {
-    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
-    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
-    std::string connection = {};
-
-    // A field that is set goes before the same setting in `connection`.
-    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
-    std::uint16_t port = 0;
-    std::string user = {};
-    std::string password = {};
-    std::string database = {};
-    std::string application_name = {};
-
-    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
-    duration connect_timeout = std::chrono::seconds{10};
-    /// Prepared statements kept a connection; the least recently used goes first.
-    std::size_t statement_cache = 256;
-    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
-    /// server, and arguments go as text of no type, which it infers.
-    bool prepare = true;
-    /// How long a cancelled statement may take to end before the connection is given up.
-    duration cancel_grace = std::chrono::seconds{5};
-    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
-    duration finish_limit = std::chrono::seconds{60};
-
-    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
-    std::vector<std::string> allowed_hosts = {};
-    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
-    std::vector<std::pair<std::string, std::string>> forbidden = {};
-
-    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
-    [[nodiscard]] error validate() const;
-};
-
-namespace detail {
-
-[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
-                                                           errc code = errc::invalid_argument) {
-    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
-}
-
-/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
-[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
-    out.clear();
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t begin = text.find("${", at);
-        out.append(text.substr(at, begin - at));
-        if (begin == text.npos) return {};
-        const std::size_t end = text.find('}', begin);
-        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
-        const std::string name{text.substr(begin + 2, end - begin - 2)};
-        const char* const value = std::getenv(name.c_str());
-        if (value == nullptr)
-            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
-        out.append(value);
-        at = end + 1;
-    }
-    return {};
-}
-
-/// The settings for libpq, in two lists that end with null. Texts live in the object.
-class postgres_target {
-public:
-    /// Parses and checks; the error names the setting.
-    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
-        std::string text;
-        if (error e = expand_environment(o.connection, text)) return e;
-        char* why = nullptr;
-        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
-                                                                                    &::PQconninfoFree};
-        if (parsed == nullptr) {
-            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
-            ::PQfreemem(why);
-            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
-        }
-        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
-            if (p->val != nullptr) set(p->keyword, p->val);
-        set("host", o.host);
-        set("user", o.user);
-        set("password", o.password);
-        set("dbname", o.database);
-        set("application_name", o.application_name);
-        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
-        return check(o);
-    }
-
-    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
-        for (const auto& [k, v] : settings_)
-            if (k == keyword) return v;
-        return {};
-    }
-
-    /// For `PQconnectStartParams`; valid until the object changes.
-    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
-        for (const auto& [k, v] : settings_) {
-            keywords.push_back(k.c_str());
-            values.push_back(v.c_str());
-        }
-        keywords.push_back(nullptr);
-        values.push_back(nullptr);
-    }
-
-private:
-    void set(std::string_view keyword, std::string value) {
-        if (value.empty()) return;
-        for (auto& [k, v] : settings_) {
-            if (k == keyword) {
-                v = std::move(value);
-                return;
-            }
-        }
-        settings_.emplace_back(std::string{keyword}, std::move(value));
-    }
-
-    [[nodiscard]] error check(const postgres_options& o) const {
-        for (const auto& [k, v] : settings_)
-            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
-        for (const auto& [keyword, bad] : o.forbidden) {
-            if (value(keyword) == bad)
-                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
-        }
-        if (o.allowed_hosts.empty()) return {};
-        bool any = false;
-        for (const std::string_view keyword : {"host", "hostaddr"}) {
-            for (std::string_view rest = value(keyword); !rest.empty();) {
-                const std::size_t comma = rest.find(',');
-                const std::string_view host = rest.substr(0, comma);
-                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
-                any = true;
-                if (!is_allowed(host, o.allowed_hosts))
-                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
-            }
-        }
-        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
-        return {};
-    }
-
-    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
-        for (const std::string_view a : allowed) {
-            if (a == host) return true;
-            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
-                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
-                return true;
-        }
-        return false;
-    }
-
-    std::vector<std::pair<std::string, std::string>> settings_;
-};
-
-}  // namespace detail
-
-STRATA_COLD inline error postgres_options::validate() const {
-    using detail::bad_postgres_option;
-    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
-    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
-    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
-    if (statement_cache == 0 || statement_cache > 65536)
-        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
-    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
-    detail::postgres_target target;
-    return target.read(*this);
-}
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
 
 // Cancels on the server, each on a thread of its own: a cancel opens a second connection, and may meet a network that swallows it.
 //
@@ -497,6 +327,181 @@ namespace detail {
 }
 
 }  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
+#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
+struct postgres_options {
+    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
+    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
+    std::string connection = {};
+
+    // A field that is set goes before the same setting in `connection`.
+    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
+    std::uint16_t port = 0;
+    std::string user = {};
+    std::string password = {};
+    std::string database = {};
+    std::string application_name = {};
+
+    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
+    duration connect_timeout = std::chrono::seconds{10};
+    /// Prepared statements kept a connection; the least recently used goes first.
+    std::size_t statement_cache = 256;
+    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
+    /// server, and arguments go as text of no type, which it infers.
+    bool prepare = true;
+    /// How long a cancelled statement may take to end before the connection is given up.
+    duration cancel_grace = std::chrono::seconds{5};
+    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
+    duration finish_limit = std::chrono::seconds{60};
+
+    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
+    std::vector<std::string> allowed_hosts = {};
+    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
+    std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
+    [[nodiscard]] error validate() const;
+};
+
+namespace detail {
+
+[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
+                                                           errc code = errc::invalid_argument) {
+    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
+}
+
+/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
+[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
+    out.clear();
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = text.find("${", at);
+        out.append(text.substr(at, begin - at));
+        if (begin == text.npos) return {};
+        const std::size_t end = text.find('}', begin);
+        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
+        const std::string name{text.substr(begin + 2, end - begin - 2)};
+        const char* const value = std::getenv(name.c_str());
+        if (value == nullptr)
+            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
+        out.append(value);
+        at = end + 1;
+    }
+    return {};
+}
+
+/// The settings for libpq, in two lists that end with null. Texts live in the object.
+class postgres_target {
+public:
+    /// Parses and checks; the error names the setting.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+        std::string text;
+        if (error e = expand_environment(o.connection, text)) return e;
+        char* why = nullptr;
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
+                                                                                    &::PQconninfoFree};
+        if (parsed == nullptr) {
+            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
+            ::PQfreemem(why);
+            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
+        }
+        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
+            if (p->val != nullptr) set(p->keyword, p->val);
+        set("host", o.host);
+        set("user", o.user);
+        set("password", o.password);
+        set("dbname", o.database);
+        set("application_name", o.application_name);
+        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
+        return check(o);
+    }
+
+    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
+        for (const auto& [k, v] : settings_)
+            if (k == keyword) return v;
+        return {};
+    }
+
+    /// For `PQconnectStartParams`; valid until the object changes.
+    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
+        for (const auto& [k, v] : settings_) {
+            keywords.push_back(k.c_str());
+            values.push_back(v.c_str());
+        }
+        keywords.push_back(nullptr);
+        values.push_back(nullptr);
+    }
+
+private:
+    void set(std::string_view keyword, std::string value) {
+        if (value.empty()) return;
+        for (auto& [k, v] : settings_) {
+            if (k == keyword) {
+                v = std::move(value);
+                return;
+            }
+        }
+        settings_.emplace_back(std::string{keyword}, std::move(value));
+    }
+
+    [[nodiscard]] error check(const postgres_options& o) const {
+        for (const auto& [k, v] : settings_)
+            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
+        for (const auto& [keyword, bad] : o.forbidden) {
+            if (value(keyword) == bad)
+                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
+        }
+        if (o.allowed_hosts.empty()) return {};
+        bool any = false;
+        for (const std::string_view keyword : {"host", "hostaddr"}) {
+            for (std::string_view rest = value(keyword); !rest.empty();) {
+                const std::size_t comma = rest.find(',');
+                const std::string_view host = rest.substr(0, comma);
+                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+                any = true;
+                if (!is_allowed(host, o.allowed_hosts))
+                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
+            }
+        }
+        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
+        return {};
+    }
+
+    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
+        for (const std::string_view a : allowed) {
+            if (a == host) return true;
+            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
+                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
+                return true;
+        }
+        return false;
+    }
+
+    std::vector<std::pair<std::string, std::string>> settings_;
+};
+
+}  // namespace detail
+
+STRATA_COLD inline error postgres_options::validate() const {
+    using detail::bad_postgres_option;
+    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
+    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
+    if (statement_cache == 0 || statement_cache > 65536)
+        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
+    detail::postgres_target target;
+    return target.read(*this);
+}
 
 }  // namespace strata::inline STRATA_ABI
 
@@ -1461,7 +1466,7 @@ class postgres_column {
 public:
     postgres_column(const PGresult* r, int row, int column, detail::reading_memory& memory) noexcept
         : type_(::PQftype(r, column)), column_(column), data_(::PQgetvalue(r, row, column)), size_(::PQgetlength(r, row, column)),
-          null_(::PQgetisnull(r, row, column) != 0), memory_(memory) {}
+          null_(size_ == 0 && ::PQgetisnull(r, row, column) != 0), memory_(memory) {}
     /// A part of a value in column `column`; no bytes: NULL.
     postgres_column(::Oid type, std::optional<std::span<const std::byte>> bytes, int column, detail::reading_memory& memory) noexcept
         : type_(type), column_(column), data_(bytes ? reinterpret_cast<const char*>(bytes->data()) : nullptr),
@@ -1740,6 +1745,7 @@ public:
         order_.clear();
     }
     [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
+    [[nodiscard]] std::size_t bound() const noexcept { return bound_; }
 
     /// The statement of this key, now the most recently used. The text is compared where others may have composed it.
     [[nodiscard]] prepared_statement* take(const hash128& key, std::string_view text, bool literal) {
@@ -2213,6 +2219,8 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 class postgres_run;
+class postgres_flight;
+class postgres_copy;
 }
 
 /// A connection to a PostgreSQL server. It belongs to one thread at a time (a lease).
@@ -2221,6 +2229,9 @@ public:
     /// One statement on its way through a connection; see query.hpp.
     template <class Bound, class Sink>
     class query;
+    /// Several statements in one flight; see pipeline.hpp.
+    template <class... Items>
+    class pipeline;
 
     postgres_connection() noexcept = default;
     postgres_connection(const postgres_connection&) = delete;
@@ -2287,6 +2298,8 @@ public:
 
 private:
     friend class detail::postgres_run;
+    friend class detail::postgres_flight;
+    friend class detail::postgres_copy;
 
     /// What `wait` found.
     enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
@@ -2559,6 +2572,1228 @@ inline error postgres_connection::control(std::string_view sql) {
     return e;
 }
 
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One COPY on its way, in or out: begun, its bytes put or got with a bound on what waits in memory, ended or given up.
+//
+// Blocks. A deadline or a cancel ends it: what goes in by telling the server that it failed, and both by a cancel, which is needed
+// where the server waits for something else; the connection is used again behind a fence.
+#ifndef STRATA_DRIVER_POSTGRES_COPY_HPP
+#define STRATA_DRIVER_POSTGRES_COPY_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+class postgres_copy {
+public:
+    explicit postgres_copy(postgres_connection& c) noexcept : connection_(c) {
+        c.yields_ = false;
+        c.start_the_clock();
+    }
+    postgres_copy(const postgres_copy&) = delete;
+    postgres_copy& operator=(const postgres_copy&) = delete;
+    /// Destroyed midway, by an exception: the server is told, and what it still sends is dropped.
+    ~postgres_copy() {
+        if (!under_way_) [[likely]]
+            return;
+        try {
+            static_cast<void>(stop(errc::cancelled));
+        } catch (...) {  // no memory
+            connection_.lost_ = true;
+            connection_.busy_ = false;
+        }
+    }
+
+    /// Asks for the columns of a statement that reads; they are in `columns()`.
+    [[nodiscard]] error describe(const std::string& sql) {
+        if (error e = usable()) return e;
+        sql_ = sql;
+        PGconn* const db = connection_.db_;
+        for (const bool describing : {false, true}) {
+            const int sent = describing ? ::PQsendDescribePrepared(db, "") : ::PQsendPrepare(db, "", sql_.c_str(), 0, nullptr);
+            if (sent == 0) return lose();
+            std::int64_t none = 0;
+            if (error e = results(none, phase::prepare)) return e;
+        }
+        columns_ = std::move(last_);
+        return learn_types();
+    }
+    [[nodiscard]] const PGresult* columns() const noexcept { return columns_.get(); }
+    [[nodiscard]] reading_memory& reading() noexcept { return connection_.reading_; }
+
+    /// Sends the COPY; `wanted` is PGRES_COPY_IN or PGRES_COPY_OUT.
+    [[nodiscard]] error start(const std::string& sql, ExecStatusType wanted) {
+        if (error e = usable()) return e;
+        sql_ = sql;
+        if (::PQsendQuery(connection_.db_, sql_.c_str()) == 0) return lose();
+        result_owner r = connection_.next_result();
+        if (r != nullptr && ::PQresultStatus(r.get()) == wanted) {
+            in_ = wanted == PGRES_COPY_IN;
+            under_way_ = connection_.busy_ = true;
+            return {};
+        }
+        std::int64_t none = 0;
+        error e = r != nullptr ? failure_of(r.get(), phase::execute) : error{};
+        error rest = results(none, phase::execute);
+        return e ? e : rest ? rest : error{errc::invalid_statement, "the server did not begin a COPY", phase::execute};
+    }
+
+    /// Hands bytes to the server; returns when libpq holds none of them any more.
+    [[nodiscard]] error put(const char* data, std::size_t size) {
+        if (const errc why = asked_to_stop(); why != errc::ok) return stop(why);
+        if (size != 0 && ::PQputCopyData(connection_.db_, data, static_cast<int>(size)) != 1) return lose();
+        for (;;) {
+            const int left = ::PQflush(connection_.db_);
+            if (left == 0) return {};
+            if (left < 0) return lose();
+            if (!connection_.poll_until(true, true, deadline())) return stop(asked_to_stop());
+            if (::PQconsumeInput(connection_.db_) == 0) return lose();
+        }
+    }
+    /// All is put: `rows` is what the server counts.
+    [[nodiscard]] error finish(std::int64_t& rows) {
+        if (::PQputCopyEnd(connection_.db_, nullptr) != 1) return lose();
+        return results(rows, phase::execute);
+    }
+
+    /// The next bytes, which live until the next call; none at the end, where `rows` is what the server counts.
+    [[nodiscard]] error get(std::string_view& data, std::int64_t& rows) {
+        buffer_.reset();
+        data = {};
+        for (;;) {
+            char* bytes = nullptr;
+            const int size = ::PQgetCopyData(connection_.db_, &bytes, 1);
+            buffer_.reset(bytes);
+            if (size > 0) {
+                if (connection_.ended_by_ != errc::ok) continue;  // nobody wants it any more
+                data = {bytes, static_cast<std::size_t>(size)};
+                if (const errc why = ++taken_ % 64 == 0 ? asked_to_stop() : errc::ok; why != errc::ok) connection_.begin_to_cancel(why);
+                return {};
+            }
+            if (size < 0) return results(rows, phase::execute);
+            if (!connection_.poll_until(true, false, connection_.look_again_at())) {
+                if (!connection_.look_at_guard()) return lose();
+            } else if (::PQconsumeInput(connection_.db_) == 0) {
+                return lose();
+            }
+        }
+    }
+
+    /// Ends it early; the error says why.
+    [[nodiscard]] STRATA_COLD error stop(errc why) {
+        connection_.begin_to_cancel(why);
+        std::int64_t none = 0;
+        if (in_) {
+            if (::PQputCopyEnd(connection_.db_, "the client stopped the copy") != 1) return lose();
+        } else {
+            for (std::string_view data; under_way_;) {
+                if (error e = get(data, none)) return e;
+            }
+        }
+        error e = under_way_ ? results(none, phase::execute) : error{};
+        if (!e) e = error{why, why == errc::timeout ? "the deadline passed within the copy" : "the copy was stopped", phase::execute};
+        return e;
+    }
+
+private:
+    struct free_buffer {
+        void operator()(char* p) const noexcept { ::PQfreemem(p); }
+    };
+
+    [[nodiscard]] time_point deadline() const noexcept { return connection_.guard_ != nullptr ? connection_.guard_->deadline : never; }
+    [[nodiscard]] errc asked_to_stop() const noexcept {
+        const interruption* const g = connection_.guard_;
+        if (g == nullptr) return errc::ok;
+        if (g->is_cancelled()) return errc::cancelled;
+        return g->deadline != never && clock::now() >= g->deadline ? errc::timeout : errc::ok;
+    }
+    [[nodiscard]] error usable() {
+        if (connection_.is_lost()) return connection_.lost_error(phase::execute, effect::none);
+        if (connection_.busy_)
+            return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        return {};
+    }
+    [[nodiscard]] STRATA_COLD error lose() {
+        connection_.lost_ = true;
+        under_way_ = connection_.busy_ = false;
+        return connection_.lost_error(phase::execute, effect::rolled_back);
+    }
+
+    /// Looks up those types of the columns that the database defines and the connection has not met.
+    [[nodiscard]] error learn_types() {
+        type_catalogue& types = connection_.reading_.types;
+        std::string unknown;
+        for (int i = 0; i < ::PQnfields(columns()); ++i)
+            if (const ::Oid t = ::PQftype(columns(), i); !types.knows(t))
+                unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(t));
+        if (unknown.empty()) return {};
+        unknown += '}';
+        const char* const values[] = {unknown.c_str()};
+        sql_ = type_catalogue::question(::PQserverVersion(connection_.db_));
+        if (::PQsendQueryParams(connection_.db_, sql_.c_str(), 1, nullptr, values, nullptr, nullptr, 0) == 0) return lose();
+        std::int64_t none = 0;
+        error e = results(none, phase::prepare);
+        if (!e) types.learn(last_.get());
+        return e;
+    }
+    /// Reads what the statement ends with.
+    [[nodiscard]] error results(std::int64_t& rows, phase at) {
+        error e;
+        while (result_owner r = connection_.next_result()) {
+            const ExecStatusType s = ::PQresultStatus(r.get());
+            if (s == PGRES_COMMAND_OK) {
+                rows = std::strtoll(::PQcmdTuples(r.get()), nullptr, 10);
+            } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
+                e = failure_of(r.get(), at);
+            } else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
+                return lose();
+            }
+            last_ = std::move(r);
+        }
+        under_way_ = connection_.busy_ = false;
+        if (connection_.lost_) return e ? std::move(e.set(health::lost)) : lose();
+        // Which of the two ended it, our own word or the cancel, cannot be told: the cancel may still come.
+        if (connection_.ended_by_ != errc::ok) connection_.raise_fence(false);
+        if (connection_.lost_) return lose();
+        return e;
+    }
+    /// With the row that the server blames; what stands in that row is not told.
+    [[nodiscard]] STRATA_COLD error failure_of(const PGresult* r, phase at) {
+        error e = make_postgres_error(r, at, {}, sql_);
+        if (e.code() == errc::cancelled && connection_.ended_by_ != errc::ok) e.set(connection_.ended_by_);
+        const std::string_view context = field_of(r, PG_DIAG_CONTEXT);
+        if (const std::size_t line = context.find(", line "); context.substr(0, 5) == "COPY " && line != context.npos) {
+            const std::int64_t number = std::strtoll(context.data() + line + 7, nullptr, 10);
+            std::string& detail = e.edit_texts().detail;
+            detail.append(detail.empty() ? "" : "; ").append(joined({"row ", digits_of(number - 1), " of the copy, counted from 0"}));
+        }
+        return e;
+    }
+
+    postgres_connection& connection_;
+    std::string sql_;
+    result_owner columns_;
+    result_owner last_;
+    std::unique_ptr<char, free_buffer> buffer_;
+    unsigned taken_ = 0;
+    bool in_ = false;
+    bool under_way_ = false;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Bytes that are only ever appended, without being cleared first: where requests to a server are put together.
+#ifndef STRATA_CORE_BYTE_BUFFER_HPP
+#define STRATA_CORE_BYTE_BUFFER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Keeps its memory over `clear()`. Appending costs a comparison and the copy.
+class byte_buffer {
+public:
+    byte_buffer() noexcept = default;
+    explicit byte_buffer(std::size_t room) : bytes_(new char[room]), end_(bytes_.get()), limit_(bytes_.get() + room) {}
+
+    [[nodiscard]] const char* data() const noexcept { return bytes_.get(); }
+    [[nodiscard]] std::size_t size() const noexcept { return static_cast<std::size_t>(end_ - bytes_.get()); }
+    void clear() noexcept { end_ = bytes_.get(); }
+
+    /// Room for `n` more bytes, whose values are whatever was there. Pointers into the buffer are gone.
+    [[nodiscard]] STRATA_INLINE char* extend(std::size_t n) {
+        if (static_cast<std::size_t>(limit_ - end_) < n) [[unlikely]]
+            grow(n);
+        char* const at = end_;
+        end_ += n;
+        return at;
+    }
+    void append(std::string_view v) {
+        char* const at = extend(v.size());
+        if (!v.empty()) std::memcpy(at, v.data(), v.size());
+    }
+
+private:
+    STRATA_COLD void grow(std::size_t n) {
+        const std::size_t used = size();
+        const auto room = static_cast<std::size_t>(limit_ - bytes_.get());
+        const std::size_t wanted = used + n > 2 * room ? used + n : 2 * room;
+        std::unique_ptr<char[]> larger{new char[wanted < 64 ? 64 : wanted]};
+        if (used != 0) std::memcpy(larger.get(), bytes_.get(), used);
+        bytes_ = std::move(larger);
+        end_ = bytes_.get() + used;
+        limit_ = bytes_.get() + (wanted < 64 ? 64 : wanted);
+    }
+
+    std::unique_ptr<char[]> bytes_;
+    char* end_ = nullptr;
+    char* limit_ = nullptr;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Names of tables and columns that are only known at run time, quoted so that they can never be anything else.
+#ifndef STRATA_SQL_IDENTIFIER_HPP
+#define STRATA_SQL_IDENTIFIER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A quoted identifier: `q += strata::identifier("account")` appends `"account"`. Quoted names keep their case in both
+/// dialects. Whether it exists is for the database to say. SQLite takes a quoted name of no column for a string unless
+/// `SQLITE_DBCONFIG_DQS_DML` is off; PostgreSQL cuts names after 63 bytes.
+class identifier {
+public:
+    explicit identifier(std::string name) : name_(std::move(name)) {}
+    /// `"schema"."name"`.
+    identifier(std::string schema, std::string name) : schema_(std::move(schema)), name_(std::move(name)), qualified_(true) {}
+
+    /// False for an empty name and one with a NUL character: a statement refuses them.
+    [[nodiscard]] bool valid() const noexcept { return valid(name_) && (!qualified_ || valid(schema_)); }
+    /// As it is written in SQL.
+    [[nodiscard]] std::string quoted() const { return qualified_ ? quote(schema_) + '.' + quote(name_) : quote(name_); }
+
+private:
+    [[nodiscard]] static bool valid(const std::string& s) noexcept { return !s.empty() && s.find('\0') == std::string::npos; }
+    [[nodiscard]] static std::string quote(std::string_view s) {
+        std::string q = "\"";
+        for (const char c : s) q.append(c == '"' ? 2 : 1, c);
+        return q += '"';
+    }
+
+    std::string schema_;
+    std::string name_;
+    bool qualified_ = false;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a COPY is told: where, in which form, within which time, and whom to tell how far it has come.
+#ifndef STRATA_VALUE_COPY_OPTIONS_HPP
+#define STRATA_VALUE_COPY_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The form of a COPY. `automatic`: binary where each column's type has a binary form for its C++ type, else text; raw output: text.
+enum class copy_format : std::uint8_t { automatic, binary, text, csv };
+
+/// How much a COPY has moved.
+struct copied {
+    std::int64_t rows = 0;   ///< when it has ended: as the server counts them; 0 so far where the rows are not parted
+    std::int64_t bytes = 0;  ///< of data, in the form of the COPY
+};
+
+/// Who is told of the progress: any callable of `const copied&`, which is not copied and must live until the call has ended. Called
+/// by the thread that works, about once a buffer. What it throws ends the copy.
+class copy_progress {
+public:
+    copy_progress() noexcept = default;
+    template <class F>
+        requires(!std::is_same_v<std::remove_cvref_t<F>, copy_progress> && std::is_invocable_v<F&, const copied&>)
+    copy_progress(F&& f) noexcept
+        : object_(const_cast<void*>(static_cast<const void*>(std::addressof(f)))),
+          call_([](void* object, const copied& done) { (*static_cast<std::remove_reference_t<F>*>(object))(done); }) {}
+
+    void operator()(const copied& done) const {
+        if (call_ != nullptr) call_(object_, done);
+    }
+
+private:
+    void* object_ = nullptr;
+    void (*call_)(void*, const copied&) = nullptr;
+};
+
+/// What a caller may say about a COPY.
+struct copy_options {
+    duration deadline{};             ///< from the start of the call; zero: none of its own
+    std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
+    copy_format format = copy_format::automatic;
+    bool header = false;             ///< raw output as CSV: a first line with the columns' names
+    std::size_t buffer = 64 * 1024;  ///< bytes that may wait in this process to be sent, besides one row
+    copy_progress progress = {};
+};
+
+/// A table and its columns. Without columns: those of the struct's members, or for tuples all of the table's.
+class copy_table {
+public:
+    copy_table(const char* name) : name_(name) {}
+    copy_table(std::string_view name) : name_(std::string{name}) {}
+    copy_table(const std::string& name) : name_(name) {}
+    copy_table(identifier name, std::vector<std::string> names_of_columns = {})
+        : name_(std::move(name)), columns_(std::move(names_of_columns)) {}
+    copy_table(const char* name, std::vector<std::string> names_of_columns) : name_(name), columns_(std::move(names_of_columns)) {}
+
+    [[nodiscard]] const identifier& name() const noexcept { return name_; }
+    [[nodiscard]] const std::vector<std::string>& columns() const noexcept { return columns_; }
+
+private:
+    identifier name_;
+    std::vector<std::string> columns_;
+};
+
+/// The table that `mapping<T>` names.
+template <adapted_struct T>
+[[nodiscard]] copy_table table_of() {
+    static_assert(
+        requires { mapping<T>::table; }, "strata: name the table: static constexpr std::string_view table = ...; in strata::mapping<T>");
+    if constexpr (requires { mapping<T>::table; })
+        return copy_table{std::string_view{mapping<T>::table}};
+    else
+        return copy_table{""};  // says nothing more
+}
+
+/// Where raw output may go, besides streams and functions: a file, pipe or socket that the caller has opened and will close.
+struct file_descriptor {
+    int number = -1;
+};
+
+namespace detail {
+
+/// What is copied out: a table, or a query without parameters.
+struct copy_source {
+    copy_table table{""};
+    std::string query = {};  // goes before the table
+    error wrong = {};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows as COPY wants them: in the binary form of the server's types, or as text or CSV.
+//
+// The values that most columns hold are written straight into the bytes to be sent; all others by the writer of parameters.
+#ifndef STRATA_DRIVER_POSTGRES_COPY_WRITER_HPP
+#define STRATA_DRIVER_POSTGRES_COPY_WRITER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Collects the bytes of rows; models `parameter_writer` for the binary form.
+class postgres_copy_writer : public postgres_writer {
+public:
+    /// `types`: of the columns; they and the catalogue outlive the writer.
+    postgres_copy_writer(std::span<const ::Oid> types, const type_catalogue& catalogue, copy_format format, std::size_t room)
+        : types_of_columns_(types), catalogue_(catalogue), format_(format), bytes_(room) {}
+
+    /// What goes before the first row.
+    void begin() {
+        if (format_ == copy_format::binary) bytes_.append({"PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0", 19});
+    }
+    void begin_row() {
+        column_ = 0;
+        if (format_ == copy_format::binary) put(static_cast<std::uint16_t>(types_of_columns_.size()));
+    }
+    /// The next value of the row. On a refusal nothing more may be written.
+    template <class T>
+    [[nodiscard]] errc field(const T& value) {
+        if (format_ == copy_format::binary) {
+            direct_ = false;
+            type_ = types_of_columns_[column_];
+            reset(types_of_columns_.subspan(column_, 1), true, catalogue_);
+            const errc why = codec<T>::write(*this, value);
+            if (why == errc::ok && direct_) [[likely]]
+                return ++column_, errc::ok;
+            return end_field(why);
+        }
+        reset({}, false, catalogue_);
+        return end_field(codec<T>::write(static_cast<postgres_writer&>(*this), value));
+    }
+    void end_row() {
+        if (format_ != copy_format::binary) bytes_.append("\n");
+    }
+    /// What goes after the last row.
+    void end() {
+        if (format_ == copy_format::binary) put(static_cast<std::uint16_t>(-1));
+    }
+    /// True when the last refusal means that a value came in a form that only a text COPY takes.
+    [[nodiscard]] bool wants_text() const noexcept { return wants_text_; }
+
+    [[nodiscard]] const type_catalogue& catalogue() const noexcept { return catalogue_; }
+
+    [[nodiscard]] const char* data() const noexcept { return bytes_.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+    void clear() noexcept { bytes_.clear(); }
+
+    // What codecs write; the rest is inherited.
+    [[nodiscard]] bool open(nesting what, std::span<const array_dimension> dimensions, std::uint8_t flags) {
+        type_ = 0;  // what is within another value is none of ours
+        return postgres_writer::open(what, dimensions, flags);
+    }
+    void null() {
+        if (type_ == 0) return postgres_writer::null();
+        put(static_cast<std::uint32_t>(-1));
+        direct_ = true;
+    }
+    void boolean(bool v) {
+        if (type_ != oid::boolean) return postgres_writer::boolean(v);
+        const char byte = v ? 1 : 0;
+        put_field({&byte, 1});
+    }
+    void integer(std::int64_t v) {
+        if (type_ == oid::int8) return put_number(static_cast<std::uint64_t>(v));
+        if (type_ == oid::int4 && v == static_cast<std::int32_t>(v)) return put_number(static_cast<std::uint32_t>(v));
+        if (type_ == oid::int2 && v == static_cast<std::int16_t>(v)) return put_number(static_cast<std::uint16_t>(v));
+        postgres_writer::integer(v);
+    }
+    void real(double v) {
+        if (type_ == oid::float8) return put_number(std::bit_cast<std::uint64_t>(v));
+        postgres_writer::real(v);
+    }
+    void text(std::string_view v) { text_copy(v); }
+    void text_copy(std::string_view v) {
+        if (!is_plain_text(type_) || v.size() > most_of_a_field || std::memchr(v.data() != nullptr ? v.data() : "", 0, v.size()) != nullptr)
+            return postgres_writer::text_copy(v);
+        put_field(v);
+    }
+    void blob(std::span<const std::byte> v) { blob_copy(v); }
+    void blob_copy(std::span<const std::byte> v) {
+        if (type_ != oid::bytea || v.size() > most_of_a_field) return postgres_writer::blob_copy(v);
+        put_field({reinterpret_cast<const char*>(v.data()), v.size()});
+    }
+
+private:
+    static constexpr std::size_t most_of_a_field = 0x3fffffff;
+
+    /// A value that the parameter writer took.
+    [[nodiscard]] errc end_field(errc why) {
+        if (why == errc::ok) why = refused();
+        if (why == errc::ok && written() != 1) why = errc::misuse;  // a codec must write exactly once
+        if (why != errc::ok) return why;
+        finish();
+        const char* const value = values()[0];
+        const std::string_view v{value != nullptr ? value : "", value != nullptr ? static_cast<std::size_t>(lengths()[0]) : 0};
+        const bool is_binary = formats()[0] == 1;
+        if (format_ != copy_format::binary) {
+            if (column_++ != 0) bytes_.append(format_ == copy_format::csv ? "," : "\t");
+            if (value == nullptr)
+                bytes_.append(format_ == copy_format::csv ? "" : "\\N");
+            else
+                append_text(v, is_binary);
+            return errc::ok;
+        }
+        if (value != nullptr && !is_binary) {
+            wants_text_ = true;
+            return errc::unsupported;
+        }
+        if (value == nullptr)
+            put(static_cast<std::uint32_t>(-1));
+        else
+            put_field(v);
+        ++column_;
+        return errc::ok;
+    }
+    void append_text(std::string_view v, bool bytes) {
+        if (bytes) {
+            escaped_ = format_ == copy_format::csv ? "\\x" : "\\\\x";
+            append_hex(escaped_, {reinterpret_cast<const std::byte*>(v.data()), v.size()});
+            return bytes_.append(escaped_);
+        }
+        escaped_.clear();
+        if (format_ == copy_format::csv) {
+            escaped_ += '"';
+            for (const char c : v) escaped_.append(c == '"' ? 2 : 1, c);
+            escaped_ += '"';
+            return bytes_.append(escaped_);
+        }
+        for (const char c : v) {
+            switch (c) {
+                case '\n':
+                    escaped_ += "\\n";
+                    break;
+                case '\r':
+                    escaped_ += "\\r";
+                    break;
+                case '\t':
+                    escaped_ += "\\t";
+                    break;
+                case '\\':
+                    escaped_ += "\\\\";
+                    break;
+                default:
+                    escaped_ += c;
+            }
+        }
+        bytes_.append(escaped_);
+    }
+
+    template <class Unsigned>
+    static void store(char* to, Unsigned n) noexcept {
+        if constexpr (std::endian::native == std::endian::little) {
+            if constexpr (sizeof n == 2)
+                n = __builtin_bswap16(n);
+            else if constexpr (sizeof n == 4)
+                n = __builtin_bswap32(n);
+            else
+                n = __builtin_bswap64(n);
+        }
+        std::memcpy(to, &n, sizeof n);
+    }
+    template <class Unsigned>
+    void put(Unsigned n) {
+        store(bytes_.extend(sizeof n), n);
+    }
+    template <class Unsigned>
+    void put_number(Unsigned n) {
+        char* const to = bytes_.extend(4 + sizeof n);
+        store(to, std::uint32_t{sizeof n});
+        store(to + 4, n);
+        direct_ = true;
+    }
+    void put_field(std::string_view v) {
+        char* const to = bytes_.extend(4 + v.size());
+        store(to, static_cast<std::uint32_t>(v.size()));
+        if (!v.empty()) std::memcpy(to + 4, v.data(), v.size());
+        direct_ = true;
+    }
+
+    std::span<const ::Oid> types_of_columns_;
+    const type_catalogue& catalogue_;
+    copy_format format_;
+    byte_buffer bytes_;
+    std::size_t column_ = 0;
+    ::Oid type_ = 0;
+    bool direct_ = false;  // the value is written already
+    bool wants_text_ = false;
+    std::string escaped_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows of any range into a table by COPY, in the types that the server says its columns have.
+#ifndef STRATA_DRIVER_POSTGRES_COPY_IN_HPP
+#define STRATA_DRIVER_POSTGRES_COPY_IN_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// The names quoted, with commas; false with the error set when one is none.
+[[nodiscard]] inline bool quote_all(std::span<const std::string> names, std::string& out, error& e) {
+    for (const std::string& n : names) {
+        const identifier name{n};
+        if (!name.valid()) {
+            e = error{errc::invalid_argument, "a column's name is empty or holds a NUL character", phase::prepare};
+            return false;
+        }
+        out.append(out.empty() ? "" : ", ").append(name.quoted());
+    }
+    return true;
+}
+
+/// `select COLUMNS from TABLE`; no columns: all.
+[[nodiscard]] inline error select_of(const copy_table& table, std::span<const std::string> columns, std::string& out) {
+    if (!table.name().valid()) return error{errc::invalid_argument, "the table's name is empty or holds a NUL character", phase::prepare};
+    std::string list;
+    error e;
+    if (!quote_all(columns, list, e)) return e;
+    out = joined({"select ", list.empty() ? std::string_view{"*"} : std::string_view{list}, " from ", table.name().quoted()});
+    return {};
+}
+
+/// Adds the number of the row.
+STRATA_COLD inline error in_row(error e, std::int64_t row) {
+    std::string& detail = e.edit_texts().detail;
+    detail.append(detail.empty() ? "" : "; ").append(joined({"row ", digits_of(row), " of the copy, counted from 0"}));
+    return e;
+}
+
+/// The values of a row: `each(row, f)` calls `f(index, value)` until that answers false.
+template <class Row>
+struct row_values {
+    static constexpr std::size_t count = 1;
+    using types = std::tuple<Row>;
+    template <class F>
+    static bool each(const Row& row, F&& f) {
+        return f(std::size_t{0}, row);
+    }
+};
+template <struct_row Row>
+struct row_values<Row> {
+    static constexpr std::size_t count = member_count<Row>;
+    template <class F>
+    static bool each(const Row& row, F&& f) {
+        return [&]<class... M, std::size_t... I>(member_list<M...>, std::index_sequence<I...>) { return (f(I, M::get(row)) && ...); }(
+                   members<Row>{}, std::make_index_sequence<count>{});
+    }
+    template <class List>
+    struct types_of;
+    template <class... M>
+    struct types_of<member_list<M...>> {
+        using type = std::tuple<member_type<M, Row>...>;
+    };
+    using types = typename types_of<members<Row>>::type;
+};
+template <class... E>
+struct row_values<std::tuple<E...>> {
+    static constexpr std::size_t count = sizeof...(E);
+    using types = std::tuple<std::remove_cvref_t<E>...>;
+    template <class F>
+    static bool each(const std::tuple<E...>& row, F&& f) {
+        return
+            [&]<std::size_t... I>(std::index_sequence<I...>) { return (f(I, std::get<I>(row)) && ...); }(std::make_index_sequence<count>{});
+    }
+};
+template <class A, class B>
+struct row_values<std::pair<A, B>> {
+    static constexpr std::size_t count = 2;
+    using types = std::tuple<std::remove_cvref_t<A>, std::remove_cvref_t<B>>;
+    template <class F>
+    static bool each(const std::pair<A, B>& row, F&& f) {
+        return f(std::size_t{0}, row.first) && f(std::size_t{1}, row.second);
+    }
+};
+
+/// A value of the type, to see in which form it is written; of an optional, one that is there.
+template <class T>
+struct sample {
+    static constexpr bool there = std::is_default_constructible_v<T>;
+    static T make() { return T{}; }
+};
+template <class T>
+struct sample<std::optional<T>> : sample<T> {};
+template <class T>
+struct sample<std::vector<T>> {
+    static constexpr bool there = sample<T>::there;
+    static std::vector<T> make() {
+        std::vector<T> one;
+        one.push_back(sample<T>::make());
+        return one;
+    }
+};
+
+/// What needs no templates: which columns there are, and what is said of a value that cannot be written.
+class postgres_copy_in_base {
+public:
+    [[nodiscard]] const copied& done() const noexcept { return done_; }
+
+protected:
+    postgres_copy_in_base(const copy_table& table, const copy_options& o) noexcept : table_(table), options_(o) {}
+
+    /// Which members go in, and where; `names` are those of a struct's columns, none for a tuple.
+    [[nodiscard]] error choose(std::span<const std::string_view> names, std::span<bool> wanted) {
+        columns_ = table_.columns();
+        for (bool& w : wanted) w = names.empty() || columns_.empty();
+        if (names.empty()) return {};
+        std::vector<std::string> chosen;
+        for (const std::string& c : columns_) {
+            std::size_t i = 0;
+            while (i < names.size() && names[i] != c) ++i;
+            if (i == names.size() || wanted[i])
+                return error{i == names.size() ? errc::missing_column : errc::invalid_argument,
+                             joined({i == names.size() ? "no member of the rows' type has the column \"" : "twice the column \"", c, "\""}),
+                             phase::prepare};
+            wanted[i] = true;
+        }
+        for (std::size_t i = 0; i < names.size(); ++i)
+            if (wanted[i]) chosen.emplace_back(names[i]);
+        columns_ = std::move(chosen);
+        return {};
+    }
+    [[nodiscard]] error describe(postgres_copy& k, std::size_t values) {
+        std::string select;
+        if (error e = select_of(table_, columns_, select)) return e;
+        if (error e = k.describe(select)) return e;
+        const auto found = static_cast<std::size_t>(::PQnfields(k.columns()));
+        if (found != values)
+            return error{errc::invalid_argument,
+                         joined({"a row has ", digits_of(values), " values for ", digits_of(found), " columns: name the columns"}),
+                         phase::prepare};
+        columns_.clear();
+        types_.clear();
+        for (int i = 0; i < static_cast<int>(found); ++i) {
+            columns_.emplace_back(::PQfname(k.columns(), i));
+            types_.push_back(::PQftype(k.columns(), i));
+        }
+        return {};
+    }
+    [[nodiscard]] error start(postgres_copy& k, copy_format format) {
+        std::string list;
+        error e;
+        if (!quote_all(columns_, list, e)) return e;
+        constexpr std::string_view names[] = {"text", "binary", "text", "csv"};
+        return k.start(
+            joined({"copy ", table_.name().quoted(), " (", list, ") from stdin (format ", names[static_cast<std::size_t>(format)], ")"}),
+            PGRES_COPY_IN);
+    }
+    [[nodiscard]] STRATA_COLD error refused(std::size_t column, errc why, std::string_view type, const postgres_copy_writer& w) const {
+        const std::string_view server = w.catalogue().name(types_[column]);
+        std::string message = joined({"column \"", columns_[column], "\": "});
+        if (w.wants_text()) {
+            message.append("no binary form is known for a value of this type");
+        } else {
+            message.append("a value of type ").append(type);
+            message.append(why == errc::out_of_range ? " is out of the column's range" : " cannot be written: ");
+            if (why != errc::out_of_range) message.append(to_string(why));
+        }
+        error e{why, std::move(message), phase::execute};
+        error_texts& t = e.edit_texts();
+        t.column = columns_[column];
+        if (!server.empty()) t.detail = joined({"the column's type is ", server});
+        if (w.wants_text()) t.hint = "use copy_format::text";
+        return e;
+    }
+    [[nodiscard]] error flush(postgres_copy& k, postgres_copy_writer& w) {
+        error e = k.put(w.data(), w.size());
+        if (e) return e;
+        done_.bytes += static_cast<std::int64_t>(w.size());
+        w.clear();
+        options_.progress(done_);
+        return {};
+    }
+    [[nodiscard]] error finish(postgres_copy& k, postgres_copy_writer& w) {
+        w.end();
+        if (error e = k.put(w.data(), w.size())) return e;
+        done_.bytes += static_cast<std::int64_t>(w.size());
+        if (error e = k.finish(done_.rows)) return e;
+        options_.progress(done_);
+        return {};
+    }
+
+    const copy_table& table_;
+    const copy_options& options_;
+    std::vector<std::string> columns_;
+    std::vector<::Oid> types_;
+    copied done_;
+};
+
+template <class Rows>
+class postgres_copy_in : public postgres_copy_in_base {
+    using row = std::remove_cvref_t<decltype(*std::begin(std::declval<Rows&>()))>;
+    using values = row_values<row>;
+
+public:
+    /// A range that can be read only once is never begun again.
+    static constexpr bool once = !std::forward_iterator<decltype(std::begin(std::declval<Rows&>()))>;
+
+    postgres_copy_in(const copy_table& table, Rows& rows, const copy_options& o) noexcept : postgres_copy_in_base(table, o), rows_(rows) {}
+
+    /// Within a transaction of the caller's, which rolls back when it fails.
+    [[nodiscard]] error run(postgres_connection& c, operation_base&) {
+        done_ = {};
+        postgres_copy k{c};
+        std::array<bool, values::count> wanted{};
+        if constexpr (struct_row<row>) {
+            if (error e = choose(column_names<row>, wanted)) return e;
+        } else if (error e = choose({}, wanted)) {
+            return e;
+        }
+        std::size_t used = 0;
+        for (const bool w : wanted) used += w ? 1u : 0u;
+        if (error e = describe(k, used)) return e;
+        const copy_format format = chosen_format(wanted, k.reading().types);
+        if (error e = start(k, format)) return e;
+        postgres_copy_writer w{types_, k.reading().types, format, options_.buffer + options_.buffer / 8};
+        w.begin();
+        for (auto&& r : rows_) {
+            w.begin_row();
+            if (error e; !write(w, r, wanted, e)) return in_row(std::move(e), done_.rows);
+            w.end_row();
+            ++done_.rows;
+            if (w.size() >= options_.buffer || done_.rows % 4096 == 0) [[unlikely]]
+                if (error e = flush(k, w)) return e;
+        }
+        return finish(k, w);
+    }
+
+private:
+    [[nodiscard]] STRATA_INLINE bool write(postgres_copy_writer& w, const row& r, const std::array<bool, values::count>& wanted, error& e) {
+        std::size_t column = 0;
+        return values::each(r, [&](std::size_t i, const auto& value) {
+            if (!wanted[i]) return true;
+            const errc why = w.field(value);
+            if (why != errc::ok) [[unlikely]] {
+                e = refused(column, why, codec<std::remove_cvref_t<decltype(value)>>::name, w);
+                return false;
+            }
+            ++column;
+            return true;
+        });
+    }
+    /// Binary, unless a type among the values is one that the writer gives as text.
+    [[nodiscard]] copy_format chosen_format(const std::array<bool, values::count>& wanted, const type_catalogue& catalogue) const {
+        if (options_.format != copy_format::automatic) return options_.format;
+        std::size_t column = 0;
+        bool binary = true;
+        const auto look = [&]<class T>(std::type_identity<T>) {
+            if constexpr (sample<T>::there) {
+                postgres_copy_writer w{std::span{types_}.subspan(column, 1), catalogue, copy_format::binary, 0};
+                static_cast<void>(w.field(sample<T>::make()));
+                binary = binary && !w.wants_text();
+            }
+            ++column;
+        };
+        [&]<class... T, std::size_t... I>(std::type_identity<std::tuple<T...>>, std::index_sequence<I...>) {
+            ((wanted[I] ? look(std::type_identity<T>{}) : void()), ...);
+        }(std::type_identity<typename values::types>{}, std::make_index_sequence<values::count>{});
+        return binary ? copy_format::binary : copy_format::text;
+    }
+
+    Rows& rows_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows out of the bytes of a binary COPY, wherever the server has cut them.
+#ifndef STRATA_DRIVER_POSTGRES_COPY_READER_HPP
+#define STRATA_DRIVER_POSTGRES_COPY_READER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// One value as it lies in the bytes; a negative size is NULL.
+struct copied_field {
+    const char* data = nullptr;
+    int size = -1;
+};
+
+/// A row of a COPY, whose columns the server described before; models `row_reader`. Valid until the next row.
+class postgres_copy_row {
+public:
+    postgres_copy_row(const PGresult* columns, const copied_field* fields, reading_memory& memory) noexcept
+        : columns_(columns), fields_(fields), memory_(memory) {}
+
+    [[nodiscard]] int size() const noexcept { return ::PQnfields(columns_); }
+    [[nodiscard]] std::string_view name(int i) const noexcept {
+        const char* const text = ::PQfname(columns_, i);
+        return text != nullptr ? std::string_view{text} : std::string_view{};
+    }
+    [[nodiscard]] std::string_view declared_type(int i) const noexcept { return memory_.types.name(::PQftype(columns_, i)); }
+    [[nodiscard]] postgres_column column(int i) const noexcept {
+        const copied_field f = fields_ != nullptr ? fields_[i] : copied_field{};
+        std::optional<std::span<const std::byte>> bytes;
+        if (f.size >= 0) bytes.emplace(reinterpret_cast<const std::byte*>(f.data), static_cast<std::size_t>(f.size));
+        return {::PQftype(columns_, i), bytes, i, memory_};
+    }
+
+private:
+    const PGresult* columns_;
+    const copied_field* fields_;
+    reading_memory& memory_;
+};
+
+/// Parts the bytes into rows. What it has not understood yet it keeps: at most one row and one piece.
+class postgres_copy_reader {
+public:
+    enum class found : std::uint8_t { row, more, end, nonsense };
+
+    explicit postgres_copy_reader(std::size_t columns) : fields_(columns) {}
+
+    /// The next piece, which must live until `next()` has asked for more.
+    void take(std::string_view piece) {
+        if (rest_.empty()) {
+            kept_.clear();
+            rest_ = piece;
+        } else {
+            kept_ = std::string{rest_}.append(piece);
+            rest_ = kept_;
+        }
+    }
+    [[nodiscard]] found next() {
+        if (!begun_) {
+            if (rest_.size() < 19) return keep();
+            if (rest_.substr(0, 11) != std::string_view{"PGCOPY\n\377\r\n\0", 11}) return found::nonsense;
+            const auto flags = big_endian<std::uint32_t>(rest_.data() + 11);
+            const auto more = big_endian<std::int32_t>(rest_.data() + 15);
+            if ((flags & 0xffff0000u) != 0 || more < 0) return found::nonsense;
+            if (rest_.size() - 19 < static_cast<std::size_t>(more)) return keep();
+            rest_.remove_prefix(19 + static_cast<std::size_t>(more));
+            begun_ = true;
+        }
+        const char* at = rest_.data();
+        const char* const end = at + rest_.size();
+        if (end - at < 2) return keep();
+        const auto count = big_endian<std::int16_t>(at);
+        if (count == -1) return found::end;
+        if (static_cast<std::size_t>(count) != fields_.size()) return found::nonsense;
+        at += 2;
+        for (copied_field& f : fields_) {
+            if (end - at < 4) return keep();
+            f.size = big_endian<std::int32_t>(at);
+            at += 4;
+            f.data = at;
+            if (f.size < -1) return found::nonsense;
+            if (f.size == -1) continue;
+            if (end - at < f.size) return keep();
+            at += f.size;
+        }
+        rest_ = {at, static_cast<std::size_t>(end - at)};
+        return found::row;
+    }
+    [[nodiscard]] const copied_field* fields() const noexcept { return fields_.data(); }
+
+private:
+    /// The piece goes: what is left of it is copied.
+    [[nodiscard]] found keep() {
+        if (!rest_.empty() && rest_.data() != kept_.data()) {
+            kept_ = std::string{rest_};
+            rest_ = kept_;
+        }
+        return found::more;
+    }
+
+    std::vector<copied_field> fields_;
+    std::string_view rest_;
+    std::string kept_;
+    bool begun_ = false;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows of a table or a query by COPY: one after the other as C++ values, or as the server writes them.
+#ifndef STRATA_DRIVER_POSTGRES_COPY_OUT_HPP
+#define STRATA_DRIVER_POSTGRES_COPY_OUT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// The query that reads the source. `names`: a struct's columns, for a table that is given without.
+[[nodiscard]] inline error query_of(const copy_source& source, std::span<const std::string_view> names, std::string& out) {
+    if (source.wrong) return source.wrong;
+    if (!source.query.empty()) {
+        out = source.query;
+        return {};
+    }
+    std::vector<std::string> columns = source.table.columns();
+    if (columns.empty()) columns.assign(names.begin(), names.end());
+    return select_of(source.table, columns, out);
+}
+
+/// A line feed ends a comment at the end of the query.
+[[nodiscard]] inline std::string copy_of_query(const std::string& query, std::string_view options) {
+    return joined({"copy (", query, "\n) to stdout (", options, ")"});
+}
+
+template <class T, class F>
+class postgres_copy_out {
+public:
+    postgres_copy_out(const copy_source& source, F& each_row, const copy_options& o) noexcept
+        : source_(source), each_row_(each_row), options_(o) {}
+
+    [[nodiscard]] const copied& done() const noexcept { return done_; }
+
+    [[nodiscard]] error run(postgres_connection& c, operation_base& op) {
+        done_ = {};
+        if (options_.format != copy_format::automatic && options_.format != copy_format::binary)
+            return error{errc::invalid_argument, "rows are read from the binary form only; copy_to writes the others", phase::prepare};
+        postgres_copy k{c};
+        std::string query;
+        if constexpr (struct_row<T>) {
+            if (error e = query_of(source_, column_names<T>, query)) return e;
+        } else if (error e = query_of(source_, {}, query)) {
+            return e;
+        }
+        if (error e = k.describe(query)) return e;
+        reading_memory& memory = k.reading();
+        row_plan plan;
+        if (error e = row_decoder<T>::plan(postgres_copy_row{k.columns(), nullptr, memory}, plan)) return e.set(phase::prepare), e;
+        if (error e = k.start(copy_of_query(query, "format binary"), PGRES_COPY_OUT)) return e;
+        postgres_copy_reader reader{static_cast<std::size_t>(::PQnfields(k.columns()))};
+        T current{};
+        std::int64_t on_server = 0;
+        std::int64_t told = 0;
+        for (std::string_view piece;;) {
+            if (error e = k.get(piece, on_server)) return e;
+            if (piece.empty()) break;
+            done_.bytes += static_cast<std::int64_t>(piece.size());
+            reader.take(piece);
+            postgres_copy_reader::found f = reader.next();
+            for (; f == postgres_copy_reader::found::row; f = reader.next()) {
+                error e;
+                if (!row_decoder<T>::decode(postgres_copy_row{k.columns(), reader.fields(), memory}, plan, current, e))
+                    return in_row(std::move(e), done_.rows);
+                op.handed_over = true;
+                each_row_(current);
+                ++done_.rows;
+            }
+            if (f == postgres_copy_reader::found::nonsense)
+                return in_row(error{errc::corrupt, "the server's binary COPY cannot be understood", phase::result}, done_.rows);
+            if (done_.bytes - told >= static_cast<std::int64_t>(options_.buffer)) {
+                told = done_.bytes;
+                options_.progress(done_);
+            }
+        }
+        options_.progress(done_);
+        return {};
+    }
+
+private:
+    const copy_source& source_;
+    F& each_row_;
+    const copy_options& options_;
+    copied done_;
+};
+
+/// Writes all of it, whatever the descriptor takes at a time.
+[[nodiscard]] inline bool write_to_descriptor(const file_descriptor& to, std::string_view bytes) {
+    while (!bytes.empty()) {
+        const ::ssize_t n = ::write(to.number, bytes.data(), bytes.size());
+        if (n > 0) {
+            bytes.remove_prefix(static_cast<std::size_t>(n));
+        } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+            ::pollfd p{to.number, POLLOUT, 0};
+            ::poll(&p, 1, -1);
+        } else if (n < 0 && errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+template <class Sink>
+[[nodiscard]] bool write_raw(Sink& to, std::string_view bytes) {
+    if constexpr (std::is_same_v<std::remove_const_t<Sink>, file_descriptor>) {
+        return write_to_descriptor(to, bytes);
+    } else if constexpr (requires { to.write(bytes.data(), std::ptrdiff_t{}).good(); }) {
+        return to.write(bytes.data(), static_cast<std::ptrdiff_t>(bytes.size())).good();
+    } else {
+        static_assert(std::is_invocable_v<Sink&, std::string_view>,
+                      "strata: raw output goes to a std::ostream, a strata::file_descriptor, or a function of std::string_view");
+        to(bytes);
+        return true;
+    }
+}
+
+template <class Sink>
+class postgres_copy_raw {
+public:
+    postgres_copy_raw(const copy_source& source, Sink& sink, const copy_options& o) noexcept : source_(source), sink_(sink), options_(o) {}
+
+    [[nodiscard]] const copied& done() const noexcept { return done_; }
+
+    [[nodiscard]] error run(postgres_connection& c, operation_base& op) {
+        done_ = {};
+        postgres_copy k{c};
+        std::string query;
+        if (error e = query_of(source_, {}, query)) return e;
+        const bool csv = options_.format == copy_format::csv;
+        if (options_.header && !csv) return error{errc::invalid_argument, "only CSV has a header", phase::prepare};
+        const std::string_view form = csv                                      ? (options_.header ? "format csv, header" : "format csv")
+                                      : options_.format == copy_format::binary ? "format binary"
+                                                                               : "format text";
+        if (error e = k.start(copy_of_query(query, form), PGRES_COPY_OUT)) return e;
+        std::int64_t told = 0;
+        for (std::string_view piece;;) {
+            if (error e = k.get(piece, done_.rows)) return e;
+            if (piece.empty()) break;
+            op.handed_over = true;
+            if (!write_raw(sink_, piece)) return error{errc::io_error, "the output could not be written", phase::result};
+            done_.bytes += static_cast<std::int64_t>(piece.size());
+            if (done_.bytes - told >= static_cast<std::int64_t>(options_.buffer)) {
+                told = done_.bytes;
+                options_.progress(done_);
+            }
+        }
+        options_.progress(done_);
+        return {};
+    }
+
+private:
+    const copy_source& source_;
+    Sink& sink_;
+    const copy_options& options_;
+    copied done_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A bound statement's arguments into the writer: shared by the single statement and the flight of several.
+#ifndef STRATA_DRIVER_POSTGRES_ARGUMENTS_HPP
+#define STRATA_DRIVER_POSTGRES_ARGUMENTS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// The first argument that could not be written: its number from 1 (0: none), why, and the name of its type.
+struct refused_argument {
+    int number = 0;
+    errc why = errc::ok;
+    std::string_view type = {};
+};
+
+template <class Bound>
+[[nodiscard]] refused_argument write_arguments(const Bound& statement, postgres_writer& out) {
+    refused_argument r;
+    statement.for_each_argument([&](std::size_t index, const auto& value) {
+        using value_codec = codec<std::remove_cvref_t<decltype(value)>>;
+        if (r.number != 0) return;
+        const int number = static_cast<int>(index) + 1;
+        errc why = value_codec::write(out, value);
+        if (why == errc::ok) why = out.refused();
+        if (why == errc::ok && out.written() != number) why = errc::misuse;  // a codec must write exactly once
+        if (why != errc::ok) r = {number, why, value_codec::name};
+    });
+    return r;
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a flight of statements knows of each: what it sends, who takes the answer, and its own notes on it.
+#ifndef STRATA_DRIVER_POSTGRES_FLOWN_HPP
+#define STRATA_DRIVER_POSTGRES_FLOWN_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// One statement of a flight, or one for each element of a range.
+class postgres_flown {
+public:
+    /// Fills in the five facts.
+    virtual void describe() = 0;
+    [[nodiscard]] virtual refused_argument bind(std::size_t element, postgres_writer& out) = 0;
+    /// The types that arguments say themselves, by their number from 0.
+    virtual void each_type(const std::function<void(std::size_t, std::string_view)>& f) const = 0;
+    [[nodiscard]] virtual const void* tag() const noexcept = 0;
+    [[nodiscard]] virtual error plan(const postgres_row& meta, row_plan& p) = 0;
+    /// Takes the rows of an element's answer; sets the error when it cannot.
+    virtual void read(std::size_t element, const PGresult* r, const row_plan& p, reading_memory& memory, error& e) = 0;
+    /// Each element ends once; one without an error, whose count nobody wants, need not be told.
+    virtual void end(std::size_t element, error e, std::int64_t affected) = 0;
+
+    const descriptor* what = nullptr;
+    bool literal = false;
+    bool only_reads = false;
+    bool wants_count = true;
+    std::size_t count = 0;
+
+    // The flight's notes.
+    std::size_t first = 0;                // the number of its first statement
+    prepared_statement* entry = nullptr;  // valid in the round that found it
+    const row_plan* columns = nullptr;
+    row_plan own_plan;
+    std::vector<::Oid> types;  // of typed arguments, where nothing is prepared
+    unsigned round = 0;
+    bool renewed = false;  // its prepared statement was stale once
+    error refusal;         // it cannot be sent
+
+protected:
+    ~postgres_flown() = default;
+};
+
+}  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -2937,6 +4172,483 @@ STRATA_COLD inline bool postgres_run::prepare() {
 
 #endif
 
+// Several statements in one flight through libpq's pipeline mode: sent ahead, answered in order.
+//
+// Outside of a transaction each statement stands for itself, behind a Sync of its own, so that none can roll another back. Reads
+// that call nothing but pure functions have nothing to roll back and share one: those that the server skipped, since one before
+// them failed, are sent again. Inside a transaction there is one Sync at the end, and what follows a failure is not run.
+#ifndef STRATA_DRIVER_POSTGRES_FLIGHT_HPP
+#define STRATA_DRIVER_POSTGRES_FLIGHT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+class postgres_flight : public postgres_run {
+public:
+    postgres_flight(postgres_connection& c, std::span<postgres_flown* const> items) noexcept : postgres_run(c), items_(items) {}
+    ~postgres_flight() {
+        if (!std::exchange(under_way_, false)) [[likely]]
+            return;
+        connection_.lost_ = true;  // destroyed midway, with answers that nobody will take
+        connection_.busy_ = false;
+    }
+
+    /// `io` and `work` only where the connection yields.
+    [[nodiscard]] signal resume() {
+        if (fencing_) return finish();
+        if (!started_ && !start()) return finish();
+        for (;;) {
+            if (answered_ == sent_.size()) {
+                land();
+                const signal s = fill();
+                if (s != signal::io) return s == signal::done ? finish() : s;
+            }
+            while (answered_ < sent_.size()) {
+                if (!unflushed_ && ::PQisBusy(connection_.db_) == 0) [[likely]] {
+                    result_.reset(::PQgetResult(connection_.db_));
+                } else {
+                    if (next() == signal::io) return signal::io;
+                    unflushed_ = false;  // it waits until all is sent
+                }
+                take_result();
+            }
+        }
+    }
+
+private:
+    /// A statement on its way; without an item, a Sync.
+    struct spot {
+        postgres_flown* item = nullptr;
+        std::size_t element = 0;
+    };
+    enum class readiness : std::uint8_t { ready, refused, next_round, work };
+    static constexpr std::size_t most_statements = 1024;    // of one round, so that neither side's memory is without a bound
+    static constexpr std::size_t most_bytes = 1024 * 1024;  // of their arguments
+
+    [[nodiscard]] bool start() {
+        started_ = true;
+        std::size_t number = 0;
+        for (postgres_flown* const i : items_) {
+            i->describe();
+            i->first = number;
+            number += i->count;
+        }
+        sent_.reserve(number < most_statements ? 2 * number + 1 : 2 * most_statements + 1);
+        connection_.start_the_clock();
+        connection_.waiting_ = false;
+        error e;
+        if (connection_.is_lost())
+            e = connection_.lost_error(phase::execute, effect::none);
+        else if (connection_.busy_)
+            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        if (e) return fail_rest(std::move(e)), false;
+        was_in_transaction_ = connection_.in_transaction();
+        return true;
+    }
+
+    /// The statement that is to be sent next.
+    [[nodiscard]] bool peek(spot& s) {
+        if (again_at_ < again_.size()) {
+            s = again_[again_at_];
+            return true;
+        }
+        while (item_ < items_.size() && element_ == items_[item_]->count) {
+            ++item_;
+            element_ = 0;
+        }
+        if (item_ == items_.size()) return false;
+        s = {items_[item_], element_};
+        return true;
+    }
+    void advance() noexcept {
+        if (again_at_ < again_.size())
+            ++again_at_;
+        else
+            ++element_;
+    }
+
+    /// Sends a round: `io` when there are answers to wait for, `done` when nothing is left to send.
+    [[nodiscard]] signal fill() {
+        if (!filling_) {
+            ++round_;
+            distinct_ = 0;
+            if (again_at_ == again_.size()) again_.clear(), again_at_ = 0;
+        }
+        filling_ = true;
+        if (stop_now()) return signal::done;
+        const bool repeating = again_at_ < again_.size();
+        if (!was_in_transaction_ && !repeating && connection_.prepares_) {
+            // Whatever is missing is prepared first, so that all goes in one flight.
+            for (std::size_t i = item_; i < items_.size(); ++i) {
+                const readiness r = items_[i]->count != 0 ? make_ready(*items_[i]) : readiness::ready;
+                if (r == readiness::work) return signal::work;
+                if (r == readiness::next_round || connection_.is_lost()) break;
+            }
+        }
+        spot last;
+        std::size_t bytes = 0;
+        for (spot s; sent_.size() < most_statements && bytes < most_bytes && peek(s);) {
+            postgres_flown& i = *s.item;
+            if (i.round != round_ || i.refusal) [[unlikely]] {
+                const readiness r = make_ready(i);
+                if (r == readiness::work) return signal::work;
+                if (r == readiness::next_round) break;
+                if (r == readiness::refused) {
+                    advance();
+                    fail(s, i.refusal);
+                    if (stop_now()) break;
+                    continue;
+                }
+            }
+            advance();
+            const bool stands_alone = !i.only_reads || repeating;
+            if (!was_in_transaction_ && last.item != nullptr && (stands_alone || !last.item->only_reads)) sync();
+            if (!send(s)) [[unlikely]] {
+                if (stop_now()) break;
+                continue;
+            }
+            last = s;
+            for (int n = 0; n < writer().written(); ++n) bytes += static_cast<std::size_t>(writer().lengths()[n]);
+        }
+        if (last.item != nullptr) sync();
+        unflushed_ = true;
+        filling_ = false;
+        if (!sent_.empty()) return signal::io;
+        spot left;
+        return peek(left) && !stop_now() ? fill() : signal::done;
+    }
+
+    /// True when nothing more may be sent; then all that is left has ended.
+    [[nodiscard]] bool stop_now() {
+        const bool broken = connection_.is_lost() || connection_.ended_by_ != errc::ok;
+        if (broken || stopped_) {
+            if (sent_.empty())
+                fail_rest(not_run(broken ? "those before it were not answered in time, or the connection broke" : "one before it failed"));
+            return true;
+        }
+        const interruption* const g = connection_.guard_;
+        if (g == nullptr || !sent_.empty() || (!g->is_cancelled() && (g->deadline == never || clock::now() < g->deadline))) return false;
+        const bool cancelled = g->is_cancelled();
+        fail_rest(error{cancelled ? errc::cancelled : errc::timeout,
+                        cancelled ? "cancelled before it was sent" : "the deadline passed before it was sent", phase::execute});
+        return true;
+    }
+
+    /// Finds or prepares the item's statement for this round.
+    [[nodiscard]] readiness make_ready(postgres_flown& i) {
+        if (i.round == round_) return i.refusal ? readiness::refused : readiness::ready;
+        if (connection_.prepares_ && distinct_ == connection_.statements_.bound()) return readiness::next_round;
+        identify(i);
+        entry_ = nullptr;
+        i.columns = nullptr;
+        if (!i.what->fits(dialect::postgres)) {
+            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
+        } else if (connection_.prepares_) {
+            entry_ = connection_.statements_.take(key_, i.what->postgres_text, i.literal);
+            if (entry_ == nullptr) {
+                if (!sent_.empty()) return readiness::next_round;
+                if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
+                static_cast<void>(take());
+            }
+            if (!error_) plan_prepared(i);
+        } else if (typed_) {
+            if (!sent_.empty()) return readiness::next_round;
+            if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
+            static_cast<void>(take());
+            i.types = connection_.parameter_types_;
+        }
+        i.round = round_;
+        i.entry = entry_;
+        ++distinct_;
+        if (!error_) return readiness::ready;
+        i.refusal = std::exchange(error_, {});
+        if (i.refusal.texts().statement.empty()) i.refusal.edit_texts().statement = i.what->text;
+        return readiness::refused;
+    }
+
+    /// Which statement is talked of: text and types that arguments say.
+    void identify(postgres_flown& i) {
+        begin(*i.what, i.literal);
+        now_ = &i;
+        i.each_type([this](std::size_t index, std::string_view type) { want_type(index, type); });
+    }
+    void plan_prepared(postgres_flown& i) {
+        if (!entry_->planned) {
+            error_ = i.plan(postgres_row{entry_->columns.get(), -1, reading()}, entry_->plan);
+            if (error_) {
+                error_.set(phase::prepare);
+                return;
+            }
+            entry_->plan.tag = i.tag();
+            entry_->planned = true;
+        }
+        i.columns = &entry_->plan;
+        if (entry_->plan.tag == i.tag()) return;  // else another item of the flight may be reading by it
+        error_ = i.plan(postgres_row{entry_->columns.get(), -1, reading()}, i.own_plan);
+        error_.set(phase::prepare);
+        i.columns = &i.own_plan;
+    }
+
+    [[nodiscard]] bool send(const spot& s) {
+        if (now_ != s.item) {
+            identify(*s.item);
+            entry_ = s.item->entry;
+            if (typed_ && entry_ == nullptr) connection_.parameter_types_ = s.item->types;
+        }
+        begin_parameters();
+        const refused_argument r = s.item->bind(s.element, writer());
+        if (r.number != 0) {
+            static_cast<void>(argument_refused(r.number, r.why, r.type));
+            return fail(s, std::exchange(error_, {})), false;
+        }
+        if (sent_.empty() && ::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+        if (connection_.lost_ || !postgres_run::send(false)) {
+            error e = std::exchange(error_, {});
+            if (!e) e = connection_.lost_error(phase::execute, effect::none);
+            return fail(s, std::move(e)), false;
+        }
+        sent_.push_back(s);
+        return true;
+    }
+    void sync() {
+        if (::PQpipelineSync(connection_.db_) == 0) connection_.lost_ = true;
+        sent_.push_back({});
+    }
+
+    void take_result() {
+        const spot s = sent_[answered_];
+        if (connection_.lost_ || result_ == nullptr) [[unlikely]]
+            return lose();
+        const ExecStatusType status = ::PQresultStatus(result_.get());
+        if (status == PGRES_PIPELINE_SYNC || s.item == nullptr) {
+            if ((status == PGRES_PIPELINE_SYNC) != (s.item == nullptr)) return lose();
+            ++answered_;
+            return result_.reset();
+        }
+        if (status == PGRES_PIPELINE_ABORTED) {
+            skipped_ = true;
+        } else {
+            if (status == PGRES_TUPLES_OK) read(s);
+            if (status != PGRES_TUPLES_OK || !s.item->only_reads) {
+                what_ = s.item->what;
+                keep_outcome();
+            }
+        }
+        // A null ends each statement's results, and does not wait.
+        result_.reset(::PQgetResult(connection_.db_));
+        if (result_ != nullptr || connection_.lost_) return lose();
+        ++answered_;
+        if (!error_ && !skipped_ && s.item->only_reads && !s.item->wants_count) [[likely]]
+            return;
+        end_of_statement(s);
+    }
+    void read(const spot& s) {
+        postgres_flown& i = *s.item;
+        if (i.columns == nullptr) {  // nothing is prepared
+            error_ = i.plan(postgres_row{result_.get(), -1, reading()}, i.own_plan);
+            if (!error_) i.columns = &i.own_plan;
+        }
+        if (!error_) i.read(s.element, result_.get(), *i.columns, reading(), error_);
+    }
+    void end_of_statement(const spot& s) {
+        error e = std::exchange(error_, {});
+        const auto affected = std::exchange(affected_, 0);
+        const bool on_server = std::exchange(failed_on_server_, false);
+        const bool hit = std::exchange(was_hit_, false);
+        const bool wrote = std::exchange(wrote_, false);
+        if (std::exchange(skipped_, false)) {
+            if (was_in_transaction_ || connection_.ended_by_ != errc::ok)
+                fail(s, not_run("a statement before it in the flight failed"));
+            else
+                again_.push_back(s);
+            return;
+        }
+        if (!s.item->only_reads && !on_server) applied_ = true;
+        if (!e) return s.item->end(s.element, {}, affected);
+        if (on_server && is_stale(e, s)) return again_.push_back(s);
+        if (!on_server) e.set(phase::result).set(wrote ? effect::applied : effect::none);
+        hit_ = hit_ || hit;
+        fail(s, std::move(e));
+    }
+    /// A prepared statement that the server does not know any more, or whose columns have changed: prepared anew, once.
+    [[nodiscard]] bool is_stale(const error& e, const spot& s) {
+        postgres_flown& i = *s.item;
+        const std::string& code = e.texts().native_code;
+        const bool stale = code == "26000" || (code == "0A000" && e.message().find("cached plan") != std::string::npos);
+        if (!stale || was_in_transaction_ || i.entry == nullptr || (i.renewed && i.round != renewed_in_)) return false;
+        if (!std::exchange(i.renewed, true)) {
+            renewed_in_ = round_;
+            identify(i);
+            connection_.statements_.forget(key_);
+        }
+        return true;
+    }
+    /// The connection broke: of what was sent and not answered nobody knows anything.
+    STRATA_COLD void lose() {
+        connection_.lost_ = true;
+        const error e = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
+        for (; answered_ < sent_.size(); ++answered_)
+            if (sent_[answered_].item != nullptr) fail(sent_[answered_], e);
+    }
+
+    void land() {
+        sent_.clear();
+        answered_ = 0;
+        under_way_ = connection_.busy_ = false;
+        if (!connection_.lost_ && ::PQpipelineStatus(connection_.db_) != PQ_PIPELINE_OFF && ::PQexitPipelineMode(connection_.db_) == 0)
+            connection_.lost_ = true;
+    }
+    [[nodiscard]] static error not_run(const char* why) { return error{errc::not_run, why, phase::execute}; }
+
+    STRATA_COLD void fail(const spot& s, error e) {
+        const std::size_t number = s.item->first + s.element;
+        error_texts& t = e.edit_texts();
+        if (t.statement.empty()) t.statement = s.item->what->text;
+        t.detail.append(t.detail.empty() ? "" : "; ").append(joined({"statement ", digits_of(number), " of the pipeline, counted from 0"}));
+        if (was_in_transaction_) stopped_ = true;
+        const bool skipped = e.code() == errc::not_run;
+        if (!first_failure_ || (!skipped && number < first_failed_)) {
+            first_failed_ = number;
+            first_failure_ = e;
+        }
+        s.item->end(s.element, std::move(e), 0);
+    }
+    /// All that has not been sent: the first one ends with `why`, the others were not run.
+    STRATA_COLD void fail_rest(error why) {
+        for (spot s; peek(s); why = not_run("a statement before it in the flight failed")) {
+            advance();
+            fail(s, std::move(why));
+        }
+    }
+
+    [[nodiscard]] signal finish() {
+        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
+            const bool waits = !hit_ || !connection_.cancels_.have_ended();
+            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
+            const bool yields = std::exchange(connection_.yields_, false);
+            connection_.raise_fence(hit_);
+            connection_.yields_ = yields;
+        }
+        under_way_ = connection_.busy_ = false;
+        error_ = std::move(first_failure_);
+        if (connection_.lost_ && error_) error_.set(health::lost);
+        // Of the whole: others were carried out, and a second time is another time.
+        if (error_ && error_.effect() == effect::none && applied_ && !was_in_transaction_) error_.set(effect::unknown);
+        return error_ ? signal::failed : signal::done;
+    }
+
+    std::span<postgres_flown* const> items_;
+    std::size_t item_ = 0;  // what has been sent, or has ended, of the items
+    std::size_t element_ = 0;
+    std::vector<spot> again_;  // skipped by the server, or stale
+    std::size_t again_at_ = 0;
+    std::vector<spot> sent_;  // in this round
+    std::size_t answered_ = 0;
+    unsigned round_ = 0;
+    unsigned renewed_in_ = 0;
+    std::size_t distinct_ = 0;  // statements of this round
+    postgres_flown* now_ = nullptr;
+    bool started_ = false;
+    bool filling_ = false;
+    bool skipped_ = false;
+    bool stopped_ = false, applied_ = false;
+    bool hit_ = false;  // by our own cancel
+    bool unflushed_ = false;
+    std::size_t first_failed_ = 0;
+    error first_failure_;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Several statements in one flight through libpq's pipeline mode. The logic is in flight.hpp; this binds and reads by types.
+#ifndef STRATA_DRIVER_POSTGRES_PIPELINE_HPP
+#define STRATA_DRIVER_POSTGRES_PIPELINE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// An item of the face's, as the flight sees it. An item has
+///     static constexpr bool wants_count, may_have_types;
+///     const descriptor& text();  bool literal();  bool only_reads();  std::size_t size();
+///     void with_statement(i, f);            // f(bound) for element i
+///     static const void* tag();  static error plan(meta, row_plan&);
+///     void with_sink(i, f);                 // f(sink) for the answer to element i
+///     void end(i, error, execution);  void restart();
+template <class Item>
+class postgres_flown_item final : public postgres_flown {
+public:
+    explicit postgres_flown_item(Item& item) noexcept : item_(item) {}
+
+    void describe() override {
+        what = &item_.text();
+        literal = item_.literal();
+        only_reads = item_.only_reads();
+        wants_count = Item::wants_count;
+        count = item_.size();
+    }
+    [[nodiscard]] refused_argument bind(std::size_t i, postgres_writer& out) override {
+        refused_argument r;
+        item_.with_statement(i, [&](const auto& statement) { r = write_arguments(statement, out); });
+        return r;
+    }
+    void each_type(const std::function<void(std::size_t, std::string_view)>& f) const override {
+        if constexpr (Item::may_have_types) {
+            item_.with_statement(0, [&](const auto& statement) {
+                statement.for_each_argument([&](std::size_t index, const auto& value) {
+                    if (const std::string_view type = type_of_argument(value); !type.empty()) f(index, type);
+                });
+            });
+        }
+    }
+    [[nodiscard]] const void* tag() const noexcept override { return Item::tag(); }
+    [[nodiscard]] error plan(const postgres_row& meta, row_plan& p) override { return Item::plan(meta, p); }
+    void read(std::size_t i, const PGresult* r, const row_plan& p, reading_memory& memory, error& e) override {
+        item_.with_sink(i, [&](auto&& sink) {
+            const int rows = ::PQntuples(r);
+            for (int row = 0; row < rows; ++row)
+                if (sink.row(postgres_row{r, row, memory}, p, e) != flow::more) return;
+            sink.finish(e);
+        });
+    }
+    void end(std::size_t i, error e, std::int64_t affected) override { item_.end(i, std::move(e), {.affected = affected}); }
+
+private:
+    Item& item_;
+};
+
+}  // namespace detail
+
+/// A flight of independent statements. Call `resume()` until it says `done` or `failed`, which it is when one of them has failed:
+/// `failure()` is the first one's error, each item knows its own.
+template <class... Items>
+class postgres_connection::pipeline {
+public:
+    pipeline(postgres_connection& c, std::tuple<Items...>& items) noexcept : pipeline(c, items, std::index_sequence_for<Items...>{}) {}
+    pipeline(const pipeline&) = delete;
+    pipeline& operator=(const pipeline&) = delete;
+
+    /// `io` and `work` only after `may_yield(true)`; else it blocks.
+    [[nodiscard]] signal resume() { return flight_.resume(); }
+    [[nodiscard]] error& failure() noexcept { return flight_.failure(); }
+
+private:
+    template <std::size_t... I>
+    pipeline(postgres_connection& c, std::tuple<Items...>& items, std::index_sequence<I...>) noexcept
+        : adapters_(std::get<I>(items)...), items_{&std::get<I>(adapters_)...}, flight_(c, items_) {}
+
+    std::tuple<detail::postgres_flown_item<Items>...> adapters_;
+    std::array<detail::postgres_flown*, sizeof...(Items)> items_;
+    detail::postgres_flight flight_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // One statement on its way: bound in the server's types, its rows given to a sink. All but these two is in run.hpp.
 #ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
 #define STRATA_DRIVER_POSTGRES_QUERY_HPP
@@ -3004,24 +4716,10 @@ private:
     /// Binds the arguments; false when one is refused.
     [[nodiscard]] bool bind() {
         begin_parameters();
-        postgres_writer& out = writer();
-        int refused = 0;  // number of the first one
-        errc why = errc::ok;
-        std::string_view type;
-        statement_.for_each_argument([&](std::size_t index, const auto& value) {
-            using value_codec = codec<std::remove_cvref_t<decltype(value)>>;
-            if (refused != 0) return;
-            const int number = static_cast<int>(index) + 1;
-            why = value_codec::write(out, value);
-            if (why == errc::ok) why = out.refused();
-            if (why == errc::ok && out.written() != number) why = errc::misuse;  // a codec must write exactly once
-            if (why == errc::ok) return;
-            refused = number;
-            type = value_codec::name;
-        });
-        if (refused == 0) [[likely]]
+        const detail::refused_argument r = detail::write_arguments(statement_, writer());
+        if (r.number == 0) [[likely]]
             return true;
-        static_cast<void>(argument_refused(refused, why, type));
+        static_cast<void>(argument_refused(r.number, r.why, r.type));
         return false;
     }
 
@@ -3101,6 +4799,15 @@ enum class postgres_locking : std::uint8_t {
     serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
 };
 
+namespace detail {
+template <class Rows>
+class postgres_copy_in;
+template <class T, class F>
+class postgres_copy_out;
+template <class Sink>
+class postgres_copy_raw;
+}  // namespace detail
+
 /// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
 struct postgres {
     static constexpr auto place = strata::place::driver;
@@ -3112,6 +4819,15 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
     static constexpr bool blocking_control = true;
+    /// Statements may go in one flight: `db.pipeline(...)`.
+    static constexpr bool pipelines = true;
+    /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
+    template <class Rows>
+    using copy_in = detail::postgres_copy_in<Rows>;
+    template <class T, class F>
+    using copy_out = detail::postgres_copy_out<T, F>;
+    template <class Sink>
+    using copy_raw = detail::postgres_copy_raw<Sink>;
     /// All connections write.
     static constexpr bool single_writer = false;
 

@@ -1,0 +1,1432 @@
+// Generated from include/strata/async/copy.hpp by single_include/generate.sh: edit that, not this.
+// Distributed under the Boost Software License, Version 1.0 (LICENSE, or https://www.boost.org/LICENSE_1_0.txt).
+#ifndef STRATA_SINGLE_ASYNC_COPY_HPP
+#define STRATA_SINGLE_ASYNC_COPY_HPP
+
+#include <strata/strata.hpp>
+#include <strata/copy.hpp>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/associated_allocator.hpp>
+#include <boost/asio/associated_cancellation_slot.hpp>
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution_context.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/recycling_allocator.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include <exception>
+#include <memory>
+#include <optional>
+#include <utility>
+
+// How an asynchronous call ends: an error, an exception of the user's, or a value; delivered in one of two forms.
+#ifndef STRATA_ASYNC_ANSWER_HPP
+#define STRATA_ASYNC_ANSWER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What an exception says, as an error: for the forms that do not throw.
+[[nodiscard]] STRATA_COLD inline error error_of_exception(const std::exception_ptr& thrown) {
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const failure& f) {
+        return f.error();
+    } catch (const std::exception& e) {
+        return {errc::user_exception, e.what(), phase::execute, effect::unknown};
+    } catch (...) {
+        return {errc::user_exception, "an exception that is no std::exception", phase::execute, effect::unknown};
+    }
+}
+
+/// `async_x`: completes with `void(std::exception_ptr, T)`, or `void(std::exception_ptr)`.
+template <class T>
+struct throwing {
+    using value = T;
+    using signature = void(std::exception_ptr, T);
+};
+template <>
+struct throwing<void> {
+    using value = void;
+    using signature = void(std::exception_ptr);
+};
+
+/// `async_try_x`: completes with `void(strata::result<T>)`; a `T` that is our result already is not wrapped once more.
+template <class T>
+struct trying {
+    using value = T;
+    using signature = void(typename as_result<T>::type);
+};
+
+template <class Form>
+struct answer;
+
+template <class T>
+struct answer<throwing<T>> {
+    error failed;
+    std::exception_ptr thrown;
+    std::optional<storable<T>> value;
+
+    template <class Handler>
+    void deliver(Handler&& handler) && {
+        if (!thrown && failed) [[unlikely]]
+            thrown = std::make_exception_ptr(failure(std::move(failed)));
+        if constexpr (std::is_void_v<T>) {
+            std::move(handler)(std::move(thrown));
+        } else {
+            static_assert(
+                std::is_default_constructible_v<T>,
+                "strata: Asio needs a value also when there is an error: the type of an asynchronous result must be default-constructible");
+            if constexpr (!std::is_default_constructible_v<T>)
+                return;  // was refused above
+            else if (thrown || !value)
+                std::move(handler)(std::move(thrown), T{});
+            else
+                std::move(handler)(std::exception_ptr{}, std::move(*value));
+        }
+    }
+};
+
+template <class T>
+struct answer<trying<T>> {
+    error failed;
+    std::exception_ptr thrown;
+    std::optional<storable<T>> value;
+
+    template <class Handler>
+    void deliver(Handler&& handler) && {
+        using answered = typename as_result<T>::type;
+        if (thrown) {
+            error e = error_of_exception(thrown);
+            if (failed) e.set(failed.effect());  // what became of it is known there
+            std::move(handler)(answered{std::move(e)});
+        } else if (failed)
+            std::move(handler)(answered{std::move(failed)});
+        else if constexpr (std::is_void_v<T>)
+            std::move(handler)(answered{});
+        else
+            std::move(handler)(answered{std::move(*value)});
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The end of an execution context, as others must see it: before its reactor and its timers go.
+//
+// Whoever touches a context from a thread that does not run it holds this lock and asks first. (Asio's own services end
+// without a lock.) A service that was made later ends earlier, so this one is asked for after the context's timers and reactor.
+#ifndef STRATA_ASYNC_CONTEXT_END_HPP
+#define STRATA_ASYNC_CONTEXT_END_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// What is told of the end. Linked and unlinked under the lock.
+class ends_with_context {
+public:
+    virtual void context_ends() noexcept = 0;
+
+protected:
+    ends_with_context() = default;
+    ends_with_context(const ends_with_context&) = delete;
+    ends_with_context& operator=(const ends_with_context&) = delete;
+    virtual ~ends_with_context() = default;
+
+private:
+    friend struct context_end;
+    ends_with_context* next_ = nullptr;
+    ends_with_context* previous_ = nullptr;
+};
+
+/// Outlives the context: whoever looks shares it.
+struct context_end {
+    inline_lock lock;
+    bool ended = false;
+
+    void link(ends_with_context& m) noexcept {
+        m.next_ = first_;
+        if (first_ != nullptr) first_->previous_ = &m;
+        first_ = &m;
+    }
+    void unlink(ends_with_context& m) noexcept {
+        (m.previous_ != nullptr ? m.previous_->next_ : first_) = m.next_;
+        if (m.next_ != nullptr) m.next_->previous_ = m.previous_;
+    }
+
+    /// That of an executor's context.
+    [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
+    }
+
+private:
+    class service : public asio::execution_context::service {
+    public:
+        using key_type = service;
+        static inline asio::execution_context::id id;
+        explicit service(asio::execution_context& c) : asio::execution_context::service(c), shared(std::make_shared<context_end>()) {}
+        std::shared_ptr<context_end> shared;
+
+    private:
+        void shutdown() override {
+            hold guard(shared->lock);
+            shared->ended = true;
+            for (ends_with_context* m = shared->first_; m != nullptr; m = m->next_) m->context_ends();
+        }
+    };
+
+    ends_with_context* first_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
+//
+// The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
+// end in either order: the context's end releases first what is registered in it.
+//
+// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
+#ifndef STRATA_ASYNC_DESCRIPTOR_HPP
+#define STRATA_ASYNC_DESCRIPTOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Lies in a connection's `watch()`. Its calls are safe from any thread.
+class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
+public:
+    /// Registers the descriptor with the context of `ex`.
+    descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
+        : executor_(ex), fd_(fd), workers_(std::move(workers)) {
+        descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
+        try {
+            context_ = context_end::of(ex);
+        } catch (...) {
+            let_go();
+            throw;
+        }
+        hold guard(context_->lock);
+        context_->link(*this);
+    }
+    ~descriptor_watch() override {
+        hold guard(context_->lock);
+        context_->unlink(*this);
+        let_go();
+    }
+
+    /// The watch in `place`, made anew if it is for another executor or descriptor.
+    [[nodiscard]] static descriptor_watch& of(watch_place& place, const asio::any_io_executor& ex,
+                                              const std::shared_ptr<asio::thread_pool>& workers, int fd) {
+        auto* const there = static_cast<descriptor_watch*>(place.get());
+        if (there != nullptr && there->is_for(ex, fd)) [[likely]]
+            return *there;
+        place.clear();  // two reactors must not know it at once
+        auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
+        descriptor_watch& here = *made;
+        place.put(std::move(made));
+        return here;
+    }
+
+    /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
+    /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
+    template <class Handler>
+    void wait(bool writable, time_point until, Handler& go_on) {
+        hold guard(context_->lock);
+        if (!descriptor_) return;
+        due_ = until;
+        if (until < armed_) arm(until);
+        descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
+                                std::move(go_on));
+        if (std::exchange(nudged_, false)) end_wait();
+    }
+    void nudge() noexcept override {
+        hold guard(context_->lock);
+        nudged_ = true;
+        end_wait();
+    }
+
+    void context_ends() noexcept override { let_go(); }
+
+private:
+    /// Another context may lie where one that has ended lay.
+    [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
+        hold guard(context_->lock);
+        return !context_->ended && fd_ == fd && executor_ == ex;
+    }
+    void end_wait() noexcept {
+        boost::system::error_code ignored;
+        if (descriptor_) descriptor_->cancel(ignored);
+    }
+    /// An older point may still ring: then it looks again.
+    void arm(time_point at) {
+        if (!alarm_) alarm_.emplace(workers_->get_executor());
+        alarm_->expires_at(at);
+        armed_ = at;
+        alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
+            if (e) return;
+            if (const auto watch = weak.lock()) watch->rang();
+        });
+    }
+    void rang() noexcept {
+        hold guard(context_->lock);
+        armed_ = never;
+        if (due_ == never || !descriptor_) return;
+        if (due_ <= steady_now()) {
+            due_ = never;
+            return end_wait();
+        }
+        try {
+            arm(due_);
+        } catch (...) {  // no memory: rather too early than never
+            end_wait();
+        }
+    }
+    void let_go() noexcept {
+        if (!descriptor_) return;
+        try {
+            descriptor_->release();
+        } catch (...) {  // it is not registered any more
+        }
+        descriptor_.reset();
+    }
+
+    asio::any_io_executor executor_;
+    int fd_;
+    std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
+    std::optional<asio::steady_timer> alarm_;
+    time_point armed_ = never;  // when it rings; never: it is not armed
+    time_point due_ = never;    // the bound of the latest wait, which may be over
+    bool nudged_ = false;
+    std::optional<asio::posix::stream_descriptor> descriptor_;
+    std::shared_ptr<context_end> context_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Where asynchronous calls live: an executor whose timers wait, and threads for drivers that block.
+#ifndef STRATA_ASYNC_WORLD_HPP
+#define STRATA_ASYNC_WORLD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// How the asynchronous face works.
+struct async_options {
+    /// Threads that run what blocks; 0: one for each connection, but for SQLite at most one more than the machine has processors.
+    std::size_t work_threads = 0;
+};
+
+namespace detail {
+
+/// Lets an operation wait on a timer of its executor until it is woken, time is up or it is cancelled.
+///
+/// The handler of a waiting operation is owned by the timer's context: when that is destroyed, so is the operation. A giver
+/// may hold the waker longer, so the timer is taken away when the operation ends.
+class asio_waker final : public waker {
+public:
+    explicit asio_waker(const asio::any_io_executor& ex) : executor_(ex) {}
+
+    void wake() noexcept override {
+        hold guard(lock_);
+        if (watch_ != nullptr) {
+            watch_->nudge();  // whose handler goes on
+        } else if (parked_) {
+            parked_ = false;
+            const hold context(context_->lock);
+            if (context_->ended) return;  // and the operation with it
+            try {
+                timer_->cancel();
+            } catch (...) {  // the timer then ends by itself
+            }
+        } else {
+            woken_ = true;
+        }
+    }
+
+    /// Starts to wait; `go_on` is called on its executor, never here.
+    template <class Handler>
+    void park(time_point until, Handler&& go_on) {
+        hold guard(lock_);
+        if (!timer_) {
+            timer_.emplace(executor_);
+            context_ = context_end::of(executor_);
+        }
+        timer_->expires_at(woken_ ? time_point::min() : until);
+        woken_ = false;
+        parked_ = true;
+        timer_->async_wait(std::forward<Handler>(go_on));
+    }
+    /// It will wait for a descriptor by `watch`, which lives until `unpark`.
+    void park_on(io_watch& watch) noexcept {
+        hold guard(lock_);
+        watch_ = &watch;
+        if (std::exchange(woken_, false)) watch.nudge();
+    }
+    /// The wait has ended.
+    void unpark() noexcept {
+        hold guard(lock_);
+        parked_ = false;
+        watch_ = nullptr;
+    }
+
+    /// The operation ends: from now on `wake` does nothing.
+    void detach() noexcept {
+        {
+            hold guard(lock_);
+            parked_ = false;
+            watch_ = nullptr;
+            timer_.reset();
+        }
+        release();
+    }
+
+private:
+    void dispose() noexcept override { delete this; }
+    ~asio_waker() = default;
+
+    inline_lock lock_;
+    asio::any_io_executor executor_;
+    std::optional<asio::steady_timer> timer_;
+    std::shared_ptr<context_end> context_;  // of the timer
+    io_watch* watch_ = nullptr;  // while it waits for a descriptor
+    bool parked_ = false;
+    bool woken_ = false;
+};
+
+/// Counts the operations of an execution context that are away on a work thread, so that the context is not
+/// destroyed under their feet: its end waits for them to come back, cancelled.
+class away_service : public asio::execution_context::service {
+public:
+    using key_type = away_service;
+    static inline asio::execution_context::id id;
+
+    explicit away_service(asio::execution_context& context) : asio::execution_context::service(context) {}
+
+    struct traveller {
+        std::atomic<bool>* cancelled = nullptr;
+        traveller* next = nullptr;
+        traveller* previous = nullptr;
+    };
+
+    /// The operation sets out for a work thread; `t` lies in it.
+    void leave(traveller& t) noexcept {
+        hold guard(lock_);
+        link(t);
+    }
+    /// On the work thread: from here on the mark lies there, because the operation may end before its mark is taken away.
+    void arrive(traveller& in_operation, traveller& on_thread) noexcept {
+        hold guard(lock_);
+        unlink(in_operation);
+        on_thread.cancelled = in_operation.cancelled;
+        link(on_thread);
+    }
+    /// Sends the operation back by `go_on(ending)` while the context certainly lives; true tells that it is being destroyed.
+    template <class GoOn>
+    void come_back(traveller& on_thread, GoOn&& go_on) noexcept {
+        bool ending = false;
+        {
+            hold guard(lock_);
+            ending = ending_;
+            on_thread.cancelled = nullptr;
+        }
+        go_on(ending);
+        hold guard(lock_);
+        unlink(on_thread);
+        back_.fetch_add(1, std::memory_order_release);
+        futex_wake_one(&back_);
+    }
+
+private:
+    void shutdown() override {
+        for (;;) {
+            const std::uint32_t seen = back_.load(std::memory_order_acquire);
+            {
+                hold guard(lock_);
+                ending_ = true;
+                if (first_ == nullptr) return;
+                for (traveller* t = first_; t != nullptr; t = t->next)
+                    if (t->cancelled != nullptr) t->cancelled->store(true, std::memory_order_relaxed);
+            }
+            futex_wait(back_, seen);
+        }
+    }
+
+    void link(traveller& t) noexcept {
+        t.previous = nullptr;
+        t.next = first_;
+        if (first_ != nullptr) first_->previous = &t;
+        first_ = &t;
+    }
+    void unlink(traveller& t) noexcept {
+        (t.previous != nullptr ? t.previous->next : first_) = t.next;
+        if (t.next != nullptr) t.next->previous = t.previous;
+    }
+
+    inline_lock lock_;
+    traveller* first_ = nullptr;
+    bool ending_ = false;
+    std::atomic<std::uint32_t> back_{0};
+};
+
+}  // namespace detail
+
+/// The executor of a face and the threads for blocking work, shared by all faces of a runtime.
+class asio_world {
+public:
+    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers) noexcept
+        : executor_(std::move(executor)), workers_(std::move(workers)) {}
+
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
+    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return workers_; }
+
+private:
+    asio::any_io_executor executor_;
+    std::shared_ptr<asio::thread_pool> workers_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The asynchronous drive: carries a flight from one need to the next by timers, work threads and the handler's executor.
+//
+// One heap block an operation, from the handler's allocator (Asio's recycling one by default), owned by whatever it waits
+// on. Cancellation of any type makes the flight end as soon as it can; it still rolls back and returns its connection.
+#ifndef STRATA_ASYNC_DRIVE_HPP
+#define STRATA_ASYNC_DRIVE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// What is driven. `Job` has
+///     operation_base& op();   need begin();   need resume();   waiter* parked_on();   time_point parked_until();
+///     void call(Executor, Done);     // for need::call: starts the user's coroutine, `Done` when it has ended
+///     void cancel(asio::cancellation_type);      // forwarded to the coroutine
+///     Result take_result();          // an object with `deliver(Handler&&) &&`
+template <class Handler, class Job>
+class async_operation {
+    using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
+    using allocator_type = typename std::allocator_traits<
+        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<async_operation>;
+    using allocator_traits = std::allocator_traits<allocator_type>;
+
+    struct deleter {
+        void operator()(async_operation* p) const noexcept {
+            allocator_type a{asio::get_associated_allocator(p->handler_, asio::recycling_allocator<void>{})};
+            allocator_traits::destroy(a, p);
+            allocator_traits::deallocate(a, p, 1);
+        }
+    };
+
+public:
+    using owner = std::unique_ptr<async_operation, deleter>;
+
+    /// Starts; the handler is called later, on its executor, never in this call.
+    template <class... Args>
+    static void launch(Handler handler, const asio_world& world, Args&&... args) {
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* raw = allocator_traits::allocate(a, 1);
+        try {
+            allocator_traits::construct(a, raw, std::move(handler), world, std::forward<Args>(args)...);
+        } catch (...) {
+            allocator_traits::deallocate(a, raw, 1);
+            throw;
+        }
+        owner self{raw};
+        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
+        if (slot.is_connected()) {
+            raw->may_be_cancelled_ = true;
+            slot.assign([raw](asio::cancellation_type type) {
+                if (type != asio::cancellation_type::none) raw->cancel(type);
+            });
+        }
+        raw->go(std::move(self), raw->job_.begin(), at::start);
+    }
+
+    template <class... Args>
+    async_operation(Handler&& handler, const asio_world& world, Args&&... args)
+        : handler_(std::move(handler)), world_(world), executor_(asio::get_associated_executor(handler_, world_.executor())),
+          tracked_(executor_), job_(std::forward<Args>(args)...) {
+        operation_base& op = job_.op();
+        op.drive = this;
+        op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
+    }
+    async_operation(const async_operation&) = delete;
+    async_operation& operator=(const async_operation&) = delete;
+    ~async_operation() = default;
+
+private:
+    enum class at : std::uint8_t { start, executor, worker };
+
+    /// The operation's waker, made on first use. It goes after the job, whose place in a queue may still name it.
+    struct waker_slot {
+        std::atomic<asio_waker*> made{nullptr};  // by the thread that works on the operation; read by a cancel
+        ~waker_slot() {
+            if (asio_waker* w = made.load(std::memory_order_relaxed)) w->detach();
+        }
+    };
+
+    /// A step that runs on the handler's executor, with the handler's allocator, and owns the operation meanwhile.
+    struct on_executor {
+        using executor_type = async_operation::executor_type;
+        using allocator_type = asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>;
+        owner self;
+        void (*step)(owner);
+
+        [[nodiscard]] executor_type get_executor() const noexcept { return self->executor_; }
+        [[nodiscard]] allocator_type get_allocator() const noexcept {
+            return asio::get_associated_allocator(self->handler_, asio::recycling_allocator<void>{});
+        }
+        template <class... Ignored>
+        void operator()(Ignored&&...) {
+            step(std::move(self));
+        }
+    };
+    /// On the face's executor: on its way to the handler's.
+    struct by_way_of_home {
+        owner self;
+        void (*step)(owner);
+        void operator()() {
+            async_operation& o = *self;
+            o.to_executor(std::move(self), step);
+        }
+    };
+    /// A step on a work thread.
+    struct on_worker {
+        owner self;
+        void operator()() { run_away(std::move(self)); }
+    };
+
+    /// Steps as plain functions of the owner: the same few for every wait.
+    static void step_resume(owner self) {
+        async_operation& o = *self;
+        if (asio_waker* w = o.waker_.made.load(std::memory_order_relaxed)) w->unpark();
+        const need n = o.job_.resume();
+        o.go(std::move(self), n, at::executor);
+    }
+    static void step_finish(owner self) { finish(std::move(self)); }
+    static void step_park(owner self) {
+        async_operation& o = *self;
+        o.park(std::move(self));
+    }
+    static void step_wait(owner self) {
+        async_operation& o = *self;
+        o.wait(std::move(self));
+    }
+    static void step_call(owner self) {
+        async_operation& o = *self;
+        o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+            async_operation& back = *self;
+            back.go(std::move(self), need::work, at::executor);
+        });
+    }
+
+    void go(owner self, need n, at where) {
+        switch (n) {
+            case need::work:
+                return to_worker(std::move(self));
+            // Never on a work thread: the first wait adds services to the context, whose end may have begun.
+            case need::park:
+                return where == at::worker ? leave_worker(std::move(self), &step_park) : park(std::move(self));
+            case need::io:
+                return where == at::worker ? leave_worker(std::move(self), &step_wait) : wait(std::move(self));
+            case need::call:
+                return move_to(std::move(self), where, &step_call);
+            default:
+                return move_to(std::move(self), where, &step_finish);
+        }
+    }
+
+    /// Does a step that belongs on the handler's executor.
+    void move_to(owner self, at where, void (*step)(owner)) {
+        if (where == at::executor) return step(std::move(self));
+        if (where == at::worker) return leave_worker(std::move(self), step);
+        to_executor(std::move(self), step);
+    }
+
+    void park(owner self) {
+        asio_waker& w = *waker_of_this();
+        // Either a cancel sees the waker, or this sees the cancel.
+        if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
+        w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+    }
+
+    /// For the descriptor of a driver that yields.
+    void wait(owner self) {
+        if constexpr (requires { job_.awaited(); }) {
+            const io_wait w = job_.awaited();
+            auto& watch = descriptor_watch::of(*job_.watch(), world_.executor(), world_.work_threads(), w.descriptor);
+            if (may_be_cancelled_) {
+                asio_waker& mine = *waker_of_this();
+                if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
+                mine.park_on(watch);
+            }
+            on_executor go_on{std::move(self), &step_resume};
+            watch.wait(w.writable, w.until, go_on);
+        }
+    }
+
+    void to_executor(owner self, void (*step)(owner)) {
+        const executor_type ex = executor_;
+        asio::post(ex, on_executor{std::move(self), step});
+    }
+    /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
+    /// may end as soon as the handler has run.
+    void leave_worker(owner self, void (*step)(owner)) {
+        if (is_at_home()) return to_executor(std::move(self), step);
+        const asio::any_io_executor ex = world_.executor();
+        asio::post(ex, by_way_of_home{std::move(self), step});
+    }
+    [[nodiscard]] bool is_at_home() const noexcept {
+        if constexpr (std::is_same_v<executor_type, asio::any_io_executor>)
+            if (executor_ == world_.executor()) return true;
+        if constexpr (asio::can_query_v<const executor_type&, asio::execution::context_t>) {
+            const asio::execution_context& mine = asio::query(executor_, asio::execution::context);
+            return &mine == &asio::query(world_.executor(), asio::execution::context);
+        } else {
+            return false;
+        }
+    }
+
+    void to_worker(owner self) {
+        away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
+        auto workers = world_.workers();
+        asio::post(workers, on_worker{std::move(self)});
+    }
+
+    /// On a work thread: works on while the next step may block, then goes back.
+    static void run_away(owner self) {
+        async_operation& o = *self;
+        away_service& service = o.away();
+        away_service::traveller mark;
+        service.arrive(o.traveller_, mark);
+        need n = need::work;
+        while (n == need::work) n = o.job_.resume();
+        service.come_back(mark, [&](bool context_ends) {
+            if (context_ends)
+                self.reset();
+            else
+                o.go(std::move(self), n, at::worker);
+        });
+    }
+
+    /// On the handler's executor: the memory goes back before the handler runs, so that the handler can use it again.
+    static void finish(owner self) {
+        async_operation& o = *self;
+        asio::get_associated_cancellation_slot(o.handler_).clear();
+        Handler handler{std::move(o.handler_)};
+        auto result = o.job_.take_result();
+        const asio::executor_work_guard<executor_type> tracked{std::move(o.tracked_)};
+        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        async_operation* const raw = self.release();
+        allocator_traits::destroy(a, raw);
+        allocator_traits::deallocate(a, raw, 1);
+        std::move(result).deliver(std::move(handler));
+    }
+
+    void cancel(asio::cancellation_type type) {
+        job_.op().cancelled.store(true, std::memory_order_seq_cst);
+        job_.cancel(type);
+        if (asio_waker* w = waker_.made.load(std::memory_order_seq_cst)) w->wake();
+    }
+
+    [[nodiscard]] asio_waker* waker_of_this() {
+        if (waker_.made.load(std::memory_order_relaxed) == nullptr)
+            waker_.made.store(new asio_waker(world_.executor()), std::memory_order_seq_cst);
+        return waker_.made.load(std::memory_order_relaxed);
+    }
+    [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }
+
+    Handler handler_;
+    asio_world world_;
+    executor_type executor_;
+    asio::executor_work_guard<executor_type> tracked_;
+    waker_slot waker_;
+    Job job_;
+    bool may_be_cancelled_ = false;
+    bool told_ = false;  // the driver, of a cancel that came before it began to wait
+    away_service::traveller traveller_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A batch, asynchronously: one operation and one hop to a work thread for all its elements.
+#ifndef STRATA_ASYNC_BATCH_HPP
+#define STRATA_ASYNC_BATCH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// `depth`: that of its savepoint; 0 for a transaction of its own.
+template <class Home, class Statement, class Range, class Form, bool InsideTransaction>
+class batch_job {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<facts_of_batch(InsideTransaction)>;
+    using work_type = batch_work<runtime_type, Statement, Range>;
+
+public:
+    using form = Form;
+
+    batch_job(Home home, unsigned depth, const Statement& statement, Range elements, const call_options& o)
+        : home_(std::move(home)), statement_(statement), elements_(std::move(elements)),
+          work_(home_.runtime(), statement_, elements_, depth),
+          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        describe_batch<op_type, bound_element<Statement, Range>>(op_, statement_, o);
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+        op_.outer = home_.outer();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.start(); }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(work_.executed());
+        return a;
+    }
+
+private:
+    Home home_;
+    Statement statement_;
+    Range elements_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Starts a job for whatever completion token the caller chose.
+#ifndef STRATA_ASYNC_START_HPP
+#define STRATA_ASYNC_START_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct copy_options;
+
+namespace detail {
+
+using default_token = asio::use_awaitable_t<asio::any_io_executor>;
+
+template <class T>
+inline constexpr bool is_options = std::is_same_v<T, call_options>;
+template <class Driver>
+inline constexpr bool is_options<transaction_options<Driver>> = true;
+template <>
+inline constexpr bool is_options<copy_options> = true;
+
+// Options are written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice: none may mind.
+static_assert(std::is_trivially_destructible_v<call_options>);
+
+/// Tells a completion token from options.
+template <class Token>
+concept completion = !is_options<std::remove_cvref_t<Token>>;
+
+/// The initiation: what a lazy token (deferred, use_awaitable) keeps and calls later.
+template <class Job>
+struct start_job {
+    asio_world world;
+    using executor_type = asio::any_io_executor;
+    [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
+
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const {
+        async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), world, std::forward<Args>(args)...);
+    }
+};
+
+/// `args` make the job, when the operation is initiated.
+template <class Job, class Token, class... Args>
+auto start(const asio_world& world, Token&& token, Args&&... args) {
+    return asio::async_initiate<Token, typename Job::form::signature>(start_job<Job>{world}, token, std::forward<Args>(args)...);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement, asynchronously: the same operation, work and flight as the blocking call, with its own copy of the arguments.
+#ifndef STRATA_ASYNC_STATEMENT_HPP
+#define STRATA_ASYNC_STATEMENT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// `execute` has no sink of interest: its value is the work's count.
+template <class Sink>
+struct sink_value {
+    static auto take(Sink& sink, const execution&) { return std::move(sink).take(); }
+};
+template <>
+struct sink_value<discard_sink> {
+    static execution take(discard_sink&, const execution& done) { return done; }
+};
+
+/// `Home` keeps what the call needs alive: `runtime()` and `source()`.
+template <class Home, class Bound, class Sink, class Form, scope Where>
+class statement_job {
+    using runtime_type = typename Home::runtime_type;
+    using source_type = typename Home::source_type;
+    using op_type = operation<facts_of_statement<Bound>(Where != scope::database)>;
+    using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
+
+public:
+    using form = Form;
+
+    statement_job(Home home, Bound statement, Sink sink, const call_options& o)
+        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), work_(statement_, sink_),
+          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        op_.outer = home_.outer();
+        if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
+            flight_.result().replace(std::move(e));
+            return;
+        }
+        describe(op_, statement_, o);
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.result().ok() ? flight_.start() : need::done; }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
+    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(sink_value<Sink>::take(sink_, work_.executed()));
+        return a;
+    }
+
+private:
+    Home home_;
+    Bound statement_;
+    Sink sink_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, source_type, op_type, work_type> flight_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Rows in batches, asynchronously: one hop to a work thread a batch, never one a row.
+//
+//   auto accounts = adb.rows<account>(query);
+//   for (auto batch = co_await accounts.async_next(); !batch.empty(); batch = co_await accounts.async_next()) ...
+#ifndef STRATA_ASYNC_STREAM_HPP
+#define STRATA_ASYNC_STREAM_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The operation behind a stream: it lives between the batches, holding its connection.
+template <class Home, class Bound, class T, bool InsideTransaction>
+class async_stream_state {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+    using work_type = statement_work<typename runtime_type::driver, Bound, batch_sink<T>>;
+
+public:
+    static constexpr bool blocking = runtime_type::driver::blocking;
+
+    async_stream_state(Home h, Bound s, const call_options& o, std::size_t batch)
+        : home(std::move(h)), statement(std::move(s)), sink(batch), work(statement, sink),
+          f(std::in_place, home.runtime().world(), home.runtime().policies(), home.source(), op, work) {
+        describe(op, statement, o);
+        op.deadline = deadline_of(home.runtime().world(), o.deadline, home.outer());
+        op.outer = home.outer();
+    }
+
+    Home home;
+    Bound statement;
+    batch_sink<T> sink;
+    op_type op;
+    work_type work;
+    /// Gone once the stream has ended: the connection goes back with it.
+    std::optional<
+        flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type>>
+        f;
+    bool started = false;
+    bool busy = false;
+};
+
+/// One batch: drives the stream's flight to its next pause.
+template <class State, class Form>
+class next_batch_job {
+public:
+    using form = Form;
+
+    /// A call that overlaps with another has an operation of its own, so that it cannot disturb the other's.
+    explicit next_batch_job(std::shared_ptr<State> s) noexcept
+        : state_(std::move(s)), overlaps_(state_->busy), mine_(!overlaps_ && state_->f.has_value()) {
+        if (mine_) state_->busy = true;
+    }
+    next_batch_job(const next_batch_job&) = delete;
+    next_batch_job& operator=(const next_batch_job&) = delete;
+    /// Destroyed on its way, with its executor: the stream is over.
+    ~next_batch_job() {
+        if (mine_) state_->f.reset();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return mine_ ? state_->op : idle_; }
+    [[nodiscard]] need begin() noexcept {
+        if (!mine_) return need::done;
+        // A flight that pauses resumes where blocking is allowed.
+        if (std::exchange(state_->started, true)) return last_ = resume_held();
+        return last_ = state_->f->start();
+    }
+    [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
+    [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
+    [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
+    [[nodiscard]] watch_place* watch() noexcept { return state_->f->watch(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a;
+        if (overlaps_) {
+            a.failed = error{errc::misuse, "async_next was called while the batch before it is still on its way", phase::admission};
+            return a;
+        }
+        if (!mine_) {
+            a.value.emplace();  // the stream has ended before
+            return a;
+        }
+        state_->busy = mine_ = false;
+        if (last_ != need::item) {
+            a.failed = std::move(state_->f->result().error());
+            a.thrown = std::move(state_->f->thrown());
+            state_->f.reset();
+        }
+        if (!a.failed && !a.thrown) a.value.emplace(std::exchange(state_->sink.batch(), {}));
+        return a;
+    }
+
+private:
+    [[nodiscard]] need resume_held() noexcept {
+        if constexpr (State::blocking)
+            return need::work;
+        else
+            return state_->f->resume();
+    }
+
+    std::shared_ptr<State> state_;
+    operation_base idle_;
+    need last_ = need::done;
+    bool overlaps_;
+    bool mine_;
+};
+
+}  // namespace detail
+
+/// A stream of batches. One `async_next` at a time. It holds a connection from the first batch until the last one, or until
+/// it is destroyed. Repeated by the stack's retry only until the first batch has arrived.
+template <class T, class State>
+class async_row_stream {
+public:
+    async_row_stream(std::shared_ptr<State> s, asio_world w) noexcept : state_(std::move(s)), world_(std::move(w)) {}
+
+    /// The next rows, at least one; none at the end. Completes with `void(std::exception_ptr, std::vector<T>)`.
+    template <class Token = detail::default_token>
+    auto async_next(Token&& token = {}) {
+        return next<detail::throwing<std::vector<T>>>(std::forward<Token>(token));
+    }
+    /// Completes with `void(result<std::vector<T>>)`.
+    template <class Token = detail::default_token>
+    auto async_try_next(Token&& token = {}) {
+        return next<detail::trying<std::vector<T>>>(std::forward<Token>(token));
+    }
+
+private:
+    template <class Form, class Token>
+    auto next(Token&& token) {
+        return detail::start<detail::next_batch_job<State, Form>>(world_, std::forward<Token>(token), state_);
+    }
+
+    std::shared_ptr<State> state_;
+    asio_world world_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The calls that every asynchronous session offers, written once over `home()`: what a call needs to stay alive.
+//
+// Every call copies its arguments before it returns, except string_view, span and reference_wrapper. Any completion token
+// serves; the default is `use_awaitable`. Cancellation of every type is honoured.
+#ifndef STRATA_ASYNC_CALLS_HPP
+#define STRATA_ASYNC_CALLS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One statement of a session whose type is known: what `async_perform` of such a session does.
+template <class Form, class Session, class Bound, class Sink, class Token>
+auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token) {
+    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where>;
+    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
+}
+
+/// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct async_copy_calls {
+    template <template <class> class Form, class... Any>
+    static auto in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: asynchronous COPY needs  #include <strata/async/copy.hpp>");
+    }
+    template <class T, template <class> class Form, class... Any>
+    static auto out(const Any&... any) {
+        return in<Form>(any...);
+    }
+};
+template <class Session, bool PipelineIncluded>
+struct async_pipeline_calls {
+    template <class... Any>
+    static auto run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: async_pipeline(...) needs  #include <strata/async/pipeline.hpp>");
+    }
+    template <class... Any>
+    static auto try_run(const Any&... any) {
+        return run(any...);
+    }
+};
+
+}  // namespace detail
+
+template <class Self>
+class async_calls {
+    using use_awaitable = detail::default_token;
+
+public:
+    /// As `calls::execute`.
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_execute(const S& statement, Token&& token = {}) {
+        return async_execute(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_execute(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<discard_sink, detail::throwing<execution>>(statement, o, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_try_execute(const S& statement, Token&& token = {}) {
+        return async_try_execute(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class S, detail::completion Token = use_awaitable>
+    auto async_try_execute(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<discard_sink, detail::trying<execution>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::one`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_one(const S& statement, Token&& token = {}) {
+        return async_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<one_sink<T>, detail::throwing<T>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_one(const S& statement, Token&& token = {}) {
+        return async_try_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<one_sink<T>, detail::trying<T>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::maybe_one`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_maybe_one(const S& statement, Token&& token = {}) {
+        return async_maybe_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_maybe_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<maybe_one_sink<T>, detail::throwing<std::optional<T>>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_maybe_one(const S& statement, Token&& token = {}) {
+        return async_try_maybe_one<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_maybe_one(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<maybe_one_sink<T>, detail::trying<std::optional<T>>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::all`.
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_all(const S& statement, Token&& token = {}) {
+        return async_all<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_all(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<all_sink<T>, detail::throwing<std::vector<T>>>(statement, o, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_all(const S& statement, Token&& token = {}) {
+        return async_try_all<T>(statement, call_options{}, std::forward<Token>(token));
+    }
+    template <class T, class S, detail::completion Token = use_awaitable>
+    auto async_try_all(const S& statement, const call_options& o, Token&& token = {}) {
+        return go<all_sink<T>, detail::trying<std::vector<T>>>(statement, o, std::forward<Token>(token));
+    }
+
+    /// As `calls::execute_many`. The elements are copied, or moved from an rvalue, in the call.
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_execute_many(const S& statement, Range&& elements, Token&& token = {}) {
+        return async_execute_many(statement, std::forward<Range>(elements), call_options{}, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_execute_many(const S& statement, Range&& elements, const call_options& o, Token&& token = {}) {
+        return go_many<detail::throwing<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_try_execute_many(const S& statement, Range&& elements, Token&& token = {}) {
+        return async_try_execute_many(statement, std::forward<Range>(elements), call_options{}, std::forward<Token>(token));
+    }
+    template <class S, class Range, detail::completion Token = use_awaitable>
+    auto async_try_execute_many(const S& statement, Range&& elements, const call_options& o, Token&& token = {}) {
+        return go_many<detail::trying<execution>>(statement, std::forward<Range>(elements), o, std::forward<Token>(token));
+    }
+
+    /// As `calls::copy_in`, on a work thread. The rows are copied, or moved from an rvalue, in the call.
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::throwing>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token));
+    }
+    template <class Table, class Rows, detail::completion Token = use_awaitable>
+    auto async_try_copy_in(const Table& table, Rows&& rows, const copy_options& o, Token&& token = {}) {
+        return copies::template in<detail::trying>(self(), table, std::forward<Rows>(rows), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::copy_out`; the function is copied, or moved from an rvalue, and is called on a work thread.
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::throwing>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token));
+    }
+    template <class T, class Source, class F, detail::completion Token = use_awaitable>
+    auto async_try_copy_out(const Source& source, F&& each_row, const copy_options& o, Token&& token = {}) {
+        return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
+    }
+
+    /// As `calls::pipeline`, over the loop. After the statements a completion token, before them `call_options`, where wanted.
+    template <class... Arguments>
+    auto async_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::run(self(), std::forward<Arguments>(arguments)...);
+    }
+    /// Completes with `void(std::tuple<result<T>...>)`.
+    template <class... Arguments>
+    auto async_try_pipeline(Arguments&&... arguments) {
+        return detail::async_pipeline_calls<Self, true>::try_run(self(), std::forward<Arguments>(arguments)...);
+    }
+
+    /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
+    template <class T, class S>
+    [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
+        decltype(auto) bound = detail::as_bound(statement);
+        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
+        return static_cast<Self&>(*this).template stream_of<T>(bound.own(), o, batch);
+    }
+
+private:
+    using copies = detail::async_copy_calls<Self, true>;
+    [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+    template <class Sink, class Form, class S, class Token>
+    auto go(const S& statement, const call_options& o, Token&& token) {
+        decltype(auto) bound = detail::as_bound(statement);
+        detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
+        return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+    }
+
+    template <class Form, class Statement, class Range, class Token>
+    auto go_many(const Statement& statement, Range&& elements, const call_options& o, Token&& token) {
+        using range = std::remove_cvref_t<Range>;
+        detail::assert_placement<detail::bound_element<Statement, range>, Self>();
+        static_assert(
+            requires(Self& s) { s.home(); },
+            "strata: a batch needs a session whose type is known; with any_async_session write async_transaction and async_execute");
+        Self& self = static_cast<Self&>(*this);
+        using job = detail::batch_job<decltype(self.home()), Statement, range, Form, Self::where == scope::transaction>;
+        return detail::start<job>(self.world(), std::forward<Token>(token), self.home(), self.depth_of_batch(), statement,
+                                  range(std::forward<Range>(elements)), o);
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// COPY, asynchronously: one operation and one hop to a work thread for all its rows. What `strata/copy.hpp` says holds here.
+#ifndef STRATA_ASYNC_COPY_HPP
+#define STRATA_ASYNC_COPY_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+// As of all options: written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice.
+static_assert(std::is_trivially_destructible_v<copy_options>);
+
+/// `Where` is a table or a source, `With` the rows or the function; the job owns both. `Copy` is the driver's.
+template <class Home, class Where, class With, class Copy, class Form, bool InsideTransaction>
+class copy_job {
+    using runtime_type = typename Home::runtime_type;
+    using op_type = operation<facts_of_copy(InsideTransaction)>;
+    using work_type = copy_work<runtime_type, Copy>;
+
+public:
+    using form = Form;
+
+    copy_job(Home home, unsigned depth, Where where, With with, const copy_options& o)
+        : home_(std::move(home)), where_(std::move(where)), with_(std::move(with)), options_(o), copy_(where_, with_, options_),
+          work_(home_.runtime(), copy_, depth), flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        if constexpr (std::is_same_v<Where, copy_source>) {
+            op_.statement = where_.query;
+            op_.reads_only = true;
+        } else {
+            name_ = where_.name().quoted();
+            op_.statement = name_;
+        }
+        op_.tags = o.tags;
+        op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+        op_.outer = home_.outer();
+    }
+
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] need begin() noexcept { return flight_.start(); }
+    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
+    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
+    template <class Executor, class Done>
+    void call(const Executor&, Done&&) noexcept {}
+    void cancel(asio::cancellation_type) noexcept {}
+
+    [[nodiscard]] answer<Form> take_result() {
+        answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if (!a.failed && !a.thrown) a.value.emplace(copy_.done());
+        return a;
+    }
+
+private:
+    Home home_;
+    Where where_;
+    With with_;
+    copy_options options_;
+    std::string name_;
+    Copy copy_;
+    op_type op_;
+    work_type work_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
+};
+
+template <class Session>
+struct async_copy_calls<Session, true> {
+    template <template <class> class Form, class Rows, class Token>
+    static auto in(Session& session, const copy_table& table, Rows&& rows, Token&& token, const copy_options& o = {}) {
+        using range = std::remove_cvref_t<Rows>;
+        using driver = typename checked<Session>::driver;
+        return begin<typename driver::template copy_in<range>, Form<copied>>(session, table, range(std::forward<Rows>(rows)), o,
+                                                                             std::forward<Token>(token));
+    }
+    template <class T, template <class> class Form, class Source, class F, class Token>
+    static auto out(Session& session, const Source& source, F&& each_row, Token&& token, const copy_options& o = {}) {
+        using function = std::remove_cvref_t<F>;
+        using driver = typename checked<Session>::driver;
+        return begin<typename driver::template copy_out<T, function>, Form<copied>>(
+            session, as_copy_source<driver>(source), function(std::forward<F>(each_row)), o, std::forward<Token>(token));
+    }
+
+private:
+    template <class S>
+    struct checked {
+        static_assert(requires(S& s) { s.home(); }, "strata: COPY needs a session whose type is known, not strata::any_async_session");
+        using driver = typename S::driver;
+        static constexpr bool copies = (assert_copy<driver>(), true);
+    };
+
+    template <class Copy, class Form, class Where, class With, class Token>
+    static auto begin(Session& session, Where where, With with, const copy_options& o, Token&& token) {
+        static_assert(checked<Session>::copies);
+        using job = copy_job<decltype(session.home()), Where, With, Copy, Form, Session::where == scope::transaction>;
+        return start<job>(session.world(), std::forward<Token>(token), session.home(), session.depth_of_batch(), std::move(where),
+                          std::move(with), o);
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+#endif
