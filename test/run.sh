@@ -13,7 +13,7 @@ server, a standby of it and a pgbouncer are started in a temporary folder, on lo
 The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs are in build/log.
 
   --full         everything with both sanitizers under g++ and clang, randomized tests with their full counts
-                 (STRATA_TEST_FULL is set), the driver on PostgreSQL 18 (from npm), the kill tests and all mutants
+                 (STRATA_TEST_FULL is set), the driver on PostgreSQL 18 (from npm), the fuzz targets, the kill tests and all mutants
   --mutants      the mutants besides the usual run
   --no-install   only name missing packages, and end with status 1 if there are any
 
@@ -255,6 +255,7 @@ if [ -z "$full" ]; then
 else
     tests clang "clang" all programs.txt
     for preset in asan tsan clang-asan clang-tsan; do tests $preset "$preset" all_tests programs.txt; done
+    tally fuzz "fuzzing, 60 s a target" test/fuzz/run.sh 60
 fi
 if [ -n "$mutants" ]; then tally mutants "mutants" test/mutants/run.sh --tally; fi
 
