@@ -237,7 +237,7 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
     return {};
 }
 
-STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
+inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
     constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
     for (;;) {
         const duration left = time_left(until, slice);

@@ -44,7 +44,8 @@ public:
             if (s != PGRES_SINGLE_TUPLE) keep_outcome();
             result_.reset();
         }
-        if (is_stale()) return resume();
+        if (failed_on_server_ && is_stale()) [[unlikely]]
+            return resume();
         if (error_ || stopped_ || connection_lost()) return end();
         sink_.finish(error_);
         return end();

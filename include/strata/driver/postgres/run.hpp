@@ -139,7 +139,7 @@ protected:
         const ExecStatusType s = ::PQresultStatus(result_.get());
         if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
             const std::string_view tag = ::PQcmdStatus(result_.get());
-            if (tag.substr(0, 6) != "SELECT" && tag.substr(0, 5) != "FETCH") {
+            if (!tag.empty() && tag[0] != 'S' && tag[0] != 'F') {  // what SELECT, SHOW and FETCH count was not changed
                 affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
                 wrote_ = wrote_ || affected_ != 0;
             }
@@ -177,7 +177,7 @@ protected:
     }
 
     /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
-    [[nodiscard]] bool is_stale() {
+    [[nodiscard]] STRATA_COLD bool is_stale() {
         if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
         const std::string& code = error_.texts().native_code;
         const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);

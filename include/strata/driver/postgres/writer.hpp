@@ -32,10 +32,7 @@ public:
         types_ = types;
         catalogue_ = &catalogue;
         described_ = described;
-        values_.clear();
-        lengths_.clear();
-        formats_.clear();
-        offsets_.clear();
+        count_ = 0;
         own_.clear();
         open_.clear();
         refused_ = errc::ok;
@@ -190,7 +187,7 @@ public:
         } else {
             const std::size_t size = own_.size() - c.begin;
             add("", size, 1);
-            offsets_.back() = c.begin;
+            offsets_[count_ - 1] = c.begin;
         }
         return true;
     }
@@ -202,11 +199,11 @@ public:
     }
 
     [[nodiscard]] errc refused() const noexcept { return refused_; }
-    [[nodiscard]] int written() const noexcept { return static_cast<int>(values_.size()); }
+    [[nodiscard]] int written() const noexcept { return static_cast<int>(count_); }
 
     /// For libpq; valid until `reset`. Call `finish` once after the last parameter.
     void finish() noexcept {
-        for (std::size_t i = 0; i < values_.size(); ++i)
+        for (std::size_t i = 0; i < count_; ++i)
             if (offsets_[i] != not_own) values_[i] = own_.data() + offsets_[i];
     }
     [[nodiscard]] const char* const* values() const noexcept { return values_.data(); }
@@ -215,6 +212,7 @@ public:
 
 private:
     static constexpr std::size_t not_own = static_cast<std::size_t>(-1);
+    static constexpr std::size_t too_long = 0x3fffffff;  // a field holds at most 1 GB
 
     /// A value that is being written part by part.
     struct container {
@@ -230,7 +228,7 @@ private:
     [[nodiscard]] ::Oid next_type() const noexcept {
         if (!open_.empty()) [[unlikely]]
             return open_.back().part;
-        return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown;
+        return count_ < types_.size() ? types_[count_] : oid::unknown;
     }
     /// The type of a value that is about to be opened, without its domains; `unknown` where nobody knows.
     [[nodiscard]] ::Oid type_to_open() const noexcept {
@@ -249,22 +247,35 @@ private:
         return !is_described() || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
     }
     void add(const char* data, std::size_t size, int format) {
-        if (size > 0x3fffffff) return refuse(errc::too_big);  // a field holds at most 1 GB
+        if (size > too_long) return refuse(errc::too_big);
         if (!open_.empty()) [[unlikely]]
             return add_part({data, size}, format);
-        values_.push_back(data);
-        lengths_.push_back(static_cast<int>(size));
-        formats_.push_back(format);
-        offsets_.push_back(not_own);
+        push(data, static_cast<int>(size), format, not_own);
+    }
+    STRATA_INLINE void push(const char* data, int size, int format, std::size_t offset) {
+        if (count_ == values_.size()) [[unlikely]]
+            grow();
+        values_[count_] = data;
+        lengths_[count_] = size;
+        formats_[count_] = format;
+        offsets_[count_] = offset;
+        ++count_;
+    }
+    STRATA_COLD void grow() {
+        const std::size_t room = count_ < 8 ? 8 : count_ * 2;
+        offsets_.resize(room);
+        formats_.resize(room);
+        lengths_.resize(room);
+        values_.resize(room);  // the last: its size says how much room there is
     }
     void add_copy(std::string_view v, int format) {
         if (!open_.empty()) [[unlikely]]
             return add(v.data(), v.size(), format);
+        if (v.size() > too_long) return refuse(errc::too_big);
         const std::size_t at = own_.size();
         own_.append(v);
         own_.push_back('\0');  // libpq reads texts up to their NUL
-        add("", v.size(), format);
-        if (!offsets_.empty()) offsets_.back() = at;
+        push(nullptr, static_cast<int>(v.size()), format, at);
     }
     void add_part(std::string_view v, int format) {
         container& c = open_.back();
@@ -297,7 +308,11 @@ private:
     void add_number(Unsigned n) {
         char bytes[sizeof n];
         to_big_endian(n, bytes);
-        add_copy({bytes, sizeof n}, 1);
+        if (!open_.empty()) [[unlikely]]
+            return add(bytes, sizeof n, 1);
+        const std::size_t at = own_.size();
+        own_.append(bytes, sizeof n);
+        push(nullptr, sizeof n, 1, at);
     }
     void put(std::uint32_t n) {
         char bytes[sizeof n];
@@ -310,15 +325,13 @@ private:
     void refuse(errc why) {
         keep_refusal(why);
         if (!open_.empty()) return;
-        values_.push_back(nullptr);
-        lengths_.push_back(0);
-        formats_.push_back(0);
-        offsets_.push_back(not_own);
+        push(nullptr, 0, 0, not_own);
     }
 
     std::span<const ::Oid> types_;
     const detail::type_catalogue* catalogue_ = nullptr;
     bool described_ = false;
+    std::size_t count_ = 0;  // of parameters; the vectors have room for more
     std::vector<const char*> values_;
     std::vector<int> lengths_;
     std::vector<int> formats_;
