@@ -52,6 +52,14 @@ static bool is_server(const strata::any_session& db) { return db.dialect_now() =
 
 constexpr auto open_teller = "insert into tellers (id, branch, balance) values (:id, 1, 0)"_sql.named("open_teller");
 constexpr auto open_account = "insert into accounts (id, branch, balance) values (:id, 1, 0)"_sql.named("open_account");
+// One statement reads one moment, whatever is written meanwhile. (PostgreSQL's sum of bigint is a numeric.)
+constexpr auto sum_books =
+    "select (select cast(coalesce(sum(balance), 0) as bigint) from branches) as branches,"
+    "       (select cast(coalesce(sum(balance), 0) as bigint) from tellers) as tellers,"
+    "       (select cast(coalesce(sum(balance), 0) as bigint) from accounts) as accounts,"
+    "       (select cast(coalesce(sum(delta), 0) as bigint) from history) as history,"
+    "       (select count(*) from history) as history_rows"_sql.named("audit");
+constexpr auto history_ids = "select id from history"_sql;
 
 bool may_be_replaced(strata::any_session db) {
     if (is_server(db)) return db.one<std::int64_t>(on_server::strangers) == 0;
@@ -105,13 +113,7 @@ std::int64_t load(strata::any_session db, std::int64_t accounts) {
 }
 
 books audit(strata::any_session db) {
-    // One statement reads one moment, whatever is written meanwhile. (PostgreSQL's sum of bigint is a numeric.)
-    return db.one<books>(
-        "select (select cast(coalesce(sum(balance), 0) as bigint) from branches) as branches,"
-        "       (select cast(coalesce(sum(balance), 0) as bigint) from tellers) as tellers,"
-        "       (select cast(coalesce(sum(balance), 0) as bigint) from accounts) as accounts,"
-        "       (select cast(coalesce(sum(delta), 0) as bigint) from history) as history,"
-        "       (select count(*) from history) as history_rows"_sql.named("audit"));
+    return db.one<books>(sum_books);
 }
 
 std::vector<std::int64_t> missing_in_history(strata::any_session db, const std::string& file) {
@@ -121,7 +123,7 @@ std::vector<std::int64_t> missing_in_history(strata::any_session db, const std::
     for (std::int64_t id = 0; in >> id;) acknowledged.insert(id);
     if (!in.eof()) throw example::usage_error(file + " holds a line that is no number");
 
-    for (const std::int64_t id : db.rows<std::int64_t>("select id from history"_sql)) acknowledged.erase(id);
+    for (const std::int64_t id : db.rows<std::int64_t>(history_ids)) acknowledged.erase(id);
     return {acknowledged.begin(), acknowledged.end()};
 }
 

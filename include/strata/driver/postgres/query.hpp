@@ -4,6 +4,7 @@
 
 #include <strata/core/signal.hpp>
 #include <strata/driver/postgres/arguments.hpp>
+#include <strata/driver/postgres/description.hpp>
 #include <strata/driver/postgres/run.hpp>
 #include <strata/sql/typed_argument.hpp>
 #include <strata/value/sinks.hpp>
@@ -49,6 +50,17 @@ public:
         if (error_ || stopped_ || connection_lost()) return end();
         sink_.finish(error_);
         return end();
+    }
+
+    /// Has the server prepare and describe the statement, executes nothing, and hands a `postgres_description` to `use`. Blocks. False
+    /// when that fails: see `failure()`.
+    template <class Use>
+    [[nodiscard]] bool describe(Use&& use) {
+        begin(statement_.text(), Bound::facts.kind_known);
+        take_types();
+        if (!can_be_described() || !take()) return false;
+        use(postgres_description{entry_->columns.get(), reading()});
+        return true;
     }
 
 private:

@@ -252,6 +252,8 @@ public:
         const column_type c = detail::class_of(type_);
         return c == column_type::other && kind() == detail::type_kind::enumeration ? column_type::text : c;
     }
+    /// The number of the server's type; of a domain, of its base.
+    [[nodiscard]] ::Oid server_type() const noexcept { return type_; }
     [[nodiscard]] bool is(nesting what) const noexcept { return detail::is_kind(what, kind()); }
     [[nodiscard]] postgres_type part() const noexcept {
         return {kind() == detail::type_kind::hstore ? ::Oid{oid::text} : types_->shape(type_).part, *types_};

@@ -134,6 +134,13 @@ protected:
         return moved_ = entry_ == nullptr;
     }
 
+    [[nodiscard]] bool can_be_described() {
+        if (connection_.prepares_) return true;
+        error_ =
+            error{errc::unsupported, "without prepared statements (postgres_options.prepare) the server describes none", phase::prepare};
+        return false;
+    }
+
     /// Keeps what a finished command left, or its error.
     void keep_outcome() {
         const ExecStatusType s = ::PQresultStatus(result_.get());
