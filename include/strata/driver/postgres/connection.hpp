@@ -12,6 +12,7 @@
 #include <strata/core/watch.hpp>
 #include <strata/driver/postgres/cancel.hpp>
 #include <strata/driver/postgres/error.hpp>
+#include <strata/driver/postgres/hooks.hpp>
 #include <strata/driver/postgres/options.hpp>
 #include <strata/driver/postgres/reader.hpp>
 #include <strata/driver/postgres/statement_cache.hpp>
@@ -63,7 +64,7 @@ public:
         guard_ = nullptr;
         statements_.clear();
         watch_.clear();  // before libpq closes the descriptor
-        if (db_ != nullptr && owned_) ::PQfinish(db_);
+        if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
         db_ = nullptr;
         lost_ = busy_ = waiting_ = false;
     }
@@ -157,6 +158,7 @@ private:
     detail::prepared_statements statements_;
     postgres_writer writer_;
     detail::reading_memory reading_;
+    detail::postgres_hooks hooks_;
     std::vector<std::pair<std::size_t, std::string_view>> wanted_types_;  // of the parameters of the statement under way
     std::vector<::Oid> parameter_types_;                                  // the same, by number; empty where none was said
     duration cancel_grace_{};
@@ -186,7 +188,8 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     statements_.reset(o.statement_cache);
     reading_.types.clear();
     ::PQsetnonblocking(db_, 1);
-    ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
+    hooks_.hear(db_, o);
+    hooks_.know(db_, o);
 }
 
 STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
@@ -202,6 +205,7 @@ STRATA_COLD inline error postgres_connection::open(const postgres_options& o, in
     time_point until = add_saturated(clock::now(), o.connect_timeout);
     if (guard_ != nullptr && guard_->deadline < until) until = guard_->deadline;
     db_ = ::PQconnectStartParams(keywords.data(), values.data(), 0);
+    if (db_ != nullptr) hooks_.hear(db_, o);
     error e;
     for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; !e;) {
         if (db_ == nullptr || ::PQstatus(db_) == CONNECTION_BAD || s == PGRES_POLLING_FAILED) {
@@ -360,6 +364,7 @@ inline error postgres_connection::run_simple(const std::string& sql, phase at, s
     if (ended_by_ != errc::ok && !lost_) raise_fence(was_hit);
     if (lost_ && !e) e = lost_error(at, in_tx ? effect::rolled_back : effect::unknown);
     if (lost_) e.set(health::lost);
+    hooks_.look(db_);
     return e;
 }
 

@@ -19,6 +19,21 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// A notice or warning of the server, or one of libpq's own (without an SQLSTATE). Texts live until the hook returns.
+struct postgres_notice {
+    std::string_view severity;  ///< `WARNING`, `NOTICE`, `INFO`, `LOG`, `DEBUG`; never translated
+    std::string_view sqlstate;
+    std::string_view message;
+    std::string_view detail;
+    std::string_view hint;
+};
+
+/// A setting that the server reports has changed. Texts live until the hook returns.
+struct postgres_parameter {
+    std::string_view name;
+    std::string_view value;
+};
+
 /// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
 struct postgres_options {
     /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
@@ -49,6 +64,16 @@ struct postgres_options {
     std::vector<std::string> allowed_hosts = {};
     /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
     std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// Told of each notice, from the thread that works on the connection, several at once for several connections; must not block, nor use
+    /// the connection. Null: notices are dropped.
+    void (*on_notice)(void* context, const postgres_notice& notice) noexcept = nullptr;
+    /// Told, at the end of a statement, which of the `watched_parameters` the server has reported with another value than before on this
+    /// connection; under the same rules.
+    void (*on_parameter)(void* context, const postgres_parameter& parameter) noexcept = nullptr;
+    /// Of those that a server reports by itself: `TimeZone`, `in_hot_standby`, `default_transaction_read_only`, `search_path` (18) ...
+    std::vector<std::string> watched_parameters = {};
+    void* context = nullptr;  ///< handed to both
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
     [[nodiscard]] error validate() const;
@@ -179,6 +204,8 @@ STRATA_COLD inline error postgres_options::validate() const {
     if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (watched_parameters.empty() != (on_parameter == nullptr))
+        return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
     detail::postgres_target target;
     return target.read(*this);

@@ -172,6 +172,7 @@ protected:
             connection_.yields_ = yields;
         }
         under_way_ = connection_.busy_ = false;
+        connection_.hooks_.look(connection_.db_);
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
