@@ -177,6 +177,8 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    /// What its connections are opened with.
+    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }
 
     /// Why the last acquisition of `op` did not succeed.
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {
