@@ -17,6 +17,7 @@
 #include <strata/core/world.hpp>
 #include <strata/driver/postgres/driver.hpp>
 #include <strata/driver/postgres/listening.hpp>
+#include <strata/source/fork.hpp>
 
 #include <memory>
 #include <string>
@@ -51,6 +52,7 @@ public:
     }
     /// From any thread.
     void close() noexcept {
+        if (is_forked_child()) return;
         hold guard(lock_);
         closed_ = true;
         if (!busy_) return line.close();
@@ -58,6 +60,8 @@ public:
         if (waker_ != nullptr) waker_->wake();
         stop_.cancelled.store(true, std::memory_order_relaxed);
     }
+    /// The connection is the parent's: it is left alone.
+    [[nodiscard]] bool is_forked_child() const noexcept { return process_.is_forked_child(); }
     [[nodiscard]] bool is_closed() noexcept {
         hold guard(lock_);
         return closed_;
@@ -98,6 +102,7 @@ private:
 
     const postgres_options target_;
     const std::string text_;
+    const fork_guard process_;
     inline_lock lock_;
     bool closed_ = false;
     bool busy_ = false;
@@ -124,6 +129,8 @@ public:
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
     [[nodiscard]] need begin() {
+        if (state_->is_forked_child())
+            return end(error{errc::misuse, "this process was forked after the listener was made: make one of its own", phase::admission});
         mine_ = state_->enter(op_.waking());
         if (!mine_) return end(error{errc::misuse, "the listener was called while the call before is still on its way", phase::admission});
         return look();
@@ -235,7 +242,11 @@ public:
         std::swap(world_, other.world_);
         return *this;
     }
-    ~listener() { close(); }
+    ~listener() {
+        close();
+        if (state_ != nullptr && state_->is_forked_child())
+            static_cast<void>(new std::shared_ptr<detail::listener_state>(std::move(state_)));
+    }
 
     /// Connects if need be, and completes when the server listens: what is sent from then on is heard. `void(std::exception_ptr)`.
     template <class Token = detail::default_token>

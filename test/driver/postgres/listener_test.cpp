@@ -13,6 +13,8 @@
 #include <optional>
 #include <thread>
 
+#include <sys/wait.h>
+
 using namespace strata_test;
 namespace asio = boost::asio;
 
@@ -191,6 +193,29 @@ TEST_CASE("a listener, or its context, ends while a call waits", "[postgres][lis
     }
     for (int i = 0; i < 1000 && listeners(h.admin, h.name) != 0; ++i) std::this_thread::sleep_for(5ms);
     CHECK(listeners(h.admin, h.name) == 0);
+}
+
+TEST_CASE("a forked child neither uses nor ends its parent's listener", "[postgres][listener]") {
+    hall h;
+    auto l = std::make_optional<strata::listener>(h.adb, "news");
+    h.run([&]() -> asio::awaitable<void> { co_await l->async_listen(); });
+    const pid_t child = ::fork();
+    if (child == 0) {
+        errc seen = errc::ok;
+        l->async_try_next([&](strata::result<strata::notification> r) { seen = r.error().code(); });
+        h.io.restart();
+        h.io.poll();
+        l.reset();
+        ::_exit(seen == errc::misuse ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    h.send("news", "for the parent");
+    h.run([&]() -> asio::awaitable<void> {
+        const strata::notification n = co_await l->async_next();
+        CHECK(n.payload == "for the parent");
+    });
 }
 
 TEST_CASE("what a listener cannot do is an error", "[postgres][listener]") {
