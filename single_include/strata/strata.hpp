@@ -9772,8 +9772,7 @@ public:
     using connection = typename Driver::connection;
 
     pool_source(const pool_options& options, const typename Driver::options& target)
-        : options_(options), target_(target), slots_(options.max_size),
-          split_(Driver::single_writer && options.max_size > 1) {
+        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
         for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
@@ -9910,6 +9909,7 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
 
     /// Why the last acquisition of `op` did not succeed.
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {

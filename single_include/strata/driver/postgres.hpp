@@ -338,6 +338,21 @@ namespace detail {
 
 namespace strata::inline STRATA_ABI {
 
+/// A notice or warning of the server, or one of libpq's own (without an SQLSTATE). Texts live until the hook returns.
+struct postgres_notice {
+    std::string_view severity;  ///< `WARNING`, `NOTICE`, `INFO`, `LOG`, `DEBUG`; never translated
+    std::string_view sqlstate;
+    std::string_view message;
+    std::string_view detail;
+    std::string_view hint;
+};
+
+/// A setting that the server reports has changed. Texts live until the hook returns.
+struct postgres_parameter {
+    std::string_view name;
+    std::string_view value;
+};
+
 /// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
 struct postgres_options {
     /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
@@ -368,6 +383,16 @@ struct postgres_options {
     std::vector<std::string> allowed_hosts = {};
     /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
     std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// Told of each notice, from the thread that works on the connection, several at once for several connections; must not block, nor use
+    /// the connection. Null: notices are dropped.
+    void (*on_notice)(void* context, const postgres_notice& notice) noexcept = nullptr;
+    /// Told, at the end of a statement, which of the `watched_parameters` the server has reported with another value than before on this
+    /// connection; under the same rules.
+    void (*on_parameter)(void* context, const postgres_parameter& parameter) noexcept = nullptr;
+    /// Of those that a server reports by itself: `TimeZone`, `in_hot_standby`, `default_transaction_read_only`, `search_path` (18) ...
+    std::vector<std::string> watched_parameters = {};
+    void* context = nullptr;  ///< handed to both
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
     [[nodiscard]] error validate() const;
@@ -498,11 +523,81 @@ STRATA_COLD inline error postgres_options::validate() const {
     if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (watched_parameters.empty() != (on_parameter == nullptr))
+        return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
     detail::postgres_target target;
     return target.read(*this);
 }
 
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a server says unasked, handed to the user's functions: notices, and changes of the settings that it reports.
+#ifndef STRATA_DRIVER_POSTGRES_HOOKS_HPP
+#define STRATA_DRIVER_POSTGRES_HOOKS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// The hooks of one connection, which it must not leave: libpq keeps its address. Used by one thread at a time.
+class postgres_hooks {
+public:
+    postgres_hooks() noexcept = default;
+    postgres_hooks(const postgres_hooks&) = delete;
+    postgres_hooks& operator=(const postgres_hooks&) = delete;
+
+    /// From now on notices go to the hook, or nowhere: libpq's own receiver would write to the standard error.
+    void hear(PGconn* c, const postgres_options& o) noexcept {
+        on_notice_ = o.on_notice;
+        on_parameter_ = o.on_parameter;
+        context_ = o.context;
+        ::PQsetNoticeReceiver(c, [](void* self, const PGresult* r) { static_cast<postgres_hooks*>(self)->tell(r); }, this);
+    }
+    /// The settings that are watched, as they are now.
+    void know(const PGconn* c, const postgres_options& o) {
+        watched_.clear();
+        if (on_parameter_ == nullptr) return;
+        for (const std::string& name : o.watched_parameters) watched_.emplace_back(name, value_of(c, name));
+    }
+    /// Tells which of them have changed. Sends nothing: the server has reported them by itself.
+    STRATA_INLINE void look(const PGconn* c) {
+        if (!watched_.empty()) [[unlikely]]
+            compare(c);
+    }
+    /// The connection goes back to whoever opened it.
+    static void leave(PGconn* c) noexcept {
+        ::PQsetNoticeReceiver(c, [](void*, const PGresult*) {}, nullptr);
+    }
+
+private:
+    STRATA_COLD void compare(const PGconn* c) {
+        for (auto& [name, value] : watched_) {
+            const std::string_view now = value_of(c, name);
+            if (now == value) continue;
+            value = now;
+            on_parameter_(context_, postgres_parameter{name, value});
+        }
+    }
+    void tell(const PGresult* r) noexcept {
+        if (on_notice_ == nullptr) return;
+        on_notice_(context_,
+                   {field_of(r, PG_DIAG_SEVERITY_NONLOCALIZED), field_of(r, PG_DIAG_SQLSTATE), field_of(r, PG_DIAG_MESSAGE_PRIMARY),
+                    field_of(r, PG_DIAG_MESSAGE_DETAIL), field_of(r, PG_DIAG_MESSAGE_HINT)});
+    }
+    [[nodiscard]] static std::string_view value_of(const PGconn* c, const std::string& name) noexcept {
+        const char* const value = ::PQparameterStatus(c, name.c_str());
+        return value != nullptr ? std::string_view{value} : std::string_view{};
+    }
+
+    void (*on_notice_)(void*, const postgres_notice&) noexcept = nullptr;
+    void (*on_parameter_)(void*, const postgres_parameter&) noexcept = nullptr;
+    void* context_ = nullptr;
+    std::vector<std::pair<std::string, std::string>> watched_;  // name and value
+};
+
+}  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -1664,6 +1759,8 @@ public:
         const column_type c = detail::class_of(type_);
         return c == column_type::other && kind() == detail::type_kind::enumeration ? column_type::text : c;
     }
+    /// The number of the server's type; of a domain, of its base.
+    [[nodiscard]] ::Oid server_type() const noexcept { return type_; }
     [[nodiscard]] bool is(nesting what) const noexcept { return detail::is_kind(what, kind()); }
     [[nodiscard]] postgres_type part() const noexcept {
         return {kind() == detail::type_kind::hstore ? ::Oid{oid::text} : types_->shape(type_).part, *types_};
@@ -1906,10 +2003,7 @@ public:
         types_ = types;
         catalogue_ = &catalogue;
         described_ = described;
-        values_.clear();
-        lengths_.clear();
-        formats_.clear();
-        offsets_.clear();
+        count_ = 0;
         own_.clear();
         open_.clear();
         refused_ = errc::ok;
@@ -2064,7 +2158,7 @@ public:
         } else {
             const std::size_t size = own_.size() - c.begin;
             add("", size, 1);
-            offsets_.back() = c.begin;
+            offsets_[count_ - 1] = c.begin;
         }
         return true;
     }
@@ -2076,11 +2170,11 @@ public:
     }
 
     [[nodiscard]] errc refused() const noexcept { return refused_; }
-    [[nodiscard]] int written() const noexcept { return static_cast<int>(values_.size()); }
+    [[nodiscard]] int written() const noexcept { return static_cast<int>(count_); }
 
     /// For libpq; valid until `reset`. Call `finish` once after the last parameter.
     void finish() noexcept {
-        for (std::size_t i = 0; i < values_.size(); ++i)
+        for (std::size_t i = 0; i < count_; ++i)
             if (offsets_[i] != not_own) values_[i] = own_.data() + offsets_[i];
     }
     [[nodiscard]] const char* const* values() const noexcept { return values_.data(); }
@@ -2089,6 +2183,7 @@ public:
 
 private:
     static constexpr std::size_t not_own = static_cast<std::size_t>(-1);
+    static constexpr std::size_t too_long = 0x3fffffff;  // a field holds at most 1 GB
 
     /// A value that is being written part by part.
     struct container {
@@ -2104,7 +2199,7 @@ private:
     [[nodiscard]] ::Oid next_type() const noexcept {
         if (!open_.empty()) [[unlikely]]
             return open_.back().part;
-        return values_.size() < types_.size() ? types_[values_.size()] : oid::unknown;
+        return count_ < types_.size() ? types_[count_] : oid::unknown;
     }
     /// The type of a value that is about to be opened, without its domains; `unknown` where nobody knows.
     [[nodiscard]] ::Oid type_to_open() const noexcept {
@@ -2123,22 +2218,35 @@ private:
         return !is_described() || next_type() == oid::bytea || (next_type() == oid::uuid && size == 16);
     }
     void add(const char* data, std::size_t size, int format) {
-        if (size > 0x3fffffff) return refuse(errc::too_big);  // a field holds at most 1 GB
+        if (size > too_long) return refuse(errc::too_big);
         if (!open_.empty()) [[unlikely]]
             return add_part({data, size}, format);
-        values_.push_back(data);
-        lengths_.push_back(static_cast<int>(size));
-        formats_.push_back(format);
-        offsets_.push_back(not_own);
+        push(data, static_cast<int>(size), format, not_own);
+    }
+    STRATA_INLINE void push(const char* data, int size, int format, std::size_t offset) {
+        if (count_ == values_.size()) [[unlikely]]
+            grow();
+        values_[count_] = data;
+        lengths_[count_] = size;
+        formats_[count_] = format;
+        offsets_[count_] = offset;
+        ++count_;
+    }
+    STRATA_COLD void grow() {
+        const std::size_t room = count_ < 8 ? 8 : count_ * 2;
+        offsets_.resize(room);
+        formats_.resize(room);
+        lengths_.resize(room);
+        values_.resize(room);  // the last: its size says how much room there is
     }
     void add_copy(std::string_view v, int format) {
         if (!open_.empty()) [[unlikely]]
             return add(v.data(), v.size(), format);
+        if (v.size() > too_long) return refuse(errc::too_big);
         const std::size_t at = own_.size();
         own_.append(v);
         own_.push_back('\0');  // libpq reads texts up to their NUL
-        add("", v.size(), format);
-        if (!offsets_.empty()) offsets_.back() = at;
+        push(nullptr, static_cast<int>(v.size()), format, at);
     }
     void add_part(std::string_view v, int format) {
         container& c = open_.back();
@@ -2171,7 +2279,11 @@ private:
     void add_number(Unsigned n) {
         char bytes[sizeof n];
         to_big_endian(n, bytes);
-        add_copy({bytes, sizeof n}, 1);
+        if (!open_.empty()) [[unlikely]]
+            return add(bytes, sizeof n, 1);
+        const std::size_t at = own_.size();
+        own_.append(bytes, sizeof n);
+        push(nullptr, sizeof n, 1, at);
     }
     void put(std::uint32_t n) {
         char bytes[sizeof n];
@@ -2184,15 +2296,13 @@ private:
     void refuse(errc why) {
         keep_refusal(why);
         if (!open_.empty()) return;
-        values_.push_back(nullptr);
-        lengths_.push_back(0);
-        formats_.push_back(0);
-        offsets_.push_back(not_own);
+        push(nullptr, 0, 0, not_own);
     }
 
     std::span<const ::Oid> types_;
     const detail::type_catalogue* catalogue_ = nullptr;
     bool described_ = false;
+    std::size_t count_ = 0;  // of parameters; the vectors have room for more
     std::vector<const char*> values_;
     std::vector<int> lengths_;
     std::vector<int> formats_;
@@ -2249,7 +2359,7 @@ public:
         guard_ = nullptr;
         statements_.clear();
         watch_.clear();  // before libpq closes the descriptor
-        if (db_ != nullptr && owned_) ::PQfinish(db_);
+        if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
         db_ = nullptr;
         lost_ = busy_ = waiting_ = false;
     }
@@ -2343,6 +2453,7 @@ private:
     detail::prepared_statements statements_;
     postgres_writer writer_;
     detail::reading_memory reading_;
+    detail::postgres_hooks hooks_;
     std::vector<std::pair<std::size_t, std::string_view>> wanted_types_;  // of the parameters of the statement under way
     std::vector<::Oid> parameter_types_;                                  // the same, by number; empty where none was said
     duration cancel_grace_{};
@@ -2372,7 +2483,8 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     statements_.reset(o.statement_cache);
     reading_.types.clear();
     ::PQsetnonblocking(db_, 1);
-    ::PQsetNoticeProcessor(db_, [](void*, const char*) {}, nullptr);  // libpq's own would write to the standard error
+    hooks_.hear(db_, o);
+    hooks_.know(db_, o);
 }
 
 STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
@@ -2388,6 +2500,7 @@ STRATA_COLD inline error postgres_connection::open(const postgres_options& o, in
     time_point until = add_saturated(clock::now(), o.connect_timeout);
     if (guard_ != nullptr && guard_->deadline < until) until = guard_->deadline;
     db_ = ::PQconnectStartParams(keywords.data(), values.data(), 0);
+    if (db_ != nullptr) hooks_.hear(db_, o);
     error e;
     for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; !e;) {
         if (db_ == nullptr || ::PQstatus(db_) == CONNECTION_BAD || s == PGRES_POLLING_FAILED) {
@@ -2423,7 +2536,7 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
     return {};
 }
 
-STRATA_COLD inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
+inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
     constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
     for (;;) {
         const duration left = time_left(until, slice);
@@ -2546,6 +2659,7 @@ inline error postgres_connection::run_simple(const std::string& sql, phase at, s
     if (ended_by_ != errc::ok && !lost_) raise_fence(was_hit);
     if (lost_ && !e) e = lost_error(at, in_tx ? effect::rolled_back : effect::unknown);
     if (lost_) e.set(health::lost);
+    hooks_.look(db_);
     return e;
 }
 
@@ -3921,12 +4035,19 @@ protected:
         return moved_ = entry_ == nullptr;
     }
 
+    [[nodiscard]] bool can_be_described() {
+        if (connection_.prepares_) return true;
+        error_ =
+            error{errc::unsupported, "without prepared statements (postgres_options.prepare) the server describes none", phase::prepare};
+        return false;
+    }
+
     /// Keeps what a finished command left, or its error.
     void keep_outcome() {
         const ExecStatusType s = ::PQresultStatus(result_.get());
         if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
             const std::string_view tag = ::PQcmdStatus(result_.get());
-            if (tag.substr(0, 6) != "SELECT" && tag.substr(0, 5) != "FETCH") {
+            if (!tag.empty() && tag[0] != 'S' && tag[0] != 'F') {  // what SELECT, SHOW and FETCH count was not changed
                 affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
                 wrote_ = wrote_ || affected_ != 0;
             }
@@ -3952,6 +4073,7 @@ protected:
             connection_.yields_ = yields;
         }
         under_way_ = connection_.busy_ = false;
+        connection_.hooks_.look(connection_.db_);
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
@@ -3964,7 +4086,7 @@ protected:
     }
 
     /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
-    [[nodiscard]] bool is_stale() {
+    [[nodiscard]] STRATA_COLD bool is_stale() {
         if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
         const std::string& code = error_.texts().native_code;
         const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);
@@ -4649,6 +4771,94 @@ private:
 
 #endif
 
+// What the server says of a statement that it has prepared: its columns, and the types of its parameters.
+//
+// Before a call, so that a test or a start can hold all of them against the C++ types that they are used with. That is stricter than a
+// call, for which the server parses a text, whatever it is for.
+#ifndef STRATA_DRIVER_POSTGRES_DESCRIPTION_HPP
+#define STRATA_DRIVER_POSTGRES_DESCRIPTION_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// What an argument's type is beneath what holds it.
+template <class T>
+struct sent_as {
+    using type = T;
+    static constexpr bool list = false;
+};
+template <>
+struct sent_as<c_text> : sent_as<std::string_view> {};
+template <class T>
+struct sent_as<std::optional<T>> : sent_as<T> {};
+template <class Kept>
+struct sent_as<typed<Kept>> : sent_as<std::remove_cvref_t<Kept>> {};
+template <reference_like T>
+struct sent_as<T> : sent_as<std::remove_cv_t<typename T::type>> {};
+template <class T>
+struct list_sent {
+    using type = T;
+    static constexpr bool list = true;
+};
+template <class T>
+    requires(!std::is_same_v<T, std::byte>)
+struct sent_as<std::vector<T>> : list_sent<T> {};
+template <class T>
+    requires(!std::is_same_v<std::remove_const_t<T>, std::byte>)
+struct sent_as<std::span<T>> : list_sent<std::remove_const_t<T>> {};
+
+/// True when a T can be an argument for a parameter of the type `to`: as the writer sends it, and no text for a number.
+template <class T>
+[[nodiscard]] bool fits_parameter(const postgres_type& to) {
+    using sent = sent_as<T>;
+    using value = typename sent::type;
+    if constexpr (sent::list) {
+        return to.is(nesting::array) && fits_parameter<value>(to.part());
+    } else if constexpr (requires { codec<value>::fits(to); }) {
+        return codec<value>::fits(to);
+    } else {
+        constexpr column_classes takes = classes_of<value>();
+        const column_type found = to.type();
+        const bool decimal = to.server_type() == oid::numeric;
+        if constexpr (takes.has(column_type::other) || takes.has(column_type::text))
+            return takes.has(found);
+        else if constexpr (takes.has(column_type::boolean))
+            return found == column_type::boolean;
+        else if constexpr (takes.has(column_type::real))
+            return found == column_type::real || decimal;
+        else if constexpr (takes.has(column_type::integer))
+            return found == column_type::integer || found == column_type::real || decimal || to.server_type() == oid::money;
+        else
+            return takes.has(found);
+    }
+}
+
+}  // namespace detail
+
+/// The columns of a prepared statement (models `row_reader`; there is no row) and its parameters, counted from 0.
+class postgres_description : public postgres_row {
+public:
+    postgres_description(const PGresult* described, detail::reading_memory& memory) noexcept
+        : postgres_row(described, -1, memory), described_(described), types_(memory.types) {}
+
+    [[nodiscard]] int parameters() const noexcept { return ::PQnparams(described_); }
+    /// As the server names it; empty for a type without a name here.
+    [[nodiscard]] std::string_view parameter_type(int i) const noexcept { return types_.name(::PQparamtype(described_, i)); }
+    /// Whether a T fits the parameter.
+    template <class T>
+    [[nodiscard]] bool takes(int i) const {
+        return detail::fits_parameter<T>(postgres_type{::PQparamtype(described_, i), types_});
+    }
+
+private:
+    const PGresult* described_;
+    const detail::type_catalogue& types_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // One statement on its way: bound in the server's types, its rows given to a sink. All but these two is in run.hpp.
 #ifndef STRATA_DRIVER_POSTGRES_QUERY_HPP
 #define STRATA_DRIVER_POSTGRES_QUERY_HPP
@@ -4689,10 +4899,22 @@ public:
             if (s != PGRES_SINGLE_TUPLE) keep_outcome();
             result_.reset();
         }
-        if (is_stale()) return resume();
+        if (failed_on_server_ && is_stale()) [[unlikely]]
+            return resume();
         if (error_ || stopped_ || connection_lost()) return end();
         sink_.finish(error_);
         return end();
+    }
+
+    /// Has the server prepare and describe the statement, executes nothing, and hands a `postgres_description` to `use`. Blocks. False
+    /// when that fails: see `failure()`.
+    template <class Use>
+    [[nodiscard]] bool describe(Use&& use) {
+        begin(statement_.text(), Bound::facts.kind_known);
+        take_types();
+        if (!can_be_described() || !take()) return false;
+        use(postgres_description{entry_->columns.get(), reading()});
+        return true;
     }
 
 private:

@@ -1205,6 +1205,13 @@ protected:
         return true;
     }
 
+    /// Some texts act when they are prepared here: a pragma, all but the last statement of several.
+    [[nodiscard]] STRATA_COLD bool can_be_described(const descriptor& what) {
+        if (what.statements <= 1 && what.kind != statement_kind::session) return true;
+        error_ = bad_statement("a pragma, or a text of several statements, cannot be described: it would act", what.text);
+        return false;
+    }
+
     /// The statement goes back to the cache.
     STRATA_INLINE void release() noexcept {
         ::sqlite3_reset(entry_->handle);
@@ -1396,6 +1403,16 @@ public:
             sink_.finish(error_);
             return error_ ? rows_refused() : signal::done;
         }
+    }
+
+    /// Prepares the statement, executes nothing, and hands its columns, an `sqlite_row`, to `use`; their types are the values' own. False
+    /// when that fails: see `failure()`.
+    template <class Use>
+    [[nodiscard]] bool describe(Use&& use) {
+        if (!can_be_described(statement_.text()) || !take(statement_.text(), Bound::facts.kind_known)) return false;
+        use(sqlite_row{entry_->handle});
+        release();
+        return true;
     }
 
 private:
