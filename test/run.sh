@@ -8,7 +8,7 @@ usage: ./test/run.sh [--full] [--mutants] [--no-install]
 
 Installs what is missing (Debian, Ubuntu), then checks the rules of the tree, that each header compiles alone, that what
 must not compile does not, and that single_include/ is current; builds and runs every test program, those of the engine,
-the sources and the drivers once more with AddressSanitizer+UBSan and with ThreadSanitizer; runs the example bank. A PostgreSQL
+the sources and SQLite once more with AddressSanitizer+UBSan and with ThreadSanitizer; runs the example bank. A PostgreSQL
 server, a standby of it and a pgbouncer are started in a temporary folder, on loopback, and stopped at the end.
 The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs are in build/log.
 
