@@ -329,6 +329,58 @@ private:
 
 #endif
 
+// A step of an operation on its way to another thread or executor, and the operation with it.
+//
+// One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
+// kind of call: that was most of what an asynchronous call took to compile.
+#ifndef STRATA_ASYNC_HOP_HPP
+#define STRATA_ASYNC_HOP_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// Owns the operation: where the hop is destroyed before it is called, since a context has ended, so is the operation.
+class hop {
+public:
+    /// `take` runs the step and owns `operation` from then on; `drop` destroys it.
+    hop(void* operation, void (*take)(void*), void (*drop)(void*) noexcept) noexcept : operation_(operation), take_(take), drop_(drop) {}
+    hop(hop&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)), take_(other.take_), drop_(other.drop_) {}
+    hop& operator=(hop&&) = delete;
+    ~hop() {
+        if (operation_ != nullptr) drop_(operation_);
+    }
+
+    template <class... Ignored>
+    void operator()(Ignored&&...) {
+        take_(std::exchange(operation_, nullptr));
+    }
+
+private:
+    void* operation_;
+    void (*take_)(void*);
+    void (*drop_)(void*) noexcept;
+};
+
+/// The same, to be called on an executor when a wait has ended.
+class hop_to : public hop {
+public:
+    using executor_type = asio::any_io_executor;
+    hop_to(hop&& h, const executor_type& where) noexcept : hop(std::move(h)), where_(where) {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return where_; }
+
+private:
+    executor_type where_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Where asynchronous calls live: an executor whose timers wait, and threads for drivers that block.
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
@@ -576,6 +628,7 @@ public:
           tracked_(executor_), job_(std::forward<Args>(args)...) {
         operation_base& op = job_.op();
         op.drive = this;
+        if (!is_at_home()) at_home_.emplace(world_.executor());
         op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
     }
     async_operation(const async_operation&) = delete;
@@ -593,12 +646,26 @@ private:
         }
     };
 
-    /// A step that runs on the handler's executor, with the handler's allocator, and owns the operation meanwhile.
+    /// Takes the operation over and does a step.
+    using step = void (*)(void*);
+    template <void (*Step)(owner)>
+    static void take(void* p) {
+        Step(owner{static_cast<async_operation*>(p)});
+    }
+    static void drop(void* p) noexcept { static_cast<void>(owner{static_cast<async_operation*>(p)}); }
+    static hop hop_of(owner self, step s) noexcept { return hop{self.release(), s, &drop}; }
+
+    /// The handler has neither an executor nor memory of its own.
+    static constexpr bool is_plain =
+        std::is_same_v<executor_type, asio::any_io_executor> &&
+        std::is_same_v<asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>, asio::recycling_allocator<void>>;
+
+    /// For other handlers: a step that runs on the handler's executor, with its allocator.
     struct on_executor {
         using executor_type = async_operation::executor_type;
         using allocator_type = asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>;
         owner self;
-        void (*step)(owner);
+        step next;
 
         [[nodiscard]] executor_type get_executor() const noexcept { return self->executor_; }
         [[nodiscard]] allocator_type get_allocator() const noexcept {
@@ -606,23 +673,18 @@ private:
         }
         template <class... Ignored>
         void operator()(Ignored&&...) {
-            step(std::move(self));
+            next(self.release());
         }
     };
-    /// On the face's executor: on its way to the handler's.
-    struct by_way_of_home {
-        owner self;
-        void (*step)(owner);
-        void operator()() {
-            async_operation& o = *self;
-            o.to_executor(std::move(self), step);
+    /// What is given to a wait: called on the handler's executor.
+    [[nodiscard]] static auto after_wait(owner self, step s) {
+        if constexpr (is_plain) {
+            const async_operation& o = *self;
+            return hop_to{hop_of(std::move(self), s), o.executor_};
+        } else {
+            return on_executor{std::move(self), s};
         }
-    };
-    /// A step on a work thread.
-    struct on_worker {
-        owner self;
-        void operator()() { run_away(std::move(self)); }
-    };
+    }
 
     /// Steps as plain functions of the owner: the same few for every wait.
     static void step_resume(owner self) {
@@ -631,7 +693,6 @@ private:
         const need n = o.job_.resume();
         o.go(std::move(self), n, at::executor);
     }
-    static void step_finish(owner self) { finish(std::move(self)); }
     static void step_park(owner self) {
         async_operation& o = *self;
         o.park(std::move(self));
@@ -647,6 +708,10 @@ private:
             back.go(std::move(self), need::work, at::executor);
         });
     }
+    static void step_to_executor(owner self) {
+        async_operation& o = *self;
+        o.to_executor(std::move(self), o.on_arrival_);
+    }
 
     void go(owner self, need n, at where) {
         switch (n) {
@@ -654,28 +719,28 @@ private:
                 return to_worker(std::move(self));
             // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
-                return where == at::worker ? leave_worker(std::move(self), &step_park) : park(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &take<&step_park>) : park(std::move(self));
             case need::io:
-                return where == at::worker ? leave_worker(std::move(self), &step_wait) : wait(std::move(self));
+                return where == at::worker ? leave_worker(std::move(self), &take<&step_wait>) : wait(std::move(self));
             case need::call:
-                return move_to(std::move(self), where, &step_call);
+                return move_to(std::move(self), where, &take<&step_call>);
             default:
-                return move_to(std::move(self), where, &step_finish);
+                return where == at::executor ? finish(std::move(self)) : move_to(std::move(self), where, &take<&finish>);
         }
     }
 
     /// Does a step that belongs on the handler's executor.
-    void move_to(owner self, at where, void (*step)(owner)) {
-        if (where == at::executor) return step(std::move(self));
-        if (where == at::worker) return leave_worker(std::move(self), step);
-        to_executor(std::move(self), step);
+    void move_to(owner self, at where, step s) {
+        if (where == at::executor) return s(self.release());
+        if (where == at::worker) return leave_worker(std::move(self), s);
+        to_executor(std::move(self), s);
     }
 
     void park(owner self) {
         asio_waker& w = *waker_of_this();
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
-        w.park(job_.parked_until(), on_executor{std::move(self), &step_resume});
+        w.park(job_.parked_until(), after_wait(std::move(self), &take<&step_resume>));
     }
 
     /// For the descriptor of a driver that yields.
@@ -688,21 +753,25 @@ private:
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
                 mine.park_on(watch);
             }
-            on_executor go_on{std::move(self), &step_resume};
+            auto go_on = after_wait(std::move(self), &take<&step_resume>);
             watch.wait(w.writable, w.until, go_on);
         }
     }
 
-    void to_executor(owner self, void (*step)(owner)) {
+    void to_executor(owner self, step s) {
         const executor_type ex = executor_;
-        asio::post(ex, on_executor{std::move(self), step});
+        if constexpr (is_plain)
+            asio::post(ex, hop_of(std::move(self), s));
+        else
+            asio::post(ex, on_executor{std::move(self), s});
     }
     /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
     /// may end as soon as the handler has run.
-    void leave_worker(owner self, void (*step)(owner)) {
-        if (is_at_home()) return to_executor(std::move(self), step);
+    void leave_worker(owner self, step s) {
+        if (is_at_home()) return to_executor(std::move(self), s);
+        on_arrival_ = s;
         const asio::any_io_executor ex = world_.executor();
-        asio::post(ex, by_way_of_home{std::move(self), step});
+        asio::post(ex, hop_of(std::move(self), &take<&step_to_executor>));
     }
     [[nodiscard]] bool is_at_home() const noexcept {
         if constexpr (std::is_same_v<executor_type, asio::any_io_executor>)
@@ -718,7 +787,7 @@ private:
     void to_worker(owner self) {
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
         auto workers = world_.workers();
-        asio::post(workers, on_worker{std::move(self)});
+        asio::post(workers, hop_of(std::move(self), &take<&run_away>));
     }
 
     /// On a work thread: works on while the next step may block, then goes back.
@@ -768,8 +837,10 @@ private:
     asio_world world_;
     executor_type executor_;
     asio::executor_work_guard<executor_type> tracked_;
+    std::optional<asio::executor_work_guard<asio::any_io_executor>> at_home_;  // where the handler's executor is another
     waker_slot waker_;
     Job job_;
+    step on_arrival_ = nullptr;  // on the handler's executor
     bool may_be_cancelled_ = false;
     bool told_ = false;  // the driver, of a cancel that came before it began to wait
     away_service::traveller traveller_;

@@ -190,3 +190,24 @@ TEST_CASE("a connection that dies under an asynchronous statement is an error, a
     CHECK(seen.code() == errc::connection_lost);
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
 }
+
+TEST_CASE("close reaches statements that wait for their descriptor, in a transaction, too", "[postgres][async][close]") {
+    bank<> b{1, 2};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    strata::error alone;
+    strata::error within;
+    adb.async_try_execute("select pg_sleep(3600)"_sql(), [&](strata::result<strata::execution> r) { alone = r.error(); });
+    auto body = [&](auto& tx) -> asio::awaitable<void> {
+        co_await tx.async_execute(add_balance(1, 1));
+        co_await tx.async_execute("select pg_sleep(3600)"_sql());
+    };
+    adb.async_try_transaction(body, [&](strata::result<void> r) { within = r.error(); });
+    bool closed = false;
+    asio::steady_timer timer(io, 50ms);
+    timer.async_wait([&](auto) { adb.async_close(20ms, [&](std::exception_ptr) { closed = true; }); });
+    io.run();
+    CHECK(closed);
+    CHECK(alone.code() == errc::cancelled);
+    CHECK(within.code() == errc::cancelled);
+}
