@@ -160,7 +160,7 @@ TEST_CASE("random lives of a pool with one writer do, too", "[pool][property]") 
 
 TEST_CASE("equal seeds give equal lives, on every compiler", "[pool][property]") {
     int cancelled = 0, destroyed = 0;
-    // What the pool does for these seeds, as a number. A change of what it does, or of the world, changes it.
-    CHECK(run_lives<false>(1, 50, cancelled, destroyed) == 12485361809064454010u);
-    CHECK(run_lives<true>(1, 50, cancelled, destroyed) == 7016863197798433612u);
+    // What the pool does for these seeds, as a number. A change of what it does, of the world, or of errc's numbers changes it.
+    CHECK(run_lives<false>(1, 50, cancelled, destroyed) == 675194393662903802u);
+    CHECK(run_lives<true>(1, 50, cancelled, destroyed) == 9130235728638647606u);
 }
