@@ -13,6 +13,7 @@ postgres_begin() {
     fi
     steps_at_end=postgres_stop
     note "starting a PostgreSQL server"
+    chmod 711 "$steps_temp"  # its own user, if this is root
     postgres_start "$steps_temp/postgres" || strata_fail "no PostgreSQL server"
     postgres_where=$postgres_socket
 }
