@@ -19,7 +19,8 @@ namespace strata::inline STRATA_ABI {
 
 enum class step : std::uint8_t { attempt, park, done };
 
-/// `Slot` is where the outcome lies: in the passage, or with `outcome&` where the caller wants to have it.
+/// `Slot` is where the outcome lies: in the passage, or with `outcome&` where the caller wants to have it. Such a caller drives it to
+/// `done` in one call, so there is never anything to abandon.
 template <class Layers, class Op, class Slot = outcome>
 class passage;
 
@@ -52,8 +53,10 @@ public:
     passage& operator=(const passage&) = delete;
     /// Destroyed before it was done: every layer that was entered is abandoned, innermost first.
     ~passage() {
-        if (entered_ != 0) [[unlikely]]
-            abandon_down_to(0);
+        if constexpr (!std::is_reference_v<Slot>) {
+            if (entered_ != 0) [[unlikely]]
+                abandon_down_to(0);
+        }
     }
 
     [[nodiscard]] outcome& result() noexcept { return result_; }
