@@ -2,7 +2,8 @@
 # need, with its include guard, so that two generated files may hold the same header. Includes of the standard library,
 # Boost and others are hoisted to the top; those under a condition stay where they are.
 #
-# What one of the other `roots` holds already is left to it and included: strata.hpp always, the others where they are named.
+# What one of the other `roots` holds already is left to it and included: strata.hpp always, async.hpp and the drivers by the headers'
+# folders, the others where they are named.
 
 function stop(text) {
     print "generate: " text > "/dev/stderr"
@@ -100,6 +101,17 @@ BEGIN {
         reach(root, reached)
         for (i = 1; i <= n; i++)
             if (list[i] != root && list[i] in reached) reach(list[i], held)
+        # What lies in async/ stands on async.hpp, and what reaches a driver's folder on that driver. (A single header of async/ may
+        # serve those that need no Asio.)
+        for (i = 1; i <= n; i++) {
+            if (list[i] == root || list[i] !~ /^strata\/(async|driver\/[a-z0-9]+)\.hpp$/) continue
+            folder = list[i]
+            sub(/\.hpp$/, "/", folder)
+            if (index(root, folder) == 1) above[list[i]] = 1
+            for (header in reached)
+                if (folder ~ /driver/ && index(header, folder) == 1) above[list[i]] = 1
+            if (list[i] in above) reach(list[i], held)
+        }
         delete held[root]
     }
     emit(root)
