@@ -772,7 +772,7 @@ private:
     /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
     /// may end as soon as the handler has run.
     void leave_worker(owner self, step s) {
-        if (is_at_home()) return to_executor(std::move(self), s);
+        if (!at_home_) return to_executor(std::move(self), s);
         on_arrival_ = s;
         const asio::any_io_executor ex = world_.executor();
         asio::post(ex, hop_of(std::move(self), &take<&step_to_executor>));
