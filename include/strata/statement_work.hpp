@@ -50,7 +50,6 @@ class statement_work {
     using query = typename connection::template query<Bound, Sink>;
 
 public:
-    static constexpr bool is_statement = true;
     /// False for a sink whose caller asks for rows only.
     static constexpr bool counts = !requires { requires !Sink::wants_count; };
 
@@ -61,7 +60,6 @@ public:
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if constexpr (yielding_connection<connection>) c.may_yield(op.make_waker != nullptr);
         if (!running_) {
             if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                 return refused(result);

@@ -582,10 +582,14 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// What is driven. `Job` has
-///     operation_base& op();   need begin();   need resume();   waiter* parked_on();   time_point parked_until();
+///     operation_base& op();
+///     Flown& flown();                // a flight, or what has its `start()`, `resume()` and `parked_until()`
+///     Result take_result();          // an object with `deliver(Handler&&) &&`
+/// and, where the flown one's are not right:
+///     need begin();   need resume();
+///     static constexpr bool has_closure = true;
 ///     void call(Executor, Done);     // for need::call: starts the user's coroutine, `Done` when it has ended
 ///     void cancel(asio::cancellation_type);      // forwarded to the coroutine
-///     Result take_result();          // an object with `deliver(Handler&&) &&`
 template <class Handler, class Job>
 class async_operation {
     using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
@@ -623,7 +627,7 @@ public:
                 if (type != asio::cancellation_type::none) raw->cancel(type);
             });
         }
-        raw->go(std::move(self), raw->job_.begin(), at::start);
+        raw->go(std::move(self), raw->begin(), at::start);
     }
 
     template <class... Args>
@@ -694,7 +698,7 @@ private:
     static void step_resume(owner self) {
         async_operation& o = *self;
         if (asio_waker* w = o.waker_.made.load(std::memory_order_relaxed)) w->unpark();
-        const need n = o.job_.resume();
+        const need n = o.resume();
         o.go(std::move(self), n, at::executor);
     }
     static void step_park(owner self) {
@@ -707,14 +711,31 @@ private:
     }
     static void step_call(owner self) {
         async_operation& o = *self;
-        o.job_.call(o.executor_, [self = std::move(self)]() mutable {
-            async_operation& back = *self;
-            back.go(std::move(self), need::work, at::executor);
-        });
+        if constexpr (requires { requires Job::has_closure; }) {
+            o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+                async_operation& back = *self;
+                need n = need::work;
+                if constexpr (!std::remove_reference_t<decltype(back.job_.flown())>::blocks) n = back.resume();
+                back.go(std::move(self), n, at::executor);
+            });
+        }
     }
     static void step_to_executor(owner self) {
         async_operation& o = *self;
         o.to_executor(std::move(self), o.on_arrival_);
+    }
+
+    [[nodiscard]] need begin() {
+        if constexpr (requires { job_.begin(); })
+            return job_.begin();
+        else
+            return job_.flown().start();
+    }
+    [[nodiscard]] need resume() {
+        if constexpr (requires { job_.resume(); })
+            return job_.resume();
+        else
+            return job_.flown().resume();
     }
 
     void go(owner self, need n, at where) {
@@ -744,14 +765,14 @@ private:
         asio_waker& w = *waker_of_this();
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
-        w.park(job_.parked_until(), after_wait(std::move(self), &take<&step_resume>));
+        w.park(job_.flown().parked_until(), after_wait(std::move(self), &take<&step_resume>));
     }
 
     /// For the descriptor of a driver that yields.
     void wait(owner self) {
-        if constexpr (requires { job_.awaited(); }) {
-            const io_wait w = job_.awaited();
-            auto& watch = descriptor_watch::of(*job_.watch(), world_.executor(), world_.work_threads(), w.descriptor);
+        if constexpr (requires { job_.flown().awaited(); }) {
+            const io_wait w = job_.flown().awaited();
+            auto& watch = descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
             if (may_be_cancelled_) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
@@ -801,7 +822,7 @@ private:
         away_service::traveller mark;
         service.arrive(o.traveller_, mark);
         need n = need::work;
-        while (n == need::work) n = o.job_.resume();
+        while (n == need::work) n = o.resume();
         service.come_back(mark, [&](bool context_ends) {
             if (context_ends)
                 self.reset();
@@ -824,9 +845,9 @@ private:
         std::move(result).deliver(std::move(handler));
     }
 
-    void cancel(asio::cancellation_type type) {
+    void cancel([[maybe_unused]] asio::cancellation_type type) {
         job_.op().cancelled.store(true, std::memory_order_seq_cst);
-        job_.cancel(type);
+        if constexpr (requires { job_.cancel(type); }) job_.cancel(type);
         if (asio_waker* w = waker_.made.load(std::memory_order_seq_cst)) w->wake();
     }
 
@@ -856,7 +877,7 @@ private:
 
 #endif
 
-// A batch, asynchronously: one operation and one hop to a work thread for all its elements.
+// A batch, asynchronously: one operation, and where the driver blocks one hop to a work thread, for all its elements.
 #ifndef STRATA_ASYNC_BATCH_HPP
 #define STRATA_ASYNC_BATCH_HPP
 
@@ -884,12 +905,7 @@ public:
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return flight_.start(); }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
@@ -1006,13 +1022,7 @@ public:
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
     [[nodiscard]] need begin() noexcept { return flight_.result().ok() ? flight_.start() : need::done; }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
@@ -1103,12 +1113,7 @@ public:
         return last_ = state_->f->start();
     }
     [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
-    [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return state_->f->watch(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return *state_->f; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;
@@ -1659,12 +1664,10 @@ public:
         : rt_(std::move(rt)), patience_(add_saturated(rt_->world().moment().now, grace)) {}
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return look(); }
+    [[nodiscard]] close_job& flown() noexcept { return *this; }
+    [[nodiscard]] need start() noexcept { return look(); }
     [[nodiscard]] need resume() noexcept { return look(); }
     [[nodiscard]] time_point parked_until() const noexcept { return next_look_; }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
     [[nodiscard]] answer<form> take_result() noexcept { return {}; }
 
 private:
@@ -1766,42 +1769,50 @@ struct awaited<asio::awaitable<T, Executor>> {
 template <class Closure, class Handle>
 using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>>::type;
 
-/// Runs one savepoint statement where blocking is allowed.
+/// Enters, leaves or undoes a savepoint.
 template <class Runtime>
 class control_job {
     using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
 
 public:
     using form = trying<void>;
     enum class what : std::uint8_t { enter, leave, undo };
 
     control_job(typename driver::connection& c, operation_base& outer, what w, unsigned depth) noexcept
-        : connection_(c), what_(w), depth_(depth) {
+        : connection_(c), what_(w), savepoint_(depth) {
         op_.deadline = outer.deadline;
     }
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return need::work; }
+    [[nodiscard]] control_job& flown() noexcept { return *this; }
+    [[nodiscard]] need start() noexcept {
+        if constexpr (driver::blocking)
+            return need::work;
+        else
+            return resume();
+    }
     [[nodiscard]] need resume() noexcept {
         const guarded unhurried{connection_, nullptr};
+        if constexpr (yielding_connection<connection>) connection_.may_yield(true);
+        signal s = signal::done;
         try {
-            if (!connection_.in_transaction()) {
-                if (what_ != what::undo)
-                    failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
-            } else if (what_ == what::enter) {
-                failed_ = connection_.control(driver::savepoint(depth_));
-            } else {
-                if (what_ == what::undo) failed_ = connection_.control(driver::rollback_to(depth_));
-                if (!failed_) failed_ = connection_.control(driver::release(depth_));
-            }
+            s = step();
         } catch (...) {
             failed_ = error{errc::out_of_memory, phase::execute};
         }
-        return need::done;
+        return has_ended(s) ? need::done : s == signal::io ? need::io : need::work;
     }
     [[nodiscard]] time_point parked_until() const noexcept { return never; }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] io_wait awaited() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.awaited();
+    }
+    [[nodiscard]] watch_place& watch() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.watch();
+    }
     [[nodiscard]] answer<form> take_result() {
         answer<form> a{std::move(failed_), nullptr, {}};
         if (!a.failed) a.value.emplace();
@@ -1809,10 +1820,19 @@ public:
     }
 
 private:
-    typename driver::connection& connection_;
+    [[nodiscard]] signal step() {
+        if (what_ == what::undo) return savepoint_.undo(connection_);
+        if (!connection_.in_transaction()) {
+            failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
+            return signal::failed;
+        }
+        return what_ == what::enter ? savepoint_.enter(connection_, failed_) : savepoint_.leave(connection_, failed_);
+    }
+
+    connection& connection_;
     operation_base op_;
     what what_;
-    unsigned depth_;
+    savepoint<driver> savepoint_;
     error failed_;
 };
 
@@ -1897,7 +1917,7 @@ private:
 
 namespace detail {
 
-/// BEGIN where blocking is allowed, the closure on the caller's executor, COMMIT or ROLLBACK where blocking is allowed.
+/// BEGIN, the closure on the caller's executor, COMMIT or ROLLBACK.
 template <class Runtime, class Closure>
 class async_transaction_work {
     using driver = typename Runtime::driver;
@@ -1910,31 +1930,9 @@ public:
         : rt_(rt), world_(world), closure_(std::move(closure)), locking_(locking) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
-        if (connection_ == nullptr) {
-            thrown = nullptr;
-            returned.reset();
-            const guarded guard{c, &op};
-            if (error e = c.control(driver::begin(locking_))) {
-                result.replace(std::move(e));
-                return signal::failed;
-            }
-            connection_ = &c;
-            op_ = &op;
-            return signal::call;
-        }
-        error e;
-        if (thrown)
-            e = own_error();
-        else if (returned && holds_error(*returned))
-            e = error_in(*returned);
-        if (!e) e = stopped(op, rt_.world());  // also when the cancel was there before the closure
-        if (!e)
-            e = commit<driver>(c);
-        else
-            roll_back<driver>(c, e);
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        const signal s = connection_ == nullptr ? enter(c, op) : leave(c, op);
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
     void end() noexcept { connection_ = nullptr; }
 
@@ -1955,6 +1953,31 @@ public:
     std::optional<storable<value>> returned;
 
 private:
+    [[nodiscard]] signal enter(connection& c, operation_base& op) {
+        thrown = nullptr;
+        returned.reset();
+        const guarded guard{c, &op};
+        const signal s = control(c, driver::begin(locking_), error_);
+        if (s != signal::done) return s;
+        connection_ = &c;
+        op_ = &op;
+        ending_ = false;
+        return signal::call;
+    }
+    [[nodiscard]] signal leave(connection& c, operation_base& op) {
+        if (!std::exchange(ending_, true)) {
+            end_ = {};
+            error_ = {};
+            if (thrown)
+                error_ = own_error();
+            else if (returned && holds_error(*returned))
+                error_ = error_in(*returned);
+            if (!error_) error_ = stopped(op, rt_.world());  // also when the cancel was there before the closure
+            commits_ = !error_;
+        }
+        return commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+    }
+
     /// Total cancellation is let through: by default a coroutine would not see it.
     asio::awaitable<void> run() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -1994,6 +2017,10 @@ private:
     typename driver::locking locking_;
     connection* connection_ = nullptr;
     operation_base* op_ = nullptr;
+    transaction_end<driver> end_;
+    error error_;
+    bool ending_ = false;
+    bool commits_ = false;
     asio::cancellation_signal stop_;
 };
 
@@ -2017,11 +2044,8 @@ public:
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return flight_.start(); }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
+    static constexpr bool has_closure = true;
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));
@@ -2094,23 +2118,18 @@ public:
         state_->op.deadline = deadline_of(rt->world(), o.deadline, nullptr);
     }
     /// Gives it back.
-    holding_job(std::shared_ptr<state> s, const asio_world& world, ending how) noexcept
-        : state_(std::move(s)), world_(world), how_(how) {}
+    holding_job(std::shared_ptr<state> s, const asio_world& world, ending how) noexcept : state_(std::move(s)), world_(world), how_(how) {}
 
     [[nodiscard]] operation_base& op() noexcept { return state_->op; }
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
         state_->work.how = *how_;
-        if constexpr (blocks_beside_statements<typename Runtime::driver>)
+        if constexpr (Runtime::driver::blocking)
             return need::work;
         else
             return state_->f.resume();
     }
-    [[nodiscard]] need resume() noexcept { return state_->f.resume(); }
-    [[nodiscard]] time_point parked_until() const noexcept { return state_->f.parked_until(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return state_->f; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -199,22 +200,33 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if constexpr (requires { requires Copy::once; }) op.handed_over = true;
-        if (op.is_cancelled()) {
-            result.replace(error{errc::cancelled, phase::execute});
-            return signal::failed;
+        if (!whole_) {
+            if constexpr (requires { requires Copy::once; }) op.handed_over = true;
+            if (op.is_cancelled()) {
+                result.replace(error{errc::cancelled, phase::execute});
+                return signal::failed;
+            }
+            whole_.emplace(depth_);
+            error_ = {};
+            may_block_ = op.make_waker == nullptr;
         }
-        error e = enclose<driver>(c, op, rt_.world(), depth_, [&] { return copy_.run(c, op); });
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        const signal s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) {
+            if (!std::exchange(may_block_, true)) return signal::work;
+            e = copy_.run(c, op);
+            return e ? signal::failed : signal::done;
+        });
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
-    void end() noexcept {}
+    void end() noexcept { whole_.reset(); }
 
 private:
     Runtime& rt_;
     Copy& copy_;
     unsigned depth_;
+    std::optional<enclosed<driver>> whole_;
+    error error_;
+    bool may_block_ = true;
 };
 
 }  // namespace detail

@@ -298,7 +298,6 @@ class pipeline_work {
     using query = typename connection::template pipeline<pipeline_item<Piped>...>;
 
 public:
-    static constexpr bool is_statement = true;
     using results = std::tuple<typename pipeline_item<Piped>::result_type...>;
     using values = std::tuple<typename pipeline_item<Piped>::value_type...>;
 
@@ -319,7 +318,6 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if constexpr (yielding_connection<connection>) c.may_yield(op.make_waker != nullptr);
         if (!query_) {
             if (op.attempt > 1) [[unlikely]]
                 std::apply([](auto&... i) { (i.restart(), ...); }, items_);

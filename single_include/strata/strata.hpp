@@ -5267,7 +5267,7 @@ concept opens_in_steps = requires(Connection& c, const Options& o, Role role, er
     { c.open_step(o, role, e) } -> std::same_as<signal>;
 };
 
-/// Waits for its descriptor where the drive cannot block: its statements answer `signal::io` after `may_yield(true)`.
+/// Waits for its descriptor where the drive cannot block: what it does answers `signal::io` after `may_yield(true)`.
 template <class Connection>
 concept yielding_connection = requires(Connection& c) {
     // `may_yield(bool)` is missing: false before a drive that blocks, true before one that waits for descriptors.
@@ -5278,14 +5278,16 @@ concept yielding_connection = requires(Connection& c) {
     { c.watch() } -> std::same_as<watch_place&>;
 };
 
-/// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.
-template <class Driver>
-inline constexpr bool blocks_beside_statements = Driver::blocking || requires { requires Driver::blocking_control; };
-
+/// BEGIN, COMMIT and the like go over several resumes.
+template <class Connection>
+concept controls_in_steps = requires(Connection& c, std::string_view sql, error& e) {
+    { c.control_step(sql, e) } -> std::same_as<signal>;
+};
 template <class Connection, class World>
 STRATA_INLINE void announce_resume([[maybe_unused]] Connection& c, [[maybe_unused]] operation_base& op,
                                    [[maybe_unused]] World& world) noexcept {
     if constexpr (paced_connection<Connection>) c.on_resume(op, world.moment());
+    if constexpr (yielding_connection<Connection>) c.may_yield(op.make_waker != nullptr);
 }
 template <class Connection>
 [[nodiscard]] waiter* node_of([[maybe_unused]] Connection& c) noexcept {
@@ -5903,14 +5905,12 @@ enum class acquired : std::uint8_t {
 template <class World, class Layers, class Source, class Op, class Work, class Way = passage<Layers, Op>>
 class flight {
     using lease = typename Source::lease;
-    /// Whether the work must be done where blocking is allowed.
-    static constexpr bool work_blocks = [] {
-        if constexpr (requires { requires Work::is_statement; }) return Source::driver::blocking;
-        else return detail::blocks_beside_statements<typename Source::driver>;
-    }();
     enum class at : std::uint8_t { outside, waiting, connecting, working };
 
 public:
+    /// Whether it must be done where blocking is allowed.
+    static constexpr bool blocks = Source::driver::blocking;
+
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
         : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
     flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
@@ -5941,26 +5941,34 @@ public:
     [[nodiscard]] std::exception_ptr& thrown() noexcept { return thrown_; }
     [[nodiscard]] waiter* parked_on() noexcept {
         switch (at_) {
-            case at::outside: return passage_.parked_on();
-            case at::waiting: return &node_;
-            default: return detail::node_of(source_.connection_of(lease_));
+            case at::outside:
+                return passage_.parked_on();
+            case at::waiting:
+                return &node_;
+            default:
+                return detail::node_of(source_.connection_of(lease_));
         }
     }
     [[nodiscard]] time_point parked_until() noexcept {
         switch (at_) {
-            case at::outside: return passage_.parked_until();
-            case at::waiting: return until_;
-            default: return detail::end_of_wait(source_.connection_of(lease_));
+            case at::outside:
+                return passage_.parked_until();
+            case at::waiting:
+                return until_;
+            default:
+                return detail::end_of_wait(source_.connection_of(lease_));
         }
     }
     /// After `io`: the descriptor, and where the drive keeps what it has registered it with.
-    [[nodiscard]] io_wait awaited() noexcept {
-        if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
-        else return {};
+    [[nodiscard]] io_wait awaited() noexcept
+        requires detail::yielding_connection<typename Source::connection>
+    {
+        return source_.connection_of(lease_).awaited();
     }
-    [[nodiscard]] watch_place* watch() noexcept {
-        if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
-        else return nullptr;
+    [[nodiscard]] watch_place& watch() noexcept
+        requires detail::yielding_connection<typename Source::connection>
+    {
+        return source_.connection_of(lease_).watch();
     }
     /// True while it stands in the source's queue.
     [[nodiscard]] bool is_queued() const noexcept { return at_ == at::waiting; }
@@ -5969,8 +5977,10 @@ public:
 
 private:
     [[nodiscard]] STRATA_INLINE moment timed_moment() noexcept {
-        if constexpr (std::remove_reference_t<Way>::timed) return world_.moment();
-        else return moment{};
+        if constexpr (std::remove_reference_t<Way>::timed)
+            return world_.moment();
+        else
+            return moment{};
     }
 
     template <bool MayBlock>
@@ -5985,15 +5995,18 @@ private:
         const acquired a = source_.acquire(op_, node_, lease_);
         if (a == acquired::ready) [[likely]] {
             at_ = at::working;
-            if constexpr (work_blocks && !MayBlock) return need::work;
-            else return run();
+            if constexpr (blocks && !MayBlock)
+                return need::work;
+            else
+                return run();
         }
         return acquire_otherwise(a);
     }
 
     [[nodiscard]] STRATA_COLD need acquire_otherwise(acquired a) noexcept {
         switch (a) {
-            case acquired::connect: return begin_connecting();
+            case acquired::connect:
+                return begin_connecting();
             case acquired::wait: {
                 at_ = at::waiting;
                 const time_point now = world_.moment().now;
@@ -6002,7 +6015,9 @@ private:
                 until_ = time_point{limit < op_.deadline ? limit : op_.deadline};
                 return need::park;
             }
-            default: result().replace(source_.refusal(op_)); return follow_cold(passage_.landed(timed_moment()));
+            default:
+                result().replace(source_.refusal(op_));
+                return follow_cold(passage_.landed(timed_moment()));
         }
     }
 
@@ -6031,11 +6046,17 @@ private:
 
     [[nodiscard]] STRATA_COLD need more_work(signal s) noexcept {
         switch (s) {
-            case signal::io: return need::io;
-            case signal::park: return need::park;
-            case signal::call: return need::call;
-            case signal::item: op_.handed_over = true; return need::item;
-            default: return need::work;
+            case signal::io:
+                return need::io;
+            case signal::park:
+                return need::park;
+            case signal::call:
+                return need::call;
+            case signal::item:
+                op_.handed_over = true;
+                return need::item;
+            default:
+                return need::work;
         }
     }
 
@@ -6053,8 +6074,10 @@ private:
 
     [[nodiscard]] STRATA_COLD need resume_elsewhere() noexcept {
         switch (at_) {
-            case at::waiting: return end_waiting();
-            case at::connecting: return connect();
+            case at::waiting:
+                return end_waiting();
+            case at::connecting:
+                return connect();
             default:
                 thrown_ = nullptr;
                 return follow<false>(passage_.resume(world_.moment()));
@@ -6064,13 +6087,17 @@ private:
     /// A lease that came late: a driver that blocks is moved to where it may.
     [[nodiscard]] STRATA_COLD need begin_working() noexcept {
         at_ = at::working;
-        if constexpr (work_blocks) return need::work;
-        else return run();
+        if constexpr (blocks)
+            return need::work;
+        else
+            return run();
     }
     [[nodiscard]] STRATA_COLD need begin_connecting() noexcept {
         at_ = at::connecting;
-        if constexpr (detail::blocks_beside_statements<typename Source::driver>) return need::work;
-        else return connect();
+        if constexpr (blocks)
+            return need::work;
+        else
+            return connect();
     }
 
     [[nodiscard]] STRATA_COLD need connect() noexcept {
@@ -6118,17 +6145,25 @@ private:
         switch (at_) {
             case at::waiting:
                 switch (source_.end_wait(op_, node_, lease_, duration::zero())) {
-                    case acquired::ready: source_.release(lease_, op_, health::good); break;
-                    case acquired::connect: source_.release_unconnected(lease_); break;
-                    default: break;
+                    case acquired::ready:
+                        source_.release(lease_, op_, health::good);
+                        break;
+                    case acquired::connect:
+                        source_.release_unconnected(lease_);
+                        break;
+                    default:
+                        break;
                 }
                 break;
-            case at::connecting: source_.release_unconnected(lease_); break;
+            case at::connecting:
+                source_.release_unconnected(lease_);
+                break;
             case at::working:
                 work_.end();
                 source_.release(lease_, op_, health::good);
                 break;
-            default: break;
+            default:
+                break;
         }
         at_ = at::outside;
     }
@@ -6141,7 +6176,7 @@ private:
     lease lease_{};
     at at_ = at::outside;
     waiter node_;
-    unset<time_point> until_;          // these two are written when it begins to wait
+    unset<time_point> until_;  // these two are written when it begins to wait
     unset<time_point> waiting_since_;
     std::exception_ptr thrown_;
 };
@@ -6279,7 +6314,6 @@ class statement_work {
     using query = typename connection::template query<Bound, Sink>;
 
 public:
-    static constexpr bool is_statement = true;
     /// False for a sink whose caller asks for rows only.
     static constexpr bool counts = !requires { requires !Sink::wants_count; };
 
@@ -6290,7 +6324,6 @@ public:
 
     STRATA_INLINE signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if constexpr (yielding_connection<connection>) c.may_yield(op.make_waker != nullptr);
         if (!running_) {
             if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                 return refused(result);
@@ -6548,6 +6581,9 @@ private:
 #endif
 
 // Begin, commit and roll back on a leased connection, with the truth about the effect. Shared by all forms of transactions.
+//
+// Each goes over several resumes where the connection waits for its descriptor: it is called again, with the same arguments, until it
+// answers `done` or `failed`. Where the thread may block it answers at once.
 #ifndef STRATA_TRANSACTION_CONTROL_HPP
 #define STRATA_TRANSACTION_CONTROL_HPP
 
@@ -6555,54 +6591,104 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// Rolls back after `why`, which then knows what became of the transaction.
-template <class Driver>
-STRATA_COLD void roll_back(typename Driver::connection& c, error& why) {
-    const guarded unhurried{c, nullptr};
-    if (c.in_transaction()) {
-        const error e = c.control(Driver::rollback());
-        if (e && c.in_transaction()) {
-            why.set(health::lost).set(effect::unknown);
-            return;
-        }
-    }
-    why.set(effect::rolled_back);
+[[nodiscard]] constexpr bool has_ended(signal s) noexcept {
+    return s == signal::done || s == signal::failed;
 }
 
-/// Back to the savepoint of this depth, which is then gone; nothing where the database has rolled back everything by itself.
-template <class Driver>
-STRATA_COLD void undo_savepoint(typename Driver::connection& c, unsigned depth) noexcept {
-    const guarded unhurried{c, nullptr};
-    try {
-        if (!c.in_transaction()) return;
-        static_cast<void>(c.control(Driver::rollback_to(depth)));
-        static_cast<void>(c.control(Driver::release(depth)));
-    } catch (...) {  // no memory for an error's texts: the transaction will see what is left
+template <class Connection>
+[[nodiscard]] signal control(Connection& c, std::string_view sql, error& e) {
+    if constexpr (controls_in_steps<Connection>) {
+        return c.control_step(sql, e);
+    } else {
+        e = c.control(sql);
+        return e ? signal::failed : signal::done;
     }
 }
+
+/// The end of a transaction: one of the two.
+template <class Driver>
+class transaction_end {
+    using connection = typename Driver::connection;
+
+public:
+    /// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
+    [[nodiscard]] signal commit(connection& c, error& e) {
+        if (rolls_back_) return roll_back(c, e);
+        const guarded unhurried{c, nullptr};
+        if (!std::exchange(begun_, true) && !c.in_transaction()) {
+            e = error{errc::transaction_aborted, "the database had already rolled the transaction back", phase::commit,
+                      effect::rolled_back};
+            return signal::failed;
+        }
+        const signal s = control(c, Driver::commit(), e);
+        if (s != signal::failed) return s;
+        e.set(phase::commit);
+        return c.in_transaction() ? roll_back(c, e) : signal::failed;
+    }
+    /// Rolls back after `why`, which then knows what became of the transaction. Never `done`.
+    [[nodiscard]] STRATA_COLD signal roll_back(connection& c, error& why) {
+        const guarded unhurried{c, nullptr};
+        if (std::exchange(rolls_back_, true) || c.in_transaction()) {
+            const signal s = control(c, Driver::rollback(), second_);
+            if (!has_ended(s)) return s;
+            if (s == signal::failed && c.in_transaction()) {
+                why.set(health::lost).set(effect::unknown);
+                return signal::failed;
+            }
+        }
+        why.set(effect::rolled_back);
+        return signal::failed;
+    }
+
+private:
+    bool begun_ = false;
+    bool rolls_back_ = false;
+    error second_;  // of the rollback
+};
+
+/// A savepoint of the transaction that is open.
+template <class Driver>
+class savepoint {
+    using connection = typename Driver::connection;
+
+public:
+    explicit savepoint(unsigned depth) noexcept : depth_(depth) {}
+
+    [[nodiscard]] signal enter(connection& c, error& e) { return control(c, Driver::savepoint(depth_), e); }
+    [[nodiscard]] signal leave(connection& c, error& e) { return control(c, Driver::release(depth_), e); }
+    /// Back to it, and it is gone; nothing where the database has rolled back everything by itself. Never `failed`: the transaction
+    /// will see what is left.
+    [[nodiscard]] STRATA_COLD signal undo(connection& c) noexcept {
+        const guarded unhurried{c, nullptr};
+        try {
+            if (!undoing_ && !c.in_transaction()) return signal::done;
+            undoing_ = true;
+            if (!back_) {
+                const signal s = control(c, Driver::rollback_to(depth_), ignored_);
+                if (!has_ended(s)) return s;
+                back_ = true;
+            }
+            const signal s = control(c, Driver::release(depth_), ignored_);
+            return has_ended(s) ? signal::done : s;
+        } catch (...) {  // no memory for an error's texts
+            return signal::done;
+        }
+    }
+
+private:
+    unsigned depth_;
+    bool undoing_ = false;
+    bool back_ = false;
+    error ignored_;
+};
 
 /// The deadline or a cancel stops a transaction up to here; a COMMIT once sent is awaited.
 template <class World>
 [[nodiscard]] error stopped(const operation_base& op, World& world) {
-    if (op.is_cancelled())
-        return error{errc::cancelled, "cancelled before the transaction was committed", phase::commit};
+    if (op.is_cancelled()) return error{errc::cancelled, "cancelled before the transaction was committed", phase::commit};
     if (op.deadline != never && world.moment().now >= op.deadline)
         return error{errc::timeout, "the deadline passed before the transaction was committed", phase::commit};
     return {};
-}
-
-/// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
-template <class Driver>
-[[nodiscard]] error commit(typename Driver::connection& c) {
-    const guarded unhurried{c, nullptr};
-    if (!c.in_transaction())
-        return error{errc::transaction_aborted, "the database had already rolled the transaction back", phase::commit, effect::rolled_back};
-    error e = c.control(Driver::commit());
-    if (e) [[unlikely]] {
-        e.set(phase::commit);
-        if (c.in_transaction()) roll_back<Driver>(c, e);
-    }
-    return e;
 }
 
 }  // namespace detail
@@ -6619,31 +6705,56 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
+/// BEGIN, a body, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth. When the body fails, throws, or the
+/// operation is stopped, nothing of it stays, and the error says so.
 template <class Driver>
-STRATA_COLD void undo_enclosed(typename Driver::connection& c, unsigned depth, error& why) {
-    if (depth == 0) return roll_back<Driver>(c, why);
-    undo_savepoint<Driver>(c, depth);
-    why.set(effect::rolled_back);
-}
+class enclosed {
+    using connection = typename Driver::connection;
 
-/// BEGIN, `body()`, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth. When the body answers an
-/// error, throws, or the operation is stopped, nothing of it stays, and the error says so.
-template <class Driver, class World, class Body>
-[[nodiscard]] error enclose(typename Driver::connection& c, const operation_base& op, World& world, unsigned depth, Body&& body) {
-    error e = depth == 0 ? c.control(Driver::begin(Driver::locking::immediate)) : c.control(Driver::savepoint(depth));
-    if (e) return e;
-    try {
-        e = body();
-    } catch (...) {
-        undo_enclosed<Driver>(c, depth, e);
-        throw;
+public:
+    explicit enclosed(unsigned depth) noexcept : savepoint_(depth), in_savepoint_(depth != 0) {}
+
+    /// `body(error&)` answers a signal, and is called again until that is `done` or `failed`. So is this, with the error in `e`.
+    template <class World, class Body>
+    [[nodiscard]] signal resume(connection& c, const operation_base& op, World& world, error& e, Body&& body) {
+        if (at_ == at::entering) {
+            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : control(c, Driver::begin(Driver::locking::immediate), e);
+            if (s != signal::done) return s;
+            at_ = at::inside;
+        }
+        if (at_ == at::inside) {
+            try {
+                const signal s = body(e);
+                if (!has_ended(s)) return s;
+            } catch (...) {
+                thrown_ = std::current_exception();
+                e = error{errc::user_exception, phase::execute};
+            }
+            if (!e) e = stopped(op, world);
+            at_ = e ? at::undoing : at::leaving;
+        }
+        if (at_ == at::leaving) {
+            if (!in_savepoint_) return end_.commit(c, e);
+            const signal s = savepoint_.leave(c, e);
+            if (s != signal::failed) return s;
+            at_ = at::undoing;
+        }
+        const signal s = in_savepoint_ ? savepoint_.undo(c) : end_.roll_back(c, e);
+        if (!has_ended(s)) return s;
+        if (in_savepoint_) e.set(effect::rolled_back);
+        if (thrown_) std::rethrow_exception(thrown_);
+        return signal::failed;
     }
-    if (!e) e = stopped(op, world);
-    if (!e && depth == 0) return commit<Driver>(c);
-    if (!e) e = c.control(Driver::release(depth));
-    if (e) undo_enclosed<Driver>(c, depth, e);
-    return e;
-}
+
+private:
+    enum class at : std::uint8_t { entering, inside, leaving, undoing };
+
+    savepoint<Driver> savepoint_;
+    transaction_end<Driver> end_;
+    std::exception_ptr thrown_;  // by the body
+    at at_ = at::entering;
+    bool in_savepoint_;
+};
 
 }  // namespace detail
 
@@ -6782,8 +6893,18 @@ template <class Runtime, class Statement, class Range>
 class batch_work {
     using driver = typename Runtime::driver;
     using connection = typename driver::connection;
-    using bound = bound_element<Statement, Range>;
-    using query = typename connection::template query<bound, discard_sink>;
+    using iterator = decltype(std::begin(std::declval<const Range&>()));
+    using reference = decltype(*std::declval<iterator&>());
+
+    /// One element on its way. What a range makes as it goes is kept: the bound statement refers to it.
+    struct part {
+        part(connection& c, const Statement& s, iterator& at)
+            : element(*at), statement(bind_element(s, element)), query(c, statement, nobody) {}
+        std::conditional_t<std::is_reference_v<reference>, const std::remove_reference_t<reference>&, const reference> element;
+        const bound_element<Statement, Range> statement;
+        discard_sink nobody;
+        typename connection::template query<bound_element<Statement, Range>, discard_sink> query;
+    };
 
 public:
     batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
@@ -6791,36 +6912,51 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        executed_ = {};
-        error e = enclose<driver>(c, op, rt_.world(), depth_, [&] { return run(c, op); });
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        if (!whole_) {
+            whole_.emplace(depth_);
+            next_.emplace(std::begin(elements_));
+            number_ = 0;
+            executed_ = {};
+            error_ = {};
+        }
+        const signal s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) { return run(c, op, e); });
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
-    void end() noexcept {}
+    void end() noexcept {
+        now_.reset();
+        whole_.reset();
+    }
 
     [[nodiscard]] const execution& executed() const noexcept { return executed_; }
 
 private:
-    [[nodiscard]] error run(connection& c, const operation_base& op) {
-        std::size_t number = 0;
-        for (const auto& element : elements_) {
-            const bound statement = bind_element(statement_, element);
-            discard_sink nobody;
-            query q{c, statement, nobody};
-            if (error e = stopped(op, rt_.world())) return in_element(std::move(e), number);
-            if (q.resume() == signal::failed) return in_element(std::move(q.failure()), number);
-            executed_.affected += q.affected();
-            executed_.last_id = q.last_id();
-            ++number;
+    [[nodiscard]] signal run(connection& c, const operation_base& op, error& e) {
+        for (; now_ || *next_ != std::end(elements_); ++*next_, ++number_) {
+            if (!now_) {
+                if ((e = stopped(op, rt_.world()))) return e = in_element(std::move(e), number_), signal::failed;
+                now_.emplace(c, statement_, *next_);
+            }
+            const signal s = now_->query.resume();
+            if (!has_ended(s)) return s;
+            if (s == signal::failed) e = in_element(std::move(now_->query.failure()), number_);
+            executed_.affected += now_->query.affected();
+            executed_.last_id = now_->query.last_id();
+            now_.reset();
+            if (s == signal::failed) return s;
         }
-        return {};
+        return signal::done;
     }
 
     Runtime& rt_;
     const Statement& statement_;
     const Range& elements_;
     unsigned depth_;
+    std::optional<enclosed<driver>> whole_;
+    std::optional<iterator> next_;
+    std::optional<part> now_;
+    std::size_t number_ = 0;
+    error error_;
     execution executed_;
 };
 
@@ -7919,18 +8055,21 @@ public:
 
 private:
     using source_type = detail::pinned_source<driver>;
+    using savepoint_type = detail::savepoint<driver>;
 
     [[nodiscard]] error enter() {
         if (!connection_.in_transaction()) return source_type::ended();
-        return connection_.control(driver::savepoint(depth_ + 1));
+        error e;
+        static_cast<void>(savepoint_type{depth_ + 1}.enter(connection_, e));
+        return e;
     }
     void leave() {
-        if (error e = connection_.control(driver::release(depth_ + 1))) {
-            undo();
-            throw_failure(std::move(e));
-        }
+        error e;
+        if (savepoint_type{depth_ + 1}.leave(connection_, e) == signal::done) return;
+        undo();
+        throw_failure(std::move(e));
     }
-    void undo() noexcept { detail::undo_savepoint<driver>(connection_, depth_ + 1); }
+    void undo() noexcept { static_cast<void>(savepoint_type{depth_ + 1}.undo(connection_)); }
 
     Runtime& rt_;
     connection& connection_;
@@ -7965,20 +8104,16 @@ public:
         thrown = nullptr;
         returned.reset();
         const guarded guard{c, &op};
-        if (error e = c.control(driver::begin(locking_))) {
-            result.replace(std::move(e));
-            return signal::failed;
+        error e;
+        signal s = control(c, driver::begin(locking_), e);  // it blocks: each step answers its end
+        if (s == signal::done) {
+            e = run(c, op);
+            if (!e) e = stopped(op, rt_.world());
+            transaction_end<driver> end;
+            s = e ? end.roll_back(c, e) : end.commit(c, e);
         }
-        error e = run(c, op);
-        if (!e) e = stopped(op, rt_.world());
-        if (!e) {
-            e = commit<driver>(c);
-            if (!e) return signal::done;
-        } else {
-            roll_back<driver>(c, e);
-        }
-        result.replace(std::move(e));
-        return signal::failed;
+        if (s == signal::failed) result.replace(std::move(e));
+        return s;
     }
     void end() noexcept {}
 
@@ -8095,35 +8230,9 @@ public:
     explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
-        if (held == nullptr) {
-            const guarded guard{c, &op};
-            if (begin_) {
-                if (error e = c.control(driver::begin(*begin_))) {
-                    result.replace(std::move(e));
-                    return signal::failed;
-                }
-            }
-            held = &c;
-            return signal::item;
-        }
-        error e;
-        if (is_closed(c)) {
-            e = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
-        } else if (how == ending::commit) {
-            e = stopped(op, rt_.world());
-            if (e)
-                roll_back<driver>(c, e);
-            else
-                e = commit<driver>(c);
-        } else if (begin_ && c.in_transaction()) {
-            roll_back<driver>(c, e);
-            e = e.health() == health::lost
-                    ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost)
-                    : error{};
-        }
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        const signal s = held == nullptr ? take(c, op) : give_back(c, op);
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
     void end() noexcept { held = nullptr; }
 
@@ -8132,13 +8241,48 @@ public:
 
     /// By the user, who can reach it through a session.
     [[nodiscard]] static bool is_closed(const connection& c) noexcept {
-        if constexpr (requires { c.is_open(); }) return !c.is_open();
-        else return false;
+        if constexpr (requires { c.is_open(); })
+            return !c.is_open();
+        else
+            return false;
     }
 
 private:
+    [[nodiscard]] signal take(connection& c, operation_base& op) {
+        const guarded guard{c, &op};
+        error_ = {};
+        if (begin_) {
+            const signal s = control(c, driver::begin(*begin_), error_);
+            if (s != signal::done) return s;
+        }
+        end_ = {};
+        ending_ = false;
+        held = &c;
+        return signal::item;
+    }
+    [[nodiscard]] signal give_back(connection& c, operation_base& op) {
+        if (!std::exchange(ending_, true)) {
+            if (is_closed(c)) {
+                error_ = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
+                return signal::failed;
+            }
+            if (how != ending::commit && !c.in_transaction()) return signal::done;
+            if (how == ending::commit) error_ = stopped(op, rt_.world());
+            commits_ = how == ending::commit && !error_;
+        }
+        const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        if (s != signal::failed || how == ending::commit) return s;
+        const bool lost = error_.health() == health::lost;
+        error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
+        return lost ? signal::failed : signal::done;
+    }
+
     Runtime& rt_;
     std::optional<typename driver::locking> begin_;
+    transaction_end<driver> end_;
+    error error_;
+    bool ending_ = false;
+    bool commits_ = false;
 };
 
 /// The operation behind a handle, at a fixed address.
@@ -8164,6 +8308,7 @@ struct holding {
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
         work.how = how;
+        op.make_waker = nullptr;  // also where it was taken by a drive that waits
         static_cast<void>(drive(f, rt->world(), f.resume()));
         return std::move(f.result().error());
     }

@@ -1,4 +1,4 @@
-// A batch, asynchronously: one operation and one hop to a work thread for all its elements.
+// A batch, asynchronously: one operation, and where the driver blocks one hop to a work thread, for all its elements.
 #ifndef STRATA_ASYNC_BATCH_HPP
 #define STRATA_ASYNC_BATCH_HPP
 
@@ -30,12 +30,7 @@ public:
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return flight_.start(); }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};

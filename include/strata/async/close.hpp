@@ -20,12 +20,10 @@ public:
         : rt_(std::move(rt)), patience_(add_saturated(rt_->world().moment().now, grace)) {}
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return look(); }
+    [[nodiscard]] close_job& flown() noexcept { return *this; }
+    [[nodiscard]] need start() noexcept { return look(); }
     [[nodiscard]] need resume() noexcept { return look(); }
     [[nodiscard]] time_point parked_until() const noexcept { return next_look_; }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
     [[nodiscard]] answer<form> take_result() noexcept { return {}; }
 
 private:

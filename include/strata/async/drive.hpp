@@ -27,10 +27,14 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// What is driven. `Job` has
-///     operation_base& op();   need begin();   need resume();   waiter* parked_on();   time_point parked_until();
+///     operation_base& op();
+///     Flown& flown();                // a flight, or what has its `start()`, `resume()` and `parked_until()`
+///     Result take_result();          // an object with `deliver(Handler&&) &&`
+/// and, where the flown one's are not right:
+///     need begin();   need resume();
+///     static constexpr bool has_closure = true;
 ///     void call(Executor, Done);     // for need::call: starts the user's coroutine, `Done` when it has ended
 ///     void cancel(asio::cancellation_type);      // forwarded to the coroutine
-///     Result take_result();          // an object with `deliver(Handler&&) &&`
 template <class Handler, class Job>
 class async_operation {
     using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
@@ -68,7 +72,7 @@ public:
                 if (type != asio::cancellation_type::none) raw->cancel(type);
             });
         }
-        raw->go(std::move(self), raw->job_.begin(), at::start);
+        raw->go(std::move(self), raw->begin(), at::start);
     }
 
     template <class... Args>
@@ -139,7 +143,7 @@ private:
     static void step_resume(owner self) {
         async_operation& o = *self;
         if (asio_waker* w = o.waker_.made.load(std::memory_order_relaxed)) w->unpark();
-        const need n = o.job_.resume();
+        const need n = o.resume();
         o.go(std::move(self), n, at::executor);
     }
     static void step_park(owner self) {
@@ -152,14 +156,31 @@ private:
     }
     static void step_call(owner self) {
         async_operation& o = *self;
-        o.job_.call(o.executor_, [self = std::move(self)]() mutable {
-            async_operation& back = *self;
-            back.go(std::move(self), need::work, at::executor);
-        });
+        if constexpr (requires { requires Job::has_closure; }) {
+            o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+                async_operation& back = *self;
+                need n = need::work;
+                if constexpr (!std::remove_reference_t<decltype(back.job_.flown())>::blocks) n = back.resume();
+                back.go(std::move(self), n, at::executor);
+            });
+        }
     }
     static void step_to_executor(owner self) {
         async_operation& o = *self;
         o.to_executor(std::move(self), o.on_arrival_);
+    }
+
+    [[nodiscard]] need begin() {
+        if constexpr (requires { job_.begin(); })
+            return job_.begin();
+        else
+            return job_.flown().start();
+    }
+    [[nodiscard]] need resume() {
+        if constexpr (requires { job_.resume(); })
+            return job_.resume();
+        else
+            return job_.flown().resume();
     }
 
     void go(owner self, need n, at where) {
@@ -189,14 +210,14 @@ private:
         asio_waker& w = *waker_of_this();
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
-        w.park(job_.parked_until(), after_wait(std::move(self), &take<&step_resume>));
+        w.park(job_.flown().parked_until(), after_wait(std::move(self), &take<&step_resume>));
     }
 
     /// For the descriptor of a driver that yields.
     void wait(owner self) {
-        if constexpr (requires { job_.awaited(); }) {
-            const io_wait w = job_.awaited();
-            auto& watch = descriptor_watch::of(*job_.watch(), world_.executor(), world_.work_threads(), w.descriptor);
+        if constexpr (requires { job_.flown().awaited(); }) {
+            const io_wait w = job_.flown().awaited();
+            auto& watch = descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
             if (may_be_cancelled_) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
@@ -246,7 +267,7 @@ private:
         away_service::traveller mark;
         service.arrive(o.traveller_, mark);
         need n = need::work;
-        while (n == need::work) n = o.job_.resume();
+        while (n == need::work) n = o.resume();
         service.come_back(mark, [&](bool context_ends) {
             if (context_ends)
                 self.reset();
@@ -269,9 +290,9 @@ private:
         std::move(result).deliver(std::move(handler));
     }
 
-    void cancel(asio::cancellation_type type) {
+    void cancel([[maybe_unused]] asio::cancellation_type type) {
         job_.op().cancelled.store(true, std::memory_order_seq_cst);
-        job_.cancel(type);
+        if constexpr (requires { job_.cancel(type); }) job_.cancel(type);
         if (asio_waker* w = waker_.made.load(std::memory_order_seq_cst)) w->wake();
     }
 

@@ -42,23 +42,18 @@ public:
         state_->op.deadline = deadline_of(rt->world(), o.deadline, nullptr);
     }
     /// Gives it back.
-    holding_job(std::shared_ptr<state> s, const asio_world& world, ending how) noexcept
-        : state_(std::move(s)), world_(world), how_(how) {}
+    holding_job(std::shared_ptr<state> s, const asio_world& world, ending how) noexcept : state_(std::move(s)), world_(world), how_(how) {}
 
     [[nodiscard]] operation_base& op() noexcept { return state_->op; }
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
         state_->work.how = *how_;
-        if constexpr (blocks_beside_statements<typename Runtime::driver>)
+        if constexpr (Runtime::driver::blocking)
             return need::work;
         else
             return state_->f.resume();
     }
-    [[nodiscard]] need resume() noexcept { return state_->f.resume(); }
-    [[nodiscard]] time_point parked_until() const noexcept { return state_->f.parked_until(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return state_->f; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;

@@ -128,7 +128,8 @@ public:
     ~listener_job() { leave(); }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() {
+    [[nodiscard]] auto& flown() noexcept { return *this; }
+    [[nodiscard]] need start() {
         if (state_->is_forked_child())
             return end(error{errc::misuse, "this process was forked after the listener was made: make one of its own", phase::admission});
         mine_ = state_->enter(op_.waking());
@@ -150,10 +151,7 @@ public:
         if (state_->line.watch().get() == nullptr) w.until = steady_now();
         return w;
     }
-    [[nodiscard]] watch_place* watch() noexcept { return &state_->line.watch(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] watch_place& watch() noexcept { return state_->line.watch(); }
 
     [[nodiscard]] answer<Form> take_result() {
         leave();

@@ -71,12 +71,7 @@ public:
         return last_ = state_->f->start();
     }
     [[nodiscard]] need resume() noexcept { return last_ = state_->f->resume(); }
-    [[nodiscard]] time_point parked_until() const noexcept { return state_->f->parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return state_->f->awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return state_->f->watch(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return *state_->f; }
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;

@@ -34,42 +34,50 @@ struct awaited<asio::awaitable<T, Executor>> {
 template <class Closure, class Handle>
 using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>>::type;
 
-/// Runs one savepoint statement where blocking is allowed.
+/// Enters, leaves or undoes a savepoint.
 template <class Runtime>
 class control_job {
     using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
 
 public:
     using form = trying<void>;
     enum class what : std::uint8_t { enter, leave, undo };
 
     control_job(typename driver::connection& c, operation_base& outer, what w, unsigned depth) noexcept
-        : connection_(c), what_(w), depth_(depth) {
+        : connection_(c), what_(w), savepoint_(depth) {
         op_.deadline = outer.deadline;
     }
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return need::work; }
+    [[nodiscard]] control_job& flown() noexcept { return *this; }
+    [[nodiscard]] need start() noexcept {
+        if constexpr (driver::blocking)
+            return need::work;
+        else
+            return resume();
+    }
     [[nodiscard]] need resume() noexcept {
         const guarded unhurried{connection_, nullptr};
+        if constexpr (yielding_connection<connection>) connection_.may_yield(true);
+        signal s = signal::done;
         try {
-            if (!connection_.in_transaction()) {
-                if (what_ != what::undo)
-                    failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
-            } else if (what_ == what::enter) {
-                failed_ = connection_.control(driver::savepoint(depth_));
-            } else {
-                if (what_ == what::undo) failed_ = connection_.control(driver::rollback_to(depth_));
-                if (!failed_) failed_ = connection_.control(driver::release(depth_));
-            }
+            s = step();
         } catch (...) {
             failed_ = error{errc::out_of_memory, phase::execute};
         }
-        return need::done;
+        return has_ended(s) ? need::done : s == signal::io ? need::io : need::work;
     }
     [[nodiscard]] time_point parked_until() const noexcept { return never; }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] io_wait awaited() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.awaited();
+    }
+    [[nodiscard]] watch_place& watch() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.watch();
+    }
     [[nodiscard]] answer<form> take_result() {
         answer<form> a{std::move(failed_), nullptr, {}};
         if (!a.failed) a.value.emplace();
@@ -77,10 +85,19 @@ public:
     }
 
 private:
-    typename driver::connection& connection_;
+    [[nodiscard]] signal step() {
+        if (what_ == what::undo) return savepoint_.undo(connection_);
+        if (!connection_.in_transaction()) {
+            failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
+            return signal::failed;
+        }
+        return what_ == what::enter ? savepoint_.enter(connection_, failed_) : savepoint_.leave(connection_, failed_);
+    }
+
+    connection& connection_;
     operation_base op_;
     what what_;
-    unsigned depth_;
+    savepoint<driver> savepoint_;
     error failed_;
 };
 
@@ -165,7 +182,7 @@ private:
 
 namespace detail {
 
-/// BEGIN where blocking is allowed, the closure on the caller's executor, COMMIT or ROLLBACK where blocking is allowed.
+/// BEGIN, the closure on the caller's executor, COMMIT or ROLLBACK.
 template <class Runtime, class Closure>
 class async_transaction_work {
     using driver = typename Runtime::driver;
@@ -178,31 +195,9 @@ public:
         : rt_(rt), world_(world), closure_(std::move(closure)), locking_(locking) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
-        if (connection_ == nullptr) {
-            thrown = nullptr;
-            returned.reset();
-            const guarded guard{c, &op};
-            if (error e = c.control(driver::begin(locking_))) {
-                result.replace(std::move(e));
-                return signal::failed;
-            }
-            connection_ = &c;
-            op_ = &op;
-            return signal::call;
-        }
-        error e;
-        if (thrown)
-            e = own_error();
-        else if (returned && holds_error(*returned))
-            e = error_in(*returned);
-        if (!e) e = stopped(op, rt_.world());  // also when the cancel was there before the closure
-        if (!e)
-            e = commit<driver>(c);
-        else
-            roll_back<driver>(c, e);
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        const signal s = connection_ == nullptr ? enter(c, op) : leave(c, op);
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
     void end() noexcept { connection_ = nullptr; }
 
@@ -223,6 +218,31 @@ public:
     std::optional<storable<value>> returned;
 
 private:
+    [[nodiscard]] signal enter(connection& c, operation_base& op) {
+        thrown = nullptr;
+        returned.reset();
+        const guarded guard{c, &op};
+        const signal s = control(c, driver::begin(locking_), error_);
+        if (s != signal::done) return s;
+        connection_ = &c;
+        op_ = &op;
+        ending_ = false;
+        return signal::call;
+    }
+    [[nodiscard]] signal leave(connection& c, operation_base& op) {
+        if (!std::exchange(ending_, true)) {
+            end_ = {};
+            error_ = {};
+            if (thrown)
+                error_ = own_error();
+            else if (returned && holds_error(*returned))
+                error_ = error_in(*returned);
+            if (!error_) error_ = stopped(op, rt_.world());  // also when the cancel was there before the closure
+            commits_ = !error_;
+        }
+        return commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+    }
+
     /// Total cancellation is let through: by default a coroutine would not see it.
     asio::awaitable<void> run() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
@@ -262,6 +282,10 @@ private:
     typename driver::locking locking_;
     connection* connection_ = nullptr;
     operation_base* op_ = nullptr;
+    transaction_end<driver> end_;
+    error error_;
+    bool ending_ = false;
+    bool commits_ = false;
     asio::cancellation_signal stop_;
 };
 
@@ -285,11 +309,8 @@ public:
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] need begin() noexcept { return flight_.start(); }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
+    static constexpr bool has_closure = true;
     template <class Executor, class Done>
     void call(const Executor& ex, Done&& done) {
         work_.call(ex, std::forward<Done>(done));

@@ -38,14 +38,12 @@ enum class acquired : std::uint8_t {
 template <class World, class Layers, class Source, class Op, class Work, class Way = passage<Layers, Op>>
 class flight {
     using lease = typename Source::lease;
-    /// Whether the work must be done where blocking is allowed.
-    static constexpr bool work_blocks = [] {
-        if constexpr (requires { requires Work::is_statement; }) return Source::driver::blocking;
-        else return detail::blocks_beside_statements<typename Source::driver>;
-    }();
     enum class at : std::uint8_t { outside, waiting, connecting, working };
 
 public:
+    /// Whether it must be done where blocking is allowed.
+    static constexpr bool blocks = Source::driver::blocking;
+
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
         : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
     flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
@@ -76,26 +74,34 @@ public:
     [[nodiscard]] std::exception_ptr& thrown() noexcept { return thrown_; }
     [[nodiscard]] waiter* parked_on() noexcept {
         switch (at_) {
-            case at::outside: return passage_.parked_on();
-            case at::waiting: return &node_;
-            default: return detail::node_of(source_.connection_of(lease_));
+            case at::outside:
+                return passage_.parked_on();
+            case at::waiting:
+                return &node_;
+            default:
+                return detail::node_of(source_.connection_of(lease_));
         }
     }
     [[nodiscard]] time_point parked_until() noexcept {
         switch (at_) {
-            case at::outside: return passage_.parked_until();
-            case at::waiting: return until_;
-            default: return detail::end_of_wait(source_.connection_of(lease_));
+            case at::outside:
+                return passage_.parked_until();
+            case at::waiting:
+                return until_;
+            default:
+                return detail::end_of_wait(source_.connection_of(lease_));
         }
     }
     /// After `io`: the descriptor, and where the drive keeps what it has registered it with.
-    [[nodiscard]] io_wait awaited() noexcept {
-        if constexpr (detail::yielding_connection<typename Source::connection>) return source_.connection_of(lease_).awaited();
-        else return {};
+    [[nodiscard]] io_wait awaited() noexcept
+        requires detail::yielding_connection<typename Source::connection>
+    {
+        return source_.connection_of(lease_).awaited();
     }
-    [[nodiscard]] watch_place* watch() noexcept {
-        if constexpr (detail::yielding_connection<typename Source::connection>) return &source_.connection_of(lease_).watch();
-        else return nullptr;
+    [[nodiscard]] watch_place& watch() noexcept
+        requires detail::yielding_connection<typename Source::connection>
+    {
+        return source_.connection_of(lease_).watch();
     }
     /// True while it stands in the source's queue.
     [[nodiscard]] bool is_queued() const noexcept { return at_ == at::waiting; }
@@ -104,8 +110,10 @@ public:
 
 private:
     [[nodiscard]] STRATA_INLINE moment timed_moment() noexcept {
-        if constexpr (std::remove_reference_t<Way>::timed) return world_.moment();
-        else return moment{};
+        if constexpr (std::remove_reference_t<Way>::timed)
+            return world_.moment();
+        else
+            return moment{};
     }
 
     template <bool MayBlock>
@@ -120,15 +128,18 @@ private:
         const acquired a = source_.acquire(op_, node_, lease_);
         if (a == acquired::ready) [[likely]] {
             at_ = at::working;
-            if constexpr (work_blocks && !MayBlock) return need::work;
-            else return run();
+            if constexpr (blocks && !MayBlock)
+                return need::work;
+            else
+                return run();
         }
         return acquire_otherwise(a);
     }
 
     [[nodiscard]] STRATA_COLD need acquire_otherwise(acquired a) noexcept {
         switch (a) {
-            case acquired::connect: return begin_connecting();
+            case acquired::connect:
+                return begin_connecting();
             case acquired::wait: {
                 at_ = at::waiting;
                 const time_point now = world_.moment().now;
@@ -137,7 +148,9 @@ private:
                 until_ = time_point{limit < op_.deadline ? limit : op_.deadline};
                 return need::park;
             }
-            default: result().replace(source_.refusal(op_)); return follow_cold(passage_.landed(timed_moment()));
+            default:
+                result().replace(source_.refusal(op_));
+                return follow_cold(passage_.landed(timed_moment()));
         }
     }
 
@@ -166,11 +179,17 @@ private:
 
     [[nodiscard]] STRATA_COLD need more_work(signal s) noexcept {
         switch (s) {
-            case signal::io: return need::io;
-            case signal::park: return need::park;
-            case signal::call: return need::call;
-            case signal::item: op_.handed_over = true; return need::item;
-            default: return need::work;
+            case signal::io:
+                return need::io;
+            case signal::park:
+                return need::park;
+            case signal::call:
+                return need::call;
+            case signal::item:
+                op_.handed_over = true;
+                return need::item;
+            default:
+                return need::work;
         }
     }
 
@@ -188,8 +207,10 @@ private:
 
     [[nodiscard]] STRATA_COLD need resume_elsewhere() noexcept {
         switch (at_) {
-            case at::waiting: return end_waiting();
-            case at::connecting: return connect();
+            case at::waiting:
+                return end_waiting();
+            case at::connecting:
+                return connect();
             default:
                 thrown_ = nullptr;
                 return follow<false>(passage_.resume(world_.moment()));
@@ -199,13 +220,17 @@ private:
     /// A lease that came late: a driver that blocks is moved to where it may.
     [[nodiscard]] STRATA_COLD need begin_working() noexcept {
         at_ = at::working;
-        if constexpr (work_blocks) return need::work;
-        else return run();
+        if constexpr (blocks)
+            return need::work;
+        else
+            return run();
     }
     [[nodiscard]] STRATA_COLD need begin_connecting() noexcept {
         at_ = at::connecting;
-        if constexpr (detail::blocks_beside_statements<typename Source::driver>) return need::work;
-        else return connect();
+        if constexpr (blocks)
+            return need::work;
+        else
+            return connect();
     }
 
     [[nodiscard]] STRATA_COLD need connect() noexcept {
@@ -253,17 +278,25 @@ private:
         switch (at_) {
             case at::waiting:
                 switch (source_.end_wait(op_, node_, lease_, duration::zero())) {
-                    case acquired::ready: source_.release(lease_, op_, health::good); break;
-                    case acquired::connect: source_.release_unconnected(lease_); break;
-                    default: break;
+                    case acquired::ready:
+                        source_.release(lease_, op_, health::good);
+                        break;
+                    case acquired::connect:
+                        source_.release_unconnected(lease_);
+                        break;
+                    default:
+                        break;
                 }
                 break;
-            case at::connecting: source_.release_unconnected(lease_); break;
+            case at::connecting:
+                source_.release_unconnected(lease_);
+                break;
             case at::working:
                 work_.end();
                 source_.release(lease_, op_, health::good);
                 break;
-            default: break;
+            default:
+                break;
         }
         at_ = at::outside;
     }
@@ -276,7 +309,7 @@ private:
     lease lease_{};
     at at_ = at::outside;
     waiter node_;
-    unset<time_point> until_;          // these two are written when it begins to wait
+    unset<time_point> until_;  // these two are written when it begins to wait
     unset<time_point> waiting_since_;
     std::exception_ptr thrown_;
 };

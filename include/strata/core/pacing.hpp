@@ -12,6 +12,7 @@
 #include <strata/core/watch.hpp>
 
 #include <concepts>
+#include <string_view>
 
 namespace strata::inline STRATA_ABI {
 
@@ -33,7 +34,7 @@ concept opens_in_steps = requires(Connection& c, const Options& o, Role role, er
     { c.open_step(o, role, e) } -> std::same_as<signal>;
 };
 
-/// Waits for its descriptor where the drive cannot block: its statements answer `signal::io` after `may_yield(true)`.
+/// Waits for its descriptor where the drive cannot block: what it does answers `signal::io` after `may_yield(true)`.
 template <class Connection>
 concept yielding_connection = requires(Connection& c) {
     // `may_yield(bool)` is missing: false before a drive that blocks, true before one that waits for descriptors.
@@ -44,14 +45,16 @@ concept yielding_connection = requires(Connection& c) {
     { c.watch() } -> std::same_as<watch_place&>;
 };
 
-/// Connecting, BEGIN, COMMIT and batches block the thread, although statements do not.
-template <class Driver>
-inline constexpr bool blocks_beside_statements = Driver::blocking || requires { requires Driver::blocking_control; };
-
+/// BEGIN, COMMIT and the like go over several resumes.
+template <class Connection>
+concept controls_in_steps = requires(Connection& c, std::string_view sql, error& e) {
+    { c.control_step(sql, e) } -> std::same_as<signal>;
+};
 template <class Connection, class World>
 STRATA_INLINE void announce_resume([[maybe_unused]] Connection& c, [[maybe_unused]] operation_base& op,
                                    [[maybe_unused]] World& world) noexcept {
     if constexpr (paced_connection<Connection>) c.on_resume(op, world.moment());
+    if constexpr (yielding_connection<Connection>) c.may_yield(op.make_waker != nullptr);
 }
 template <class Connection>
 [[nodiscard]] waiter* node_of([[maybe_unused]] Connection& c) noexcept {

@@ -9,7 +9,10 @@
 #include <strata/value/bind_members.hpp>
 #include <strata/value/sinks.hpp>
 
+#include <cstddef>
+#include <optional>
 #include <tuple>
+#include <type_traits>
 
 namespace strata::inline STRATA_ABI {
 
@@ -51,8 +54,18 @@ template <class Runtime, class Statement, class Range>
 class batch_work {
     using driver = typename Runtime::driver;
     using connection = typename driver::connection;
-    using bound = bound_element<Statement, Range>;
-    using query = typename connection::template query<bound, discard_sink>;
+    using iterator = decltype(std::begin(std::declval<const Range&>()));
+    using reference = decltype(*std::declval<iterator&>());
+
+    /// One element on its way. What a range makes as it goes is kept: the bound statement refers to it.
+    struct part {
+        part(connection& c, const Statement& s, iterator& at)
+            : element(*at), statement(bind_element(s, element)), query(c, statement, nobody) {}
+        std::conditional_t<std::is_reference_v<reference>, const std::remove_reference_t<reference>&, const reference> element;
+        const bound_element<Statement, Range> statement;
+        discard_sink nobody;
+        typename connection::template query<bound_element<Statement, Range>, discard_sink> query;
+    };
 
 public:
     batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
@@ -60,36 +73,51 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        executed_ = {};
-        error e = enclose<driver>(c, op, rt_.world(), depth_, [&] { return run(c, op); });
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        if (!whole_) {
+            whole_.emplace(depth_);
+            next_.emplace(std::begin(elements_));
+            number_ = 0;
+            executed_ = {};
+            error_ = {};
+        }
+        const signal s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) { return run(c, op, e); });
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
-    void end() noexcept {}
+    void end() noexcept {
+        now_.reset();
+        whole_.reset();
+    }
 
     [[nodiscard]] const execution& executed() const noexcept { return executed_; }
 
 private:
-    [[nodiscard]] error run(connection& c, const operation_base& op) {
-        std::size_t number = 0;
-        for (const auto& element : elements_) {
-            const bound statement = bind_element(statement_, element);
-            discard_sink nobody;
-            query q{c, statement, nobody};
-            if (error e = stopped(op, rt_.world())) return in_element(std::move(e), number);
-            if (q.resume() == signal::failed) return in_element(std::move(q.failure()), number);
-            executed_.affected += q.affected();
-            executed_.last_id = q.last_id();
-            ++number;
+    [[nodiscard]] signal run(connection& c, const operation_base& op, error& e) {
+        for (; now_ || *next_ != std::end(elements_); ++*next_, ++number_) {
+            if (!now_) {
+                if ((e = stopped(op, rt_.world()))) return e = in_element(std::move(e), number_), signal::failed;
+                now_.emplace(c, statement_, *next_);
+            }
+            const signal s = now_->query.resume();
+            if (!has_ended(s)) return s;
+            if (s == signal::failed) e = in_element(std::move(now_->query.failure()), number_);
+            executed_.affected += now_->query.affected();
+            executed_.last_id = now_->query.last_id();
+            now_.reset();
+            if (s == signal::failed) return s;
         }
-        return {};
+        return signal::done;
     }
 
     Runtime& rt_;
     const Statement& statement_;
     const Range& elements_;
     unsigned depth_;
+    std::optional<enclosed<driver>> whole_;
+    std::optional<iterator> next_;
+    std::optional<part> now_;
+    std::size_t number_ = 0;
+    error error_;
     execution executed_;
 };
 

@@ -4,35 +4,62 @@
 
 #include <strata/transaction/control.hpp>
 
+#include <exception>
+
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
+/// BEGIN, a body, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth. When the body fails, throws, or the
+/// operation is stopped, nothing of it stays, and the error says so.
 template <class Driver>
-STRATA_COLD void undo_enclosed(typename Driver::connection& c, unsigned depth, error& why) {
-    if (depth == 0) return roll_back<Driver>(c, why);
-    undo_savepoint<Driver>(c, depth);
-    why.set(effect::rolled_back);
-}
+class enclosed {
+    using connection = typename Driver::connection;
 
-/// BEGIN, `body()`, COMMIT; inside a transaction, where `depth` is not 0, the savepoint of that depth. When the body answers an
-/// error, throws, or the operation is stopped, nothing of it stays, and the error says so.
-template <class Driver, class World, class Body>
-[[nodiscard]] error enclose(typename Driver::connection& c, const operation_base& op, World& world, unsigned depth, Body&& body) {
-    error e = depth == 0 ? c.control(Driver::begin(Driver::locking::immediate)) : c.control(Driver::savepoint(depth));
-    if (e) return e;
-    try {
-        e = body();
-    } catch (...) {
-        undo_enclosed<Driver>(c, depth, e);
-        throw;
+public:
+    explicit enclosed(unsigned depth) noexcept : savepoint_(depth), in_savepoint_(depth != 0) {}
+
+    /// `body(error&)` answers a signal, and is called again until that is `done` or `failed`. So is this, with the error in `e`.
+    template <class World, class Body>
+    [[nodiscard]] signal resume(connection& c, const operation_base& op, World& world, error& e, Body&& body) {
+        if (at_ == at::entering) {
+            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : control(c, Driver::begin(Driver::locking::immediate), e);
+            if (s != signal::done) return s;
+            at_ = at::inside;
+        }
+        if (at_ == at::inside) {
+            try {
+                const signal s = body(e);
+                if (!has_ended(s)) return s;
+            } catch (...) {
+                thrown_ = std::current_exception();
+                e = error{errc::user_exception, phase::execute};
+            }
+            if (!e) e = stopped(op, world);
+            at_ = e ? at::undoing : at::leaving;
+        }
+        if (at_ == at::leaving) {
+            if (!in_savepoint_) return end_.commit(c, e);
+            const signal s = savepoint_.leave(c, e);
+            if (s != signal::failed) return s;
+            at_ = at::undoing;
+        }
+        const signal s = in_savepoint_ ? savepoint_.undo(c) : end_.roll_back(c, e);
+        if (!has_ended(s)) return s;
+        if (in_savepoint_) e.set(effect::rolled_back);
+        if (thrown_) std::rethrow_exception(thrown_);
+        return signal::failed;
     }
-    if (!e) e = stopped(op, world);
-    if (!e && depth == 0) return commit<Driver>(c);
-    if (!e) e = c.control(Driver::release(depth));
-    if (e) undo_enclosed<Driver>(c, depth, e);
-    return e;
-}
+
+private:
+    enum class at : std::uint8_t { entering, inside, leaving, undoing };
+
+    savepoint<Driver> savepoint_;
+    transaction_end<Driver> end_;
+    std::exception_ptr thrown_;  // by the body
+    at at_ = at::entering;
+    bool in_savepoint_;
+};
 
 }  // namespace detail
 

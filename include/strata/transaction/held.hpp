@@ -25,35 +25,9 @@ public:
     explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
-        if (held == nullptr) {
-            const guarded guard{c, &op};
-            if (begin_) {
-                if (error e = c.control(driver::begin(*begin_))) {
-                    result.replace(std::move(e));
-                    return signal::failed;
-                }
-            }
-            held = &c;
-            return signal::item;
-        }
-        error e;
-        if (is_closed(c)) {
-            e = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
-        } else if (how == ending::commit) {
-            e = stopped(op, rt_.world());
-            if (e)
-                roll_back<driver>(c, e);
-            else
-                e = commit<driver>(c);
-        } else if (begin_ && c.in_transaction()) {
-            roll_back<driver>(c, e);
-            e = e.health() == health::lost
-                    ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost)
-                    : error{};
-        }
-        if (!e) return signal::done;
-        result.replace(std::move(e));
-        return signal::failed;
+        const signal s = held == nullptr ? take(c, op) : give_back(c, op);
+        if (s == signal::failed) result.replace(std::move(error_));
+        return s;
     }
     void end() noexcept { held = nullptr; }
 
@@ -62,13 +36,48 @@ public:
 
     /// By the user, who can reach it through a session.
     [[nodiscard]] static bool is_closed(const connection& c) noexcept {
-        if constexpr (requires { c.is_open(); }) return !c.is_open();
-        else return false;
+        if constexpr (requires { c.is_open(); })
+            return !c.is_open();
+        else
+            return false;
     }
 
 private:
+    [[nodiscard]] signal take(connection& c, operation_base& op) {
+        const guarded guard{c, &op};
+        error_ = {};
+        if (begin_) {
+            const signal s = control(c, driver::begin(*begin_), error_);
+            if (s != signal::done) return s;
+        }
+        end_ = {};
+        ending_ = false;
+        held = &c;
+        return signal::item;
+    }
+    [[nodiscard]] signal give_back(connection& c, operation_base& op) {
+        if (!std::exchange(ending_, true)) {
+            if (is_closed(c)) {
+                error_ = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
+                return signal::failed;
+            }
+            if (how != ending::commit && !c.in_transaction()) return signal::done;
+            if (how == ending::commit) error_ = stopped(op, rt_.world());
+            commits_ = how == ending::commit && !error_;
+        }
+        const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        if (s != signal::failed || how == ending::commit) return s;
+        const bool lost = error_.health() == health::lost;
+        error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
+        return lost ? signal::failed : signal::done;
+    }
+
     Runtime& rt_;
     std::optional<typename driver::locking> begin_;
+    transaction_end<driver> end_;
+    error error_;
+    bool ending_ = false;
+    bool commits_ = false;
 };
 
 /// The operation behind a handle, at a fixed address.
@@ -94,6 +103,7 @@ struct holding {
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
         work.how = how;
+        op.make_waker = nullptr;  // also where it was taken by a drive that waits
         static_cast<void>(drive(f, rt->world(), f.resume()));
         return std::move(f.result().error());
     }

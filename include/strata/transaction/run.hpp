@@ -23,20 +23,16 @@ public:
         thrown = nullptr;
         returned.reset();
         const guarded guard{c, &op};
-        if (error e = c.control(driver::begin(locking_))) {
-            result.replace(std::move(e));
-            return signal::failed;
+        error e;
+        signal s = control(c, driver::begin(locking_), e);  // it blocks: each step answers its end
+        if (s == signal::done) {
+            e = run(c, op);
+            if (!e) e = stopped(op, rt_.world());
+            transaction_end<driver> end;
+            s = e ? end.roll_back(c, e) : end.commit(c, e);
         }
-        error e = run(c, op);
-        if (!e) e = stopped(op, rt_.world());
-        if (!e) {
-            e = commit<driver>(c);
-            if (!e) return signal::done;
-        } else {
-            roll_back<driver>(c, e);
-        }
-        result.replace(std::move(e));
-        return signal::failed;
+        if (s == signal::failed) result.replace(std::move(e));
+        return s;
     }
     void end() noexcept {}
 

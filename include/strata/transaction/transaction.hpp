@@ -96,18 +96,21 @@ public:
 
 private:
     using source_type = detail::pinned_source<driver>;
+    using savepoint_type = detail::savepoint<driver>;
 
     [[nodiscard]] error enter() {
         if (!connection_.in_transaction()) return source_type::ended();
-        return connection_.control(driver::savepoint(depth_ + 1));
+        error e;
+        static_cast<void>(savepoint_type{depth_ + 1}.enter(connection_, e));
+        return e;
     }
     void leave() {
-        if (error e = connection_.control(driver::release(depth_ + 1))) {
-            undo();
-            throw_failure(std::move(e));
-        }
+        error e;
+        if (savepoint_type{depth_ + 1}.leave(connection_, e) == signal::done) return;
+        undo();
+        throw_failure(std::move(e));
     }
-    void undo() noexcept { detail::undo_savepoint<driver>(connection_, depth_ + 1); }
+    void undo() noexcept { static_cast<void>(savepoint_type{depth_ + 1}.undo(connection_)); }
 
     Runtime& rt_;
     connection& connection_;

@@ -56,13 +56,7 @@ public:
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
     [[nodiscard]] need begin() noexcept { return flight_.result().ok() ? flight_.start() : need::done; }
-    [[nodiscard]] need resume() noexcept { return flight_.resume(); }
-    [[nodiscard]] time_point parked_until() noexcept { return flight_.parked_until(); }
-    [[nodiscard]] io_wait awaited() noexcept { return flight_.awaited(); }
-    [[nodiscard]] watch_place* watch() noexcept { return flight_.watch(); }
-    template <class Executor, class Done>
-    void call(const Executor&, Done&&) noexcept {}
-    void cancel(asio::cancellation_type) noexcept {}
+    [[nodiscard]] auto& flown() noexcept { return flight_; }
 
     [[nodiscard]] answer<form> take_result() {
         error e = std::move(flight_.result().error());

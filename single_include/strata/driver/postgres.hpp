@@ -7,7 +7,9 @@
 #include <strata/value/array.hpp>
 #include <strata/value/range.hpp>
 
+#include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -38,6 +40,232 @@
 #include <unordered_map>
 #include <utility>
 #include <vector>
+
+// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
+#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A notice or warning of the server, or one of libpq's own (without an SQLSTATE). Texts live until the hook returns.
+struct postgres_notice {
+    std::string_view severity;  ///< `WARNING`, `NOTICE`, `INFO`, `LOG`, `DEBUG`; never translated
+    std::string_view sqlstate;
+    std::string_view message;
+    std::string_view detail;
+    std::string_view hint;
+};
+
+/// A setting that the server reports has changed. Texts live until the hook returns.
+struct postgres_parameter {
+    std::string_view name;
+    std::string_view value;
+};
+
+/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
+struct postgres_options {
+    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
+    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
+    std::string connection = {};
+
+    // A field that is set goes before the same setting in `connection`.
+    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
+    std::uint16_t port = 0;
+    std::string user = {};
+    std::string password = {};
+    std::string database = {};
+    std::string application_name = {};
+
+    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
+    duration connect_timeout = std::chrono::seconds{10};
+    /// Prepared statements kept a connection; the least recently used goes first.
+    std::size_t statement_cache = 256;
+    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
+    /// server, and arguments go as text of no type, which it infers.
+    bool prepare = true;
+    /// How long a cancelled statement may take to end before the connection is given up.
+    duration cancel_grace = std::chrono::seconds{5};
+    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
+    duration finish_limit = std::chrono::seconds{60};
+
+    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
+    std::vector<std::string> allowed_hosts = {};
+    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
+    std::vector<std::pair<std::string, std::string>> forbidden = {};
+
+    /// Told of each notice, from the thread that works on the connection, several at once for several connections; must not block, nor use
+    /// the connection. Null: notices are dropped.
+    void (*on_notice)(void* context, const postgres_notice& notice) noexcept = nullptr;
+    /// Told, at the end of a statement, which of the `watched_parameters` the server has reported with another value than before on this
+    /// connection; under the same rules.
+    void (*on_parameter)(void* context, const postgres_parameter& parameter) noexcept = nullptr;
+    /// Of those that a server reports by itself: `TimeZone`, `in_hot_standby`, `default_transaction_read_only`, `search_path` (18) ...
+    std::vector<std::string> watched_parameters = {};
+    void* context = nullptr;  ///< handed to both
+
+    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
+    [[nodiscard]] error validate() const;
+};
+
+namespace detail {
+
+[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
+                                                           errc code = errc::invalid_argument) {
+    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
+}
+
+/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
+[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
+    out.clear();
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t begin = text.find("${", at);
+        out.append(text.substr(at, begin - at));
+        if (begin == text.npos) return {};
+        const std::size_t end = text.find('}', begin);
+        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
+        const std::string name{text.substr(begin + 2, end - begin - 2)};
+        const char* const value = std::getenv(name.c_str());
+        if (value == nullptr)
+            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
+        out.append(value);
+        at = end + 1;
+    }
+    return {};
+}
+
+/// The settings for libpq, in two lists that end with null. Texts live in the object.
+class postgres_target {
+public:
+    /// Parses and checks; the error names the setting.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+        std::string text;
+        if (error e = expand_environment(o.connection, text)) return e;
+        char* why = nullptr;
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
+                                                                                    &::PQconninfoFree};
+        if (parsed == nullptr) {
+            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
+            ::PQfreemem(why);
+            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
+        }
+        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
+            if (p->val != nullptr) set(p->keyword, p->val);
+        set("host", o.host);
+        set("user", o.user);
+        set("password", o.password);
+        set("dbname", o.database);
+        set("application_name", o.application_name);
+        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
+        return check(o);
+    }
+
+    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
+        for (const auto& [k, v] : settings_)
+            if (k == keyword) return v;
+        return {};
+    }
+
+    /// What libpq has to ask the resolver about.
+    enum class look_up : std::uint8_t { none, one, several };
+    [[nodiscard]] look_up names() const noexcept {
+        const std::string_view hosts = value("host");
+        if (!value("hostaddr").empty()) return look_up::none;
+        if (hosts.empty()) {  // whatever else says it is read by libpq alone
+            bool elsewhere = !value("service").empty();
+            for (const char* const name : {"PGHOST", "PGHOSTADDR", "PGSERVICE"}) elsewhere = elsewhere || std::getenv(name) != nullptr;
+            return elsewhere ? look_up::several : look_up::none;
+        }
+        const bool several = hosts.find(',') != hosts.npos;
+        for (std::string_view rest = hosts; !rest.empty();) {
+            const std::size_t comma = rest.find(',');
+            const std::string host{rest.substr(0, comma)};
+            rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+            unsigned char address[sizeof(::in6_addr)];
+            const bool is_folder = host.empty() || host.front() == '/' || host.front() == '@';
+            if (!is_folder && ::inet_pton(AF_INET, host.c_str(), address) != 1 && ::inet_pton(AF_INET6, host.c_str(), address) != 1)
+                return several ? look_up::several : look_up::one;
+        }
+        return look_up::none;
+    }
+    /// Begins to connect; null without memory.
+    [[nodiscard]] PGconn* start() const {
+        std::vector<const char*> keywords, values;
+        for (const auto& [k, v] : settings_) {
+            keywords.push_back(k.c_str());
+            values.push_back(v.c_str());
+        }
+        keywords.insert(keywords.end(), {"client_encoding", nullptr});
+        values.insert(values.end(), {"UTF8", nullptr});
+        return ::PQconnectStartParams(keywords.data(), values.data(), 0);
+    }
+
+private:
+    void set(std::string_view keyword, std::string value) {
+        if (value.empty()) return;
+        for (auto& [k, v] : settings_) {
+            if (k == keyword) {
+                v = std::move(value);
+                return;
+            }
+        }
+        settings_.emplace_back(std::string{keyword}, std::move(value));
+    }
+
+    [[nodiscard]] error check(const postgres_options& o) const {
+        for (const auto& [k, v] : settings_)
+            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
+        for (const auto& [keyword, bad] : o.forbidden) {
+            if (value(keyword) == bad)
+                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
+        }
+        if (o.allowed_hosts.empty()) return {};
+        bool any = false;
+        for (const std::string_view keyword : {"host", "hostaddr"}) {
+            for (std::string_view rest = value(keyword); !rest.empty();) {
+                const std::size_t comma = rest.find(',');
+                const std::string_view host = rest.substr(0, comma);
+                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+                any = true;
+                if (!is_allowed(host, o.allowed_hosts))
+                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
+            }
+        }
+        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
+        return {};
+    }
+
+    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
+        for (const std::string_view a : allowed) {
+            if (a == host) return true;
+            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
+                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
+                return true;
+        }
+        return false;
+    }
+
+    std::vector<std::pair<std::string, std::string>> settings_;
+};
+
+}  // namespace detail
+
+STRATA_COLD inline error postgres_options::validate() const {
+    using detail::bad_postgres_option;
+    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
+    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
+    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
+    if (statement_cache == 0 || statement_cache > 65536)
+        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (watched_parameters.empty() != (on_parameter == nullptr))
+        return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
+    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
+    detail::postgres_target target;
+    return target.read(*this);
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
 
 // Cancels on the server, each on a thread of its own: a cancel opens a second connection, and may meet a network that swallows it.
 //
@@ -332,204 +560,483 @@ namespace detail {
 
 #endif
 
-// How a PostgreSQL connection is opened: what libpq takes, by URL or by field, checked before anything is sent.
-#ifndef STRATA_DRIVER_POSTGRES_OPTIONS_HPP
-#define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
+// The prepared statements of one connection: found by the hash of their text, the least recently used let go first.
+#ifndef STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
+#define STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
 
 namespace strata::inline STRATA_ABI {
-
-/// A notice or warning of the server, or one of libpq's own (without an SQLSTATE). Texts live until the hook returns.
-struct postgres_notice {
-    std::string_view severity;  ///< `WARNING`, `NOTICE`, `INFO`, `LOG`, `DEBUG`; never translated
-    std::string_view sqlstate;
-    std::string_view message;
-    std::string_view detail;
-    std::string_view hint;
-};
-
-/// A setting that the server reports has changed. Texts live until the hook returns.
-struct postgres_parameter {
-    std::string_view name;
-    std::string_view value;
-};
-
-/// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
-struct postgres_options {
-    /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
-    /// `target_session_attrs`, TLS settings, service and password files. `${NAME}` is replaced from the environment.
-    std::string connection = {};
-
-    // A field that is set goes before the same setting in `connection`.
-    std::string host = {};  ///< a name, an address, or the folder of a Unix socket; several separated by commas
-    std::uint16_t port = 0;
-    std::string user = {};
-    std::string password = {};
-    std::string database = {};
-    std::string application_name = {};
-
-    /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
-    duration connect_timeout = std::chrono::seconds{10};
-    /// Prepared statements kept a connection; the least recently used goes first.
-    std::size_t statement_cache = 256;
-    /// False behind a pooler that gives each transaction another server (pgbouncer in transaction mode): nothing is prepared on the
-    /// server, and arguments go as text of no type, which it infers.
-    bool prepare = true;
-    /// How long a cancelled statement may take to end before the connection is given up.
-    duration cancel_grace = std::chrono::seconds{5};
-    /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
-    duration finish_limit = std::chrono::seconds{60};
-
-    /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
-    std::vector<std::string> allowed_hosts = {};
-    /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
-    std::vector<std::pair<std::string, std::string>> forbidden = {};
-
-    /// Told of each notice, from the thread that works on the connection, several at once for several connections; must not block, nor use
-    /// the connection. Null: notices are dropped.
-    void (*on_notice)(void* context, const postgres_notice& notice) noexcept = nullptr;
-    /// Told, at the end of a statement, which of the `watched_parameters` the server has reported with another value than before on this
-    /// connection; under the same rules.
-    void (*on_parameter)(void* context, const postgres_parameter& parameter) noexcept = nullptr;
-    /// Of those that a server reports by itself: `TimeZone`, `in_hot_standby`, `default_transaction_read_only`, `search_path` (18) ...
-    std::vector<std::string> watched_parameters = {};
-    void* context = nullptr;  ///< handed to both
-
-    /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
-    [[nodiscard]] error validate() const;
-};
-
 namespace detail {
 
-[[nodiscard]] STRATA_COLD inline error bad_postgres_option(std::string_view field, std::string_view why,
-                                                           errc code = errc::invalid_argument) {
-    return error{code, joined({"postgres_options.", field, ": ", why}), phase::connect};
-}
+struct clear_result {
+    void operator()(PGresult* r) const noexcept { ::PQclear(r); }
+};
+using result_owner = std::unique_ptr<PGresult, clear_result>;
 
-/// Replaces each `${NAME}`. A `$` elsewhere is literal. Errors name the variable.
-[[nodiscard]] STRATA_COLD inline error expand_environment(std::string_view text, std::string& out) {
-    out.clear();
-    for (std::size_t at = 0; at < text.size();) {
-        const std::size_t begin = text.find("${", at);
-        out.append(text.substr(at, begin - at));
-        if (begin == text.npos) return {};
-        const std::size_t end = text.find('}', begin);
-        if (end == text.npos) return bad_postgres_option("connection", "holds a \"${\" without its \"}\"");
-        const std::string name{text.substr(begin + 2, end - begin - 2)};
-        const char* const value = std::getenv(name.c_str());
-        if (value == nullptr)
-            return bad_postgres_option("connection", joined({"the environment has no variable ", name, ", which ${", name, "} asks for"}));
-        out.append(value);
-        at = end + 1;
-    }
-    return {};
-}
+/// A statement that the server has prepared and described.
+struct prepared_statement {
+    hash128 key{};
+    std::string text;
+    char name[40];  // on the server
+    std::vector<::Oid> parameters;
+    result_owner columns;  // of the description
+    row_plan plan{};       // made for its tag
+    bool planned = false;
+};
 
-/// The settings for libpq, in two lists that end with null. Texts live in the object.
-class postgres_target {
+/// Owned by one connection and used by one thread at a time.
+class prepared_statements {
 public:
-    /// Parses and checks; the error names the setting.
-    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
-        std::string text;
-        if (error e = expand_environment(o.connection, text)) return e;
-        char* why = nullptr;
-        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> parsed{::PQconninfoParse(text.c_str(), &why),
-                                                                                    &::PQconninfoFree};
-        if (parsed == nullptr) {
-            // libpq's sentence quotes what it stumbled over, which may be the password: it is not shown.
-            ::PQfreemem(why);
-            return bad_postgres_option("connection", "is neither a postgresql:// URL nor a list of key=value pairs that libpq understands");
-        }
-        for (const PQconninfoOption* p = parsed.get(); p->keyword != nullptr; ++p)
-            if (p->val != nullptr) set(p->keyword, p->val);
-        set("host", o.host);
-        set("user", o.user);
-        set("password", o.password);
-        set("dbname", o.database);
-        set("application_name", o.application_name);
-        if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
-        return check(o);
+    void reset(std::size_t bound) {
+        clear();
+        bound_ = bound;
     }
-
-    [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
-        for (const auto& [k, v] : settings_)
-            if (k == keyword) return v;
-        return {};
+    void clear() noexcept {
+        found_.clear();
+        order_.clear();
     }
+    [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
+    [[nodiscard]] std::size_t bound() const noexcept { return bound_; }
 
-    /// For `PQconnectStartParams`; valid until the object changes.
-    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
-        for (const auto& [k, v] : settings_) {
-            keywords.push_back(k.c_str());
-            values.push_back(v.c_str());
+    /// The statement of this key, now the most recently used. The text is compared where others may have composed it.
+    [[nodiscard]] prepared_statement* take(const hash128& key, std::string_view text, bool literal) {
+        const auto at = found_.find(key);
+        if (at == found_.end() || (!literal && at->second->text != text)) return nullptr;
+        order_.splice(order_.begin(), order_, at->second);
+        return &*at->second;
+    }
+    /// Room for one more: the name of a statement that the server should let go, or nothing.
+    [[nodiscard]] std::string evict() {
+        if (order_.size() < bound_) return {};
+        std::string name = order_.back().name;
+        found_.erase(order_.back().key);
+        order_.pop_back();
+        return name;
+    }
+    /// A new one; another one of the same key is forgotten (on the server it was replaced).
+    [[nodiscard]] prepared_statement& put(const hash128& key, std::string_view text) {
+        forget(key);
+        order_.emplace_front();
+        prepared_statement& s = order_.front();
+        s.key = key;
+        s.text = text;
+        found_.emplace(key, order_.begin());
+        return s;
+    }
+    void forget(const hash128& key) noexcept {
+        if (const auto at = found_.find(key); at != found_.end()) {
+            order_.erase(at->second);
+            found_.erase(at);
         }
-        keywords.push_back(nullptr);
-        values.push_back(nullptr);
     }
 
 private:
-    void set(std::string_view keyword, std::string value) {
-        if (value.empty()) return;
-        for (auto& [k, v] : settings_) {
-            if (k == keyword) {
-                v = std::move(value);
-                return;
-            }
-        }
-        settings_.emplace_back(std::string{keyword}, std::move(value));
-    }
-
-    [[nodiscard]] error check(const postgres_options& o) const {
-        for (const auto& [k, v] : settings_)
-            if (v.find('\0') != v.npos) return bad_postgres_option(k, "contains a NUL character");
-        for (const auto& [keyword, bad] : o.forbidden) {
-            if (value(keyword) == bad)
-                return bad_postgres_option("forbidden", joined({keyword, "=", bad, " is not allowed here"}), errc::access_denied);
-        }
-        if (o.allowed_hosts.empty()) return {};
-        bool any = false;
-        for (const std::string_view keyword : {"host", "hostaddr"}) {
-            for (std::string_view rest = value(keyword); !rest.empty();) {
-                const std::size_t comma = rest.find(',');
-                const std::string_view host = rest.substr(0, comma);
-                rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
-                any = true;
-                if (!is_allowed(host, o.allowed_hosts))
-                    return bad_postgres_option("allowed_hosts", joined({"does not hold the host \"", host, "\""}), errc::access_denied);
-            }
-        }
-        if (!any) return bad_postgres_option("allowed_hosts", "is set, but the connection names no host", errc::access_denied);
-        return {};
-    }
-
-    [[nodiscard]] static bool is_allowed(std::string_view host, const std::vector<std::string>& allowed) noexcept {
-        for (const std::string_view a : allowed) {
-            if (a == host) return true;
-            if (a.size() > 2 && a.substr(0, 2) == "*." && host.size() > a.size() - 1 &&
-                host.substr(host.size() - (a.size() - 1)) == a.substr(1))
-                return true;
-        }
-        return false;
-    }
-
-    std::vector<std::pair<std::string, std::string>> settings_;
+    struct hash_of {
+        std::size_t operator()(const hash128& h) const noexcept { return static_cast<std::size_t>(h.low); }
+    };
+    std::list<prepared_statement> order_;  // newest first
+    std::unordered_map<hash128, std::list<prepared_statement>::iterator, hash_of> found_;
+    std::size_t bound_ = 0;
 };
 
 }  // namespace detail
+}  // namespace strata::inline STRATA_ABI
 
-STRATA_COLD inline error postgres_options::validate() const {
-    using detail::bad_postgres_option;
-    if (connect_timeout <= duration::zero()) return bad_postgres_option("connect_timeout", "must be positive");
-    if (cancel_grace <= duration::zero()) return bad_postgres_option("cancel_grace", "must be positive");
-    if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
-    if (statement_cache == 0 || statement_cache > 65536)
-        return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
-    if (watched_parameters.empty() != (on_parameter == nullptr))
-        return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
-    if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
-    detail::postgres_target target;
-    return target.read(*this);
+#endif
+
+// libpq's handle of one connection: how answers are waited for, and how what runs on it is cancelled.
+//
+// Whatever is asked of the server is heard in steps: a step blocks where the thread may, and answers `signal::io` where the drive
+// waits for the descriptor. Each step looks at the guard: at a deadline or a cancel the call is cancelled on the server, and the
+// connection is used again only behind a fence, so that a late cancel cannot hit the next call.
+#ifndef STRATA_DRIVER_POSTGRES_WIRE_HPP
+#define STRATA_DRIVER_POSTGRES_WIRE_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// One question to the server, and what came back.
+struct postgres_round {
+    result_owner last{};  // of its results; the first error, if there was one
+    bool under_way = false;
+    bool sent = false;
+    bool failed = false;   // `last` is the server's error
+    bool was_hit = false;  // by our own cancel
+};
+
+/// Used by one thread at a time.
+class postgres_wire {
+public:
+    postgres_wire() noexcept = default;
+    postgres_wire(const postgres_wire&) = delete;
+    postgres_wire& operator=(const postgres_wire&) = delete;
+
+    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
+    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
+    [[nodiscard]] bool in_transaction() const noexcept {
+        if (db_ == nullptr) return false;
+        const PGTransactionStatusType s = ::PQtransactionStatus(db_);
+        return s == PQTRANS_INTRANS || s == PQTRANS_INERROR || s == PQTRANS_ACTIVE;
+    }
+
+    /// Before each call. `limit` bounds it where no guard does.
+    void start_the_clock(duration limit = duration::max()) noexcept {
+        ended_by_ = errc::ok;
+        waiting_ = fencing_ = false;
+        give_up_at_ = guard_ == nullptr && limit != duration::max() ? add_saturated(clock::now(), limit) : never;
+    }
+    /// The next result in `r`, null at the end of a statement; or `io`. `lost_` says when there will be none.
+    [[nodiscard]] signal next(result_owner& r);
+    /// The same, blocking.
+    [[nodiscard]] result_owner next_result();
+
+    /// Begins a round whose question was sent; 0: it could not be.
+    void ask(int sent) noexcept {
+        round_ = {.under_way = true, .sent = sent != 0};
+        if (sent == 0) lost_ = true;
+    }
+    /// Goes on with it: `io` or `work` where the drive waits; `done`, or `failed` when the server or the connection failed.
+    [[nodiscard]] signal hear();
+
+    /// After a call that may have been cancelled: `work` before it blocks where that is not allowed, `done` when the connection can
+    /// be used again or is lost. `was_hit`: the cancel has ended the call.
+    [[nodiscard]] signal fence(bool was_hit) noexcept;
+
+    /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
+    [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
+    [[nodiscard]] bool is_ready(bool write) const noexcept {
+        ::pollfd p{::PQsocket(db_), static_cast<short>(write ? POLLOUT : POLLIN), 0};
+        return ::poll(&p, 1, 0) != 0;
+    }
+    /// Cancels when the guard says so, and again while the statement goes on, since the server ignores a cancel that it gets before
+    /// the statement; false when there is nothing left to wait for.
+    [[nodiscard]] bool look_at_guard() noexcept;
+    void begin_to_cancel(errc why) noexcept;
+    /// When `look_at_guard` must be asked again.
+    [[nodiscard]] time_point look_again_at() const noexcept {
+        if (ended_by_ != errc::ok) return cancel_again_at_ < give_up_at_ ? cancel_again_at_ : give_up_at_;
+        return guard_ != nullptr ? guard_->deadline : give_up_at_;
+    }
+    [[nodiscard]] error lost_error(phase at, effect did) const;
+
+    PGconn* db_ = nullptr;
+    const interruption* guard_ = nullptr;
+    duration cancel_grace_{};
+    time_point give_up_at_ = never;
+    time_point cancel_again_at_ = never;
+    duration cancel_pause_{};
+    errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
+    bool lost_ = false;
+    bool yields_ = false;   // the drive waits for the descriptor
+    bool waiting_ = false;  // it was told to
+    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
+    io_wait awaited_;
+    watch_place watch_;
+    postgres_cancels cancels_;
+    postgres_round round_;
+
+private:
+    enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
+
+    /// Sends what is left and waits until a result can be taken without blocking.
+    [[nodiscard]] waited wait_for_result();
+    /// The same where the drive waits: `not_yet` with `awaited_` set.
+    [[nodiscard]] waited look_for_result();
+    /// Blocks. Waits until the cancel's own connection has ended, since the server signals twice, to process and to group, and the
+    /// second signal may come long after the first; and if the call was not hit, lets a late signal hit an empty one.
+    void raise_fence(bool was_hit) noexcept;
+};
+
+inline bool postgres_wire::poll_until(bool read, bool write, time_point until) noexcept {
+    constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+    for (;;) {
+        const duration left = time_left(until, slice);
+        if (left <= duration::zero() || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
+        ::pollfd p{::PQsocket(db_), static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0};
+        const int n = ::poll(&p, 1, static_cast<int>((left + std::chrono::milliseconds{1} - duration{1}) / std::chrono::milliseconds{1}));
+        if (n > 0) return true;
+        if (n < 0 && errno != EINTR) return true;  // libpq will say what is wrong
+    }
 }
 
+inline postgres_wire::waited postgres_wire::wait_for_result() {
+    bool unsent = ::PQflush(db_) > 0;
+    while (unsent || ::PQisBusy(db_) != 0) {
+        if (!poll_until(true, unsent, look_again_at())) {
+            if (!look_at_guard()) return waited::out_of_time;
+            continue;
+        }
+        if (::PQconsumeInput(db_) == 0) return waited::lost;
+        if (unsent) {
+            const int left = ::PQflush(db_);
+            if (left < 0) return waited::lost;
+            unsent = left > 0;
+        }
+    }
+    return waited::ready;
+}
+
+inline postgres_wire::waited postgres_wire::look_for_result() {
+    if (std::exchange(waiting_, false) && ::PQconsumeInput(db_) == 0) return waited::lost;
+    const int unsent = ::PQflush(db_);
+    if (unsent < 0) return waited::lost;
+    if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
+    if (!look_at_guard()) return waited::out_of_time;
+    awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
+    waiting_ = true;
+    return waited::not_yet;
+}
+
+inline result_owner postgres_wire::next_result() {
+    if (lost_) return nullptr;
+    if (wait_for_result() != waited::ready) {
+        lost_ = true;
+        return nullptr;
+    }
+    result_owner r{::PQgetResult(db_)};
+    if (::PQstatus(db_) != CONNECTION_OK) lost_ = true;
+    return r;
+}
+
+inline signal postgres_wire::next(result_owner& r) {
+    if (!yields_) {
+        r = next_result();
+        return signal::done;
+    }
+    if (lost_) return signal::done;
+    switch (look_for_result()) {
+        case waited::not_yet:
+            return signal::io;
+        case waited::ready:
+            r.reset(::PQgetResult(db_));
+            break;
+        default:
+            lost_ = true;
+            break;
+    }
+    if (::PQstatus(db_) != CONNECTION_OK) lost_ = true;
+    return signal::done;
+}
+
+STRATA_COLD inline signal postgres_wire::hear() {
+    while (!fencing_) {
+        result_owner r;
+        if (next(r) == signal::io) return signal::io;
+        if (r == nullptr) break;
+        if (round_.failed) continue;
+        const ExecStatusType s = ::PQresultStatus(r.get());
+        round_.failed = s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE;
+        round_.was_hit = round_.failed && ended_by_ != errc::ok && field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
+        round_.last = std::move(r);
+    }
+    if (fence(round_.was_hit) == signal::work) return signal::work;
+    round_.under_way = false;
+    return round_.failed || lost_ ? signal::failed : signal::done;
+}
+
+inline signal postgres_wire::fence(bool was_hit) noexcept {
+    if (ended_by_ == errc::ok || lost_) [[likely]]
+        return signal::done;
+    if (yields_ && (!was_hit || !cancels_.have_ended()) && !std::exchange(fencing_, true)) return signal::work;
+    const bool yields = std::exchange(yields_, false);
+    raise_fence(was_hit);
+    yields_ = yields;
+    fencing_ = false;
+    return signal::done;
+}
+
+inline bool postgres_wire::look_at_guard() noexcept {
+    if (ended_by_ != errc::ok) {
+        const time_point now = clock::now();
+        if (now >= give_up_at_) return false;
+        if (now < cancel_again_at_) return true;
+        cancels_.send(db_, give_up_at_);
+        cancel_pause_ *= 2;
+        cancel_again_at_ = add_saturated(now, cancel_pause_);
+    } else if (guard_ == nullptr) {
+        if (give_up_at_ == never || clock::now() < give_up_at_) return true;
+        ended_by_ = errc::timeout;
+        return false;
+    } else if (guard_->is_cancelled()) {
+        begin_to_cancel(errc::cancelled);
+    } else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero()) {
+        begin_to_cancel(errc::timeout);
+    }
+    return true;
+}
+
+STRATA_COLD inline void postgres_wire::begin_to_cancel(errc why) noexcept {
+    ended_by_ = why;
+    const time_point now = clock::now();
+    give_up_at_ = add_saturated(now, cancel_grace_);
+    cancel_pause_ = cancel_grace_ / 64;
+    cancel_again_at_ = add_saturated(now, cancel_pause_);
+    cancels_.send(db_, give_up_at_);
+}
+
+STRATA_COLD inline void postgres_wire::raise_fence(bool was_hit) noexcept {
+    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
+    cancel_again_at_ = never;
+    for (; !lost_ && !cancels_.have_ended(); std::this_thread::sleep_for(std::chrono::microseconds{200}))
+        lost_ = clock::now() >= give_up_at_;
+    if (lost_ || was_hit) return;
+    // The cancel may still be on its way: whatever it hits now is empty.
+    if (::PQsendQuery(db_, "") == 0) lost_ = true;
+    while (next_result() != nullptr) {
+    }
+}
+
+STRATA_COLD inline error postgres_wire::lost_error(phase at, effect did) const {
+    if (ended_by_ != errc::ok) {
+        error e{ended_by_, "the server did not answer in time; the connection was given up", at, did};
+        return e.set(health::lost);
+    }
+    return make_connection_error(db_, errc::connection_lost, at, did);
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a connection comes about: the target read, names looked up where that disturbs nobody, libpq's steps taken as the socket allows.
+//
+// Looking up a name may take as long as it likes, and libpq does it inside its calls. So where there is a name, it is left to a
+// thread of its own, for which nobody waits beyond the bound. One host: that thread only begins. Several: each may be looked up at any
+// step, so that thread goes through all of them.
+#ifndef STRATA_DRIVER_POSTGRES_CONNECT_HPP
+#define STRATA_DRIVER_POSTGRES_CONNECT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// libpq's calls that begin to connect, on a thread of their own.
+class postgres_dialling {
+public:
+    /// `to_the_end`: until there is a connection, or none can be had, or `until`.
+    STRATA_COLD postgres_dialling(postgres_target target, bool to_the_end, time_point until)
+        : shared_(std::make_shared<shared>(std::move(target))) {
+        std::thread([s = shared_, to_the_end, until] {
+            PGconn* const c = s->target.start();
+            if (c != nullptr && to_the_end) walk(c, *s, until);
+            s->made = c;
+            if (s->at.exchange(ended, std::memory_order_acq_rel) == abandoned)
+                ::PQfinish(c);
+            else
+                futex_wake_one(&s->at);
+        }).detach();
+    }
+    postgres_dialling(const postgres_dialling&) = delete;
+    postgres_dialling& operator=(const postgres_dialling&) = delete;
+    ~postgres_dialling() {
+        if (shared_->at.exchange(abandoned, std::memory_order_acq_rel) == ended) ::PQfinish(shared_->made);
+    }
+
+    /// Blocks until it has ended, and then hands over what there is in `c`; false when the time is up, or `i` is cancelled.
+    [[nodiscard]] STRATA_COLD bool wait(const interruption* i, time_point until, PGconn*& c) noexcept {
+        constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+        while (shared_->at.load(std::memory_order_acquire) == under_way) {
+            const time_point now = clock::now();
+            if (now >= until || (i != nullptr && i->is_cancelled())) return false;
+            futex_wait(shared_->at, under_way, std::min(until, add_saturated(now, slice)));
+        }
+        c = std::exchange(shared_->made, nullptr);
+        return true;
+    }
+
+private:
+    static constexpr std::uint32_t under_way = 0, ended = 1, abandoned = 2;
+    struct shared {
+        explicit shared(postgres_target t) : target(std::move(t)) {}
+        postgres_target target;
+        PGconn* made = nullptr;  // belongs to the second of the two to leave, unless it was handed over
+        std::atomic<std::uint32_t> at{under_way};
+    };
+
+    static void walk(PGconn* c, const shared& s, time_point until) noexcept {
+        for (PostgresPollingStatusType p = PGRES_POLLING_WRITING; p == PGRES_POLLING_WRITING || p == PGRES_POLLING_READING;) {
+            if (clock::now() >= until || s.at.load(std::memory_order_relaxed) == abandoned) return;
+            ::pollfd d{::PQsocket(c), static_cast<short>(p == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
+            if (::poll(&d, 1, 10) != 0) p = ::PQconnectPoll(c);
+        }
+    }
+
+    std::shared_ptr<shared> shared_;
+};
+
+/// A connection that is being opened.
+class postgres_connecting {
+public:
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o, const interruption* guard) {
+        if (error e = target_.read(o)) return e;
+        until_ = add_saturated(clock::now(), o.connect_timeout);
+        if (guard != nullptr && guard->deadline < until_) until_ = guard->deadline;
+        return {};
+    }
+
+    /// Begins, once; then it may block up to the bound. False when it was begun before.
+    STRATA_COLD bool begin(postgres_wire& w) {
+        if (std::exchange(begun_, true)) return false;
+        const postgres_target::look_up names = target_.names();
+        if (names == postgres_target::look_up::none) {
+            w.db_ = target_.start();
+            return true;
+        }
+        const bool several = names == postgres_target::look_up::several;
+        postgres_dialling thread{target_, several, until_};
+        late_ = !thread.wait(w.guard_, until_, w.db_);
+        if (several && w.db_ != nullptr) {
+            if (::PQstatus(w.db_) == CONNECTION_OK)
+                next_ = PGRES_POLLING_OK;
+            else
+                late_ = ::PQstatus(w.db_) != CONNECTION_BAD;
+        }
+        return true;
+    }
+    [[nodiscard]] STRATA_COLD signal step(postgres_wire& w, error& e) {
+        if (late_) return give_up(w, e);
+        for (;;) {
+            if (w.db_ == nullptr || ::PQstatus(w.db_) == CONNECTION_BAD || next_ == PGRES_POLLING_FAILED) {
+                e = make_connection_error(w.db_, errc::cannot_connect, phase::connect, effect::none);
+                return signal::failed;
+            }
+            if (next_ == PGRES_POLLING_OK) return signal::done;
+            const bool writes = next_ == PGRES_POLLING_WRITING;
+            if (w.yields_ && !w.is_ready(writes)) {
+                if (is_over(w)) return give_up(w, e);
+                w.awaited_ = {::PQsocket(w.db_), writes, until_};
+                return signal::io;
+            }
+            if (!w.yields_ && !w.poll_until(!writes, writes, until_)) return give_up(w, e);
+            next_ = ::PQconnectPoll(w.db_);
+        }
+    }
+
+    /// Adds to the error where it was to go.
+    STRATA_COLD void name_target(error& e) const {
+        const std::string_view host = target_.value("host");
+        const std::string_view database = target_.value("dbname");
+        if (!host.empty() || !database.empty()) e.edit_texts().detail = joined({"host \"", host, "\", database \"", database, "\""});
+    }
+
+private:
+    [[nodiscard]] bool is_over(const postgres_wire& w) const noexcept {
+        return (w.guard_ != nullptr && w.guard_->is_cancelled()) || clock::now() >= until_;
+    }
+    [[nodiscard]] static signal give_up(const postgres_wire& w, error& e) {
+        const bool cancelled = w.guard_ != nullptr && w.guard_->is_cancelled();
+        e = error{cancelled ? errc::cancelled : errc::timeout, cancelled ? "cancelled while connecting" : "connecting took too long",
+                  phase::connect};
+        return signal::failed;
+    }
+
+    postgres_target target_;
+    time_point until_ = never;
+    PostgresPollingStatusType next_ = PGRES_POLLING_WRITING;
+    bool begun_ = false;
+    bool late_ = false;  // the time was up before there was anything to poll
+};
+
+}  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -1097,6 +1604,192 @@ private:
 
     std::unordered_map<::Oid, own_type> own_;
 };
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A statement on its way to being prepared: asked for over several steps, since each question waits for its answer.
+//
+//   the numbers of the types that arguments name; room in the cache; the text; its description; the types in it that are new
+//
+// Where nothing is prepared on the server it ends after the first.
+#ifndef STRATA_DRIVER_POSTGRES_PREPARATION_HPP
+#define STRATA_DRIVER_POSTGRES_PREPARATION_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// What is prepared.
+struct to_prepare {
+    const descriptor* what = nullptr;
+    hash128 key{};
+    bool typed = false;  // arguments name types
+    bool kept = true;    // prepared on the server
+    bool in_transaction = false;
+};
+
+/// Of one connection; one statement at a time.
+class postgres_preparation {
+public:
+    /// Parameter `index` has a type that an argument names; `first`: of the statement.
+    void want_type(std::size_t index, std::string_view type, bool first) {
+        if (first) wanted_.clear();
+        wanted_.emplace_back(index, type);
+    }
+    /// By number, in the order of the parameters; those of a statement whose arguments name types.
+    [[nodiscard]] const std::vector<::Oid>& parameter_types() const noexcept { return numbers_; }
+    void set_parameter_types(const std::vector<::Oid>& types) { numbers_ = types; }
+
+    void begin(const to_prepare& p) noexcept {
+        now_ = p;
+        at_ = stage::ask_types;
+        replaced_ = false;
+    }
+    /// `io`, `work`, `done` with the statement in `entry` where it is kept, or `failed` with the error in `e`.
+    [[nodiscard]] signal step(postgres_wire& w, prepared_statements& cache, type_catalogue& types, error& e, prepared_statement*& entry);
+
+    void clear() noexcept { description_.reset(); }
+
+private:
+    enum class stage : std::uint8_t { ask_types, make_room, prepare, describe, learn, finish };
+
+    [[nodiscard]] const ::Oid* types_to_send() const noexcept { return now_.typed ? numbers_.data() : nullptr; }
+    /// What the round left; none when it went well.
+    [[nodiscard]] error failure_of(const postgres_wire& w) const;
+    void ask_types(postgres_wire& w) const;
+    void ask_catalogue(postgres_wire& w, const type_catalogue& types) const;
+    [[nodiscard]] std::string name() const {
+        std::string n = "strata_";
+        for (const std::uint64_t half : {now_.key.high, now_.key.low})
+            for (int shift = 60; shift >= 0; shift -= 4) n += "0123456789abcdef"[half >> shift & 15];
+        return n;
+    }
+    [[nodiscard]] bool put(prepared_statements& cache, error& e, prepared_statement*& entry);
+
+    to_prepare now_;
+    stage at_ = stage::ask_types;
+    bool replaced_ = false;
+    result_owner description_;
+    std::vector<std::pair<std::size_t, std::string_view>> wanted_;
+    std::vector<::Oid> numbers_;
+};
+
+STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_statements& cache, type_catalogue& types, error& e,
+                                                     prepared_statement*& entry) {
+    PGconn* const db = w.db_;
+    for (;;) {
+        if (w.round_.under_way) {
+            const signal s = w.hear();
+            if (s == signal::io || s == signal::work) return s;
+            e = failure_of(w);
+            // A statement of this name is there if another text fell to the same hash, or after a renewal.
+            if (e && at_ == stage::describe && e.texts().native_code == "42P05" && !now_.in_transaction &&
+                !std::exchange(replaced_, true)) {
+                e = {};
+                at_ = stage::prepare;
+                w.ask(::PQsendQuery(db, joined({"deallocate \"", name(), "\""}).c_str()));
+                continue;
+            }
+            if (e) return signal::failed;
+        }
+        switch (at_) {
+            case stage::ask_types:
+                at_ = stage::make_room;
+                if (now_.typed) ask_types(w);
+                break;
+            case stage::make_room:
+                if (now_.typed) {
+                    // They are asked for each time: a type may be made anew under its name.
+                    numbers_.assign(now_.what->parameters, 0);
+                    for (std::size_t i = 0; i < wanted_.size(); ++i)
+                        numbers_[wanted_[i].first] =
+                            static_cast<::Oid>(std::strtoul(::PQgetvalue(w.round_.last.get(), 0, static_cast<int>(i)), nullptr, 10));
+                }
+                if (!now_.kept) return signal::done;
+                at_ = stage::prepare;
+                if (const std::string old = cache.evict(); !old.empty())
+                    w.ask(::PQsendQuery(db, joined({"deallocate \"", old, "\""}).c_str()));
+                break;
+            case stage::prepare:
+                at_ = stage::describe;
+                w.ask(::PQsendPrepare(db, name().c_str(), std::string{now_.what->postgres_text}.c_str(),
+                                      now_.typed ? static_cast<int>(numbers_.size()) : 0, types_to_send()));
+                break;
+            case stage::describe:
+                at_ = stage::learn;
+                w.ask(::PQsendDescribePrepared(db, name().c_str()));
+                break;
+            case stage::learn:
+                at_ = stage::finish;
+                description_ = std::move(w.round_.last);
+                ask_catalogue(w, types);
+                break;
+            case stage::finish:
+                if (w.round_.last != nullptr) types.learn(w.round_.last.get());
+                w.round_.last.reset();
+                return put(cache, e, entry) ? signal::done : signal::failed;
+        }
+    }
+}
+
+STRATA_COLD inline error postgres_preparation::failure_of(const postgres_wire& w) const {
+    error e;
+    if (w.round_.failed) {
+        e = make_postgres_error(w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
+        if (w.round_.was_hit) e.set(w.ended_by_);
+    } else if (w.lost_) {
+        e = w.lost_error(phase::prepare, now_.in_transaction ? effect::rolled_back : effect::none);
+    } else if (w.ended_by_ != errc::ok) {
+        e = error{w.ended_by_, phase::prepare};
+    }
+    if (w.lost_) e.set(health::lost);
+    return e;
+}
+
+STRATA_COLD inline void postgres_preparation::ask_types(postgres_wire& w) const {
+    std::string question = "select";
+    std::vector<std::string> names;
+    std::vector<const char*> values;
+    for (const auto& [index, type] : wanted_) {
+        names.emplace_back(type);
+        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size())});
+        question += "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid";
+    }
+    for (const std::string& n : names) values.push_back(n.c_str());
+    w.ask(::PQsendQueryParams(w.db_, question.c_str(), static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr, 0));
+}
+
+/// For those types of columns and parameters that the database defines and the connection has not met.
+STRATA_COLD inline void postgres_preparation::ask_catalogue(postgres_wire& w, const type_catalogue& types) const {
+    std::string unknown;
+    const PGresult* const d = description_.get();
+    const int columns = ::PQnfields(d);
+    for (int i = 0, n = columns + ::PQnparams(d); i < n; ++i) {
+        const ::Oid type = i < columns ? ::PQftype(d, i) : ::PQparamtype(d, i - columns);
+        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
+    }
+    if (unknown.empty()) return;
+    unknown += '}';
+    const char* const values[] = {unknown.c_str()};
+    const std::string question = type_catalogue::question(::PQserverVersion(w.db_));
+    w.ask(::PQsendQueryParams(w.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0));
+}
+
+STRATA_COLD inline bool postgres_preparation::put(prepared_statements& cache, error& e, prepared_statement*& entry) {
+    prepared_statement& s = cache.put(now_.key, now_.what->postgres_text);
+    s.name[name().copy(s.name, sizeof s.name - 1)] = '\0';
+    const int count = ::PQnparams(description_.get());
+    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description_.get(), i));
+    s.columns = std::move(description_);
+    entry = &s;
+    if (count == now_.what->parameters) return true;
+    e = error{errc::invalid_statement,
+              joined({"the server counts ", digits_of(count), " parameters where ", digits_of(int{now_.what->parameters}), " are bound"}),
+              phase::prepare};
+    return false;
+}
 
 }  // namespace detail
 }  // namespace strata::inline STRATA_ABI
@@ -1807,89 +2500,6 @@ private:
 
 #endif
 
-// The prepared statements of one connection: found by the hash of their text, the least recently used let go first.
-#ifndef STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
-#define STRATA_DRIVER_POSTGRES_STATEMENT_CACHE_HPP
-
-namespace strata::inline STRATA_ABI {
-namespace detail {
-
-struct clear_result {
-    void operator()(PGresult* r) const noexcept { ::PQclear(r); }
-};
-using result_owner = std::unique_ptr<PGresult, clear_result>;
-
-/// A statement that the server has prepared and described.
-struct prepared_statement {
-    hash128 key{};
-    std::string text;
-    char name[40];  // on the server
-    std::vector<::Oid> parameters;
-    result_owner columns;  // of the description
-    row_plan plan{};       // made for its tag
-    bool planned = false;
-};
-
-/// Owned by one connection and used by one thread at a time.
-class prepared_statements {
-public:
-    void reset(std::size_t bound) {
-        clear();
-        bound_ = bound;
-    }
-    void clear() noexcept {
-        found_.clear();
-        order_.clear();
-    }
-    [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
-    [[nodiscard]] std::size_t bound() const noexcept { return bound_; }
-
-    /// The statement of this key, now the most recently used. The text is compared where others may have composed it.
-    [[nodiscard]] prepared_statement* take(const hash128& key, std::string_view text, bool literal) {
-        const auto at = found_.find(key);
-        if (at == found_.end() || (!literal && at->second->text != text)) return nullptr;
-        order_.splice(order_.begin(), order_, at->second);
-        return &*at->second;
-    }
-    /// Room for one more: the name of a statement that the server should let go, or nothing.
-    [[nodiscard]] std::string evict() {
-        if (order_.size() < bound_) return {};
-        std::string name = order_.back().name;
-        found_.erase(order_.back().key);
-        order_.pop_back();
-        return name;
-    }
-    /// A new one; another one of the same key is forgotten (on the server it was replaced).
-    [[nodiscard]] prepared_statement& put(const hash128& key, std::string_view text) {
-        forget(key);
-        order_.emplace_front();
-        prepared_statement& s = order_.front();
-        s.key = key;
-        s.text = text;
-        found_.emplace(key, order_.begin());
-        return s;
-    }
-    void forget(const hash128& key) noexcept {
-        if (const auto at = found_.find(key); at != found_.end()) {
-            order_.erase(at->second);
-            found_.erase(at);
-        }
-    }
-
-private:
-    struct hash_of {
-        std::size_t operator()(const hash128& h) const noexcept { return static_cast<std::size_t>(h.low); }
-    };
-    std::list<prepared_statement> order_;  // newest first
-    std::unordered_map<hash128, std::list<prepared_statement>::iterator, hash_of> found_;
-    std::size_t bound_ = 0;
-};
-
-}  // namespace detail
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // Arrays, records, ranges and hstores as the texts that PostgreSQL parses, for parts that have no plain binary form.
 //
 // Every part is quoted, so that none can be taken for NULL or for two; a quote and a backslash get a backslash before them, which
@@ -2317,11 +2927,9 @@ private:
 
 #endif
 
-// One PostgreSQL connection over libpq: how it is opened, how it waits, and how a call on it is cancelled.
+// One PostgreSQL connection over libpq: how it is opened and closed, and what is said on it besides statements.
 //
-// A statement waits for its result in `wait_for_result()`, where the thread may block, or answers `signal::io` after
-// `look_for_result()`, where the drive waits. Both look at the guard: at a deadline or a cancel the statement is cancelled on
-// the server, and the connection is used again only behind a fence, so that a late cancel cannot hit the next statement.
+// How it waits, and how what runs on it is cancelled, is in wire.hpp; how it connects in connect.hpp.
 #ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 
@@ -2331,10 +2939,10 @@ namespace detail {
 class postgres_run;
 class postgres_flight;
 class postgres_copy;
-}
+}  // namespace detail
 
 /// A connection to a PostgreSQL server. It belongs to one thread at a time (a lease).
-class postgres_connection {
+class postgres_connection : detail::postgres_wire {
 public:
     /// One statement on its way through a connection; see query.hpp.
     template <class Bound, class Sink>
@@ -2344,13 +2952,13 @@ public:
     class pipeline;
 
     postgres_connection() noexcept = default;
-    postgres_connection(const postgres_connection&) = delete;
-    postgres_connection& operator=(const postgres_connection&) = delete;
     ~postgres_connection() { close(); }
 
     /// Connects; blocks up to `connect_timeout`, or until `i`, which becomes the guard, ends it. Errors: `invalid_argument`,
     /// `access_denied` (options), `cannot_connect`, `timeout`, `cancelled`.
     [[nodiscard]] error open(const postgres_options& o, int role = 0, const interruption* i = nullptr);
+    /// The same over several resumes, ended early by the guard: `io`, `work`, `done` or `failed` with the error in `e`.
+    [[nodiscard]] signal open_step(const postgres_options& o, int role, error& e);
 
     /// Works on a connection that the user opened, which must be idle; it is closed only if `close_it`. It is switched to non-blocking.
     [[nodiscard]] error adopt(PGconn* handle, const postgres_options& o = {}, bool close_it = false);
@@ -2358,23 +2966,20 @@ public:
     void close() noexcept {
         guard_ = nullptr;
         statements_.clear();
+        preparation_.clear();
+        round_ = {};
         watch_.clear();  // before libpq closes the descriptor
+        connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
         db_ = nullptr;
-        lost_ = busy_ = waiting_ = false;
+        lost_ = busy_ = waiting_ = fencing_ = false;
     }
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
     /// libpq's handle, null when closed. Leave it idle, in the state in which you found it.
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
-    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
-
-    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
-    [[nodiscard]] bool in_transaction() const noexcept {
-        if (db_ == nullptr) return false;
-        const PGTransactionStatusType s = ::PQtransactionStatus(db_);
-        return s == PQTRANS_INTRANS || s == PQTRANS_INERROR || s == PQTRANS_ACTIVE;
-    }
+    using detail::postgres_wire::in_transaction;
+    using detail::postgres_wire::is_lost;
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -2387,13 +2992,21 @@ public:
     /// Whoever waits on it looks at its guard again. From any thread.
     void interrupt() noexcept { watch_.nudge(); }
 
-    /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped.
-    [[nodiscard]] error control(std::string_view sql);
+    /// Runs one statement without parameters, such as BEGIN, COMMIT or SAVEPOINT, by the simple protocol; rows are dropped. Blocks.
+    [[nodiscard]] error control(std::string_view sql) {
+        const bool yields = std::exchange(yields_, false);
+        error e;
+        static_cast<void>(control_step(sql, e));
+        yields_ = yields;
+        return e;
+    }
+    /// The same over several resumes, each with the same text: `io`, `work`, `done` or `failed` with the error in `e`.
+    [[nodiscard]] signal control_step(std::string_view sql, error& e);
 
-    /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off.
+    /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
-        if (is_lost() || busy_) return health::lost;
+        if (is_lost() || busy_ || round_.under_way) return health::lost;
         if (!in_transaction()) return health::good;
         try {
             const error e = control("rollback");
@@ -2411,66 +3024,19 @@ private:
     friend class detail::postgres_flight;
     friend class detail::postgres_copy;
 
-    /// What `wait` found.
-    enum class waited : std::uint8_t { ready, lost, out_of_time, not_yet };
-
     void install(const postgres_options& o, bool owned);
-    /// Blocks until the descriptor is ready for what is asked, looking at the flag of the guard meanwhile.
-    [[nodiscard]] bool poll_until(bool read, bool write, time_point until) noexcept;
-    /// Sends what is left and waits until a result can be taken without blocking.
-    [[nodiscard]] waited wait_for_result();
-    /// The same where the drive waits: `not_yet` with `awaited_` set.
-    [[nodiscard]] waited look_for_result();
-    /// The next result; null at the end of a statement. `lost_` says when there will be none.
-    [[nodiscard]] detail::result_owner next_result();
-    void drain() noexcept {
-        while (next_result() != nullptr) {
-        }
-    }
-    /// Cancels when the guard says so, and again while the statement goes on, since the server ignores a cancel that it gets before
-    /// the statement; false when there is nothing left to wait for.
-    [[nodiscard]] bool look_at_guard() noexcept;
-    void begin_to_cancel(errc why) noexcept;
-    /// When `look_at_guard` must be asked again.
-    [[nodiscard]] time_point look_again_at() const noexcept {
-        if (ended_by_ != errc::ok) return cancel_again_at_ < give_up_at_ ? cancel_again_at_ : give_up_at_;
-        return guard_ != nullptr ? guard_->deadline : give_up_at_;
-    }
-    /// After a cancel, and blocking: waits until the cancel's own connection has ended, since the server signals twice, to process
-    /// and to group, and the second signal may come long after the first; and if the statement was not hit, lets a late
-    /// signal hit an empty one.
-    void raise_fence(bool was_hit) noexcept;
-    /// Before each statement. `limit` bounds it where no guard does.
-    void start_the_clock(duration limit = duration::max()) noexcept {
-        ended_by_ = errc::ok;
-        give_up_at_ = guard_ == nullptr && limit != duration::max() ? add_saturated(clock::now(), limit) : never;
-    }
-    [[nodiscard]] error lost_error(phase at, effect did);
-    [[nodiscard]] error run_simple(const std::string& sql, phase at, std::string* tag = nullptr);
 
-    PGconn* db_ = nullptr;
-    const interruption* guard_ = nullptr;
     detail::prepared_statements statements_;
+    detail::postgres_preparation preparation_;
     postgres_writer writer_;
     detail::reading_memory reading_;
     detail::postgres_hooks hooks_;
-    std::vector<std::pair<std::size_t, std::string_view>> wanted_types_;  // of the parameters of the statement under way
-    std::vector<::Oid> parameter_types_;                                  // the same, by number; empty where none was said
-    duration cancel_grace_{};
+    std::unique_ptr<detail::postgres_connecting> connecting_;  // while it is being opened
     duration finish_limit_{};
-    time_point give_up_at_ = never;
-    time_point cancel_again_at_ = never;
-    duration cancel_pause_{};
-    errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
     bool prepares_ = true;
     bool owned_ = false;
-    bool lost_ = false;
-    bool yields_ = false;   // the drive waits for the descriptor
-    bool waiting_ = false;  // it was told to
-    io_wait awaited_;
-    watch_place watch_;
-    detail::postgres_cancels cancels_;
-    bool busy_ = false;  // a stream stands on the connection
+    bool busy_ = false;                  // a stream stands on the connection
+    bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
@@ -2487,44 +3053,39 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     hooks_.know(db_, o);
 }
 
-STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int, const interruption* i) {
-    if (db_ != nullptr) return error{errc::misuse, "the connection is open already", phase::connect};
-    if (error e = o.validate()) return e;
+STRATA_COLD inline error postgres_connection::open(const postgres_options& o, int role, const interruption* i) {
     guard_ = i;
-    detail::postgres_target target;
-    if (error e = target.read(o)) return e;
-    std::vector<const char*> keywords, values;
-    target.lists(keywords, values);
-    keywords.insert(keywords.end() - 1, "client_encoding");
-    values.insert(values.end() - 1, "UTF8");
-    time_point until = add_saturated(clock::now(), o.connect_timeout);
-    if (guard_ != nullptr && guard_->deadline < until) until = guard_->deadline;
-    db_ = ::PQconnectStartParams(keywords.data(), values.data(), 0);
-    if (db_ != nullptr) hooks_.hear(db_, o);
+    yields_ = false;
     error e;
-    for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; !e;) {
-        if (db_ == nullptr || ::PQstatus(db_) == CONNECTION_BAD || s == PGRES_POLLING_FAILED) {
-            e = detail::make_connection_error(db_, errc::cannot_connect, phase::connect, effect::none);
-        } else if (s == PGRES_POLLING_OK) {
-            install(o, true);
-            return {};
-        } else if (!poll_until(s == PGRES_POLLING_READING, s == PGRES_POLLING_WRITING, until)) {
-            const bool cancelled = guard_ != nullptr && guard_->is_cancelled();
-            e = error{cancelled ? errc::cancelled : errc::timeout, cancelled ? "cancelled while connecting" : "connecting took too long",
-                      phase::connect};
-        } else {
-            s = ::PQconnectPoll(db_);
-        }
+    static_cast<void>(open_step(o, role, e));
+    return e;
+}
+
+STRATA_COLD inline signal postgres_connection::open_step(const postgres_options& o, int, error& e) {
+    if (connecting_ == nullptr) {
+        e = db_ != nullptr ? error{errc::misuse, "the connection is open already", phase::connect} : o.validate();
+        if (e) return signal::failed;
+        auto made = std::make_unique<detail::postgres_connecting>();
+        if ((e = made->read(o, guard_))) return signal::failed;
+        connecting_ = std::move(made);
+        ended_by_ = errc::ok;
+        if (yields_) return signal::work;  // it begins with what may block: files, names
     }
+    watch_.clear();  // libpq may close its descriptor now, and open another of the same number
     const interruption* const guard = guard_;
+    if (connecting_->begin(*this) && db_ != nullptr) hooks_.hear(db_, o);
+    const signal s = connecting_->step(*this, e);
+    if (s == signal::io) return s;
+    const std::unique_ptr<detail::postgres_connecting> ended = std::move(connecting_);
+    if (s == signal::done) {
+        install(o, true);
+        return s;
+    }
     owned_ = true;
     close();
     guard_ = guard;
-    const std::string_view host = target.value("host");
-    const std::string_view database = target.value("dbname");
-    error_texts& t = e.edit_texts();
-    if (!host.empty() || !database.empty()) t.detail = detail::joined({"host \"", host, "\", database \"", database, "\""});
-    return e;
+    ended->name_target(e);
+    return s;
 }
 
 STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgres_options& o, bool close_it) {
@@ -2536,154 +3097,45 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
     return {};
 }
 
-inline bool postgres_connection::poll_until(bool read, bool write, time_point until) noexcept {
-    constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
-    for (;;) {
-        const duration left = time_left(until, slice);
-        if (left <= duration::zero() || (guard_ != nullptr && guard_->is_cancelled() && ended_by_ == errc::ok)) return false;
-        ::pollfd p{::PQsocket(db_), static_cast<short>((read ? POLLIN : 0) | (write ? POLLOUT : 0)), 0};
-        const int n = ::poll(&p, 1, static_cast<int>((left + std::chrono::milliseconds{1} - duration{1}) / std::chrono::milliseconds{1}));
-        if (n > 0) return true;
-        if (n < 0 && errno != EINTR) return true;  // libpq will say what is wrong
-    }
-}
-
-inline postgres_connection::waited postgres_connection::wait_for_result() {
-    bool unsent = ::PQflush(db_) > 0;
-    while (unsent || ::PQisBusy(db_) != 0) {
-        if (!poll_until(true, unsent, look_again_at())) {
-            if (!look_at_guard()) return waited::out_of_time;
-            continue;
-        }
-        if (::PQconsumeInput(db_) == 0) return waited::lost;
-        if (unsent) {
-            const int left = ::PQflush(db_);
-            if (left < 0) return waited::lost;
-            unsent = left > 0;
-        }
-    }
-    return waited::ready;
-}
-
-inline postgres_connection::waited postgres_connection::look_for_result() {
-    if (std::exchange(waiting_, false) && ::PQconsumeInput(db_) == 0) return waited::lost;
-    const int unsent = ::PQflush(db_);
-    if (unsent < 0) return waited::lost;
-    if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
-    if (!look_at_guard()) return waited::out_of_time;
-    awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
-    waiting_ = true;
-    return waited::not_yet;
-}
-
-inline detail::result_owner postgres_connection::next_result() {
-    if (lost_) return nullptr;
-    if (wait_for_result() != waited::ready) {
-        lost_ = true;
-        return nullptr;
-    }
-    detail::result_owner r{::PQgetResult(db_)};
-    if (::PQstatus(db_) != CONNECTION_OK) lost_ = true;
-    return r;
-}
-
-inline bool postgres_connection::look_at_guard() noexcept {
-    if (ended_by_ != errc::ok) {
-        const time_point now = clock::now();
-        if (now >= give_up_at_) return false;
-        if (now < cancel_again_at_) return true;
-        cancels_.send(db_, give_up_at_);
-        cancel_pause_ *= 2;
-        cancel_again_at_ = add_saturated(now, cancel_pause_);
-    } else if (guard_ == nullptr) {
-        if (give_up_at_ == never || clock::now() < give_up_at_) return true;
-        ended_by_ = errc::timeout;
-        return false;
-    } else if (guard_->is_cancelled()) {
-        begin_to_cancel(errc::cancelled);
-    } else if (time_left(guard_->deadline, std::chrono::milliseconds{1}) <= duration::zero()) {
-        begin_to_cancel(errc::timeout);
-    }
-    return true;
-}
-
-STRATA_COLD inline void postgres_connection::begin_to_cancel(errc why) noexcept {
-    ended_by_ = why;
-    const time_point now = clock::now();
-    give_up_at_ = add_saturated(now, cancel_grace_);
-    cancel_pause_ = cancel_grace_ / 64;
-    cancel_again_at_ = add_saturated(now, cancel_pause_);
-    cancels_.send(db_, give_up_at_);
-}
-
-STRATA_COLD inline void postgres_connection::raise_fence(bool was_hit) noexcept {
-    give_up_at_ = add_saturated(clock::now(), cancel_grace_);
-    cancel_again_at_ = never;
-    for (; !lost_ && !cancels_.have_ended(); std::this_thread::sleep_for(std::chrono::microseconds{200}))
-        lost_ = clock::now() >= give_up_at_;
-    if (lost_ || was_hit) return;
-    // The cancel may still be on its way: whatever it hits now is empty.
-    if (::PQsendQuery(db_, "") == 0) lost_ = true;
-    drain();
-}
-
-STRATA_COLD inline error postgres_connection::lost_error(phase at, effect did) {
-    if (ended_by_ != errc::ok) {
-        error e{ended_by_, "the server did not answer in time; the connection was given up", at, did};
-        return e.set(health::lost);
-    }
-    return detail::make_connection_error(db_, errc::connection_lost, at, did);
-}
-
-/// Simple protocol, all results dropped but the last error.
-inline error postgres_connection::run_simple(const std::string& sql, phase at, std::string* tag) {
-    yields_ = false;
-    start_the_clock(finish_limit_);
-    const bool in_tx = in_transaction();
-    if (::PQsendQuery(db_, sql.c_str()) == 0) {
-        lost_ = true;
-        return lost_error(at, in_tx ? effect::rolled_back : effect::none);
-    }
-    error e;
-    bool was_hit = false;
-    while (const detail::result_owner r = next_result()) {
-        const ExecStatusType s = ::PQresultStatus(r.get());
-        if (s == PGRES_FATAL_ERROR && !lost_) {
-            e = detail::make_postgres_error(r.get(), at, {}, sql);
-            was_hit = e.code() == errc::cancelled && ended_by_ != errc::ok;
-            if (was_hit) e.set(ended_by_);
-        } else if (tag != nullptr) {
-            *tag = ::PQcmdStatus(r.get());
-        }
-    }
-    if (ended_by_ != errc::ok && !lost_) raise_fence(was_hit);
-    if (lost_ && !e) e = lost_error(at, in_tx ? effect::rolled_back : effect::unknown);
-    if (lost_) e.set(health::lost);
-    hooks_.look(db_);
-    return e;
-}
-
-inline error postgres_connection::control(std::string_view sql) {
-    if (is_lost()) return lost_error(phase::execute, effect::rolled_back);
-    if (busy_) return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-    const std::string text{sql};
+inline signal postgres_connection::control_step(std::string_view sql, error& e) {
     const bool commit = sql == "commit";
     const phase at = commit ? phase::commit : phase::execute;
-    std::string tag;
-    error e = run_simple(text, at, &tag);
-    if (!commit) {
-        if (e.effect() == effect::unknown) e.set(effect::none);  // a transaction that hardly began, or was to be rolled back
-        return e;
+    if (!round_.under_way) {
+        e = {};
+        if (is_lost())
+            e = lost_error(phase::execute, effect::rolled_back);
+        else if (busy_)
+            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        if (e) return signal::failed;
+        start_the_clock(finish_limit_);
+        began_in_transaction_ = in_transaction();
+        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
     }
-    // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
-    if (!e && tag == "ROLLBACK")
-        return error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
-                     effect::rolled_back};
-    if (e && lost_)
+    const signal s = hear();
+    if (s == signal::io || s == signal::work) return s;
+    hooks_.look(db_);
+    if (round_.failed) {
+        e = detail::make_postgres_error(round_.last.get(), at, {}, sql);
+        if (round_.was_hit) e.set(ended_by_);
+    } else if (lost_) {
+        const bool nothing = !round_.sent || !commit;  // a transaction that hardly began, or was to be rolled back
+        e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
+    } else if (commit && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
+        // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
+        e = error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
+                  effect::rolled_back};
+        return signal::failed;
+    }
+    round_.last.reset();
+    if (!e) return signal::done;
+    if (lost_) e.set(health::lost);
+    if (commit && lost_)
         e.set(errc::outcome_unknown).set(effect::unknown);
-    else if (e)
+    else if (commit)
         e.set(effect::rolled_back);
-    return e;
+    else if (e.effect() == effect::unknown)
+        e.set(effect::none);
+    return signal::failed;
 }
 
 }  // namespace strata::inline STRATA_ABI
@@ -2869,7 +3321,7 @@ private:
         under_way_ = connection_.busy_ = false;
         if (connection_.lost_) return e ? std::move(e.set(health::lost)) : lose();
         // Which of the two ended it, our own word or the cancel, cannot be told: the cancel may still come.
-        if (connection_.ended_by_ != errc::ok) connection_.raise_fence(false);
+        static_cast<void>(connection_.fence(false));
         if (connection_.lost_) return lose();
         return e;
     }
@@ -3951,35 +4403,44 @@ protected:
     }
     /// Parameter `index` has a type that the server need not infer: another statement for the server.
     void want_type(std::size_t index, std::string_view type) {
-        if (!std::exchange(typed_, true)) connection_.wanted_types_.clear();
-        connection_.wanted_types_.emplace_back(index, type);
+        connection_.preparation_.want_type(index, type, !std::exchange(typed_, true));
         const hash128 h = hash_text(type);
         key_.high = finish_mix(key_.high ^ (h.high + index));
         key_.low = finish_mix(key_.low ^ (h.low + index));
     }
-    /// Finds or prepares the statement; false with the error set when that fails.
-    [[nodiscard]] bool take() {
-        const descriptor& what = *what_;
+    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again.
+    [[nodiscard]] signal take() {
+        if (preparing_) [[unlikely]]
+            return prepare();
         connection_.start_the_clock();
-        connection_.waiting_ = false;
-        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
+        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-            return false;
+            return signal::failed;
         }
         was_in_transaction_ = connection_.in_transaction();
-        if (!what.fits(dialect::postgres)) {
-            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
-            error_.edit_texts().statement = what.text;
-            return false;
+        return find();
+    }
+    /// The same within a call that has begun.
+    [[nodiscard]] signal find() {
+        if (preparing_) [[unlikely]]
+            return prepare();
+        const descriptor& what = *what_;
+        if (!what.fits(dialect::postgres)) [[unlikely]]
+            return refuse("the text does not follow PostgreSQL's lexical rules");
+        if (connection_.prepares_) {
+            entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+            if (entry_ != nullptr) [[likely]]
+                return signal::done;
+            if (what.statements > 1) {
+                const signal s = refuse("PostgreSQL takes one statement at a time");
+                error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
+                return s;
+            }
+        } else if (!typed_) {
+            return signal::done;
         }
-        if (!connection_.prepares_) return find_types();
-        if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
-        if (entry_ != nullptr) return true;
-        const bool yields = std::exchange(connection_.yields_, false);
-        const bool prepared = prepare();
-        connection_.yields_ = yields;
-        return prepared;
+        return begin_to_prepare();
     }
 
     void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr, connection_.reading_.types); }
@@ -4007,32 +4468,9 @@ protected:
     }
 
     /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
-    [[nodiscard]] signal next() {
+    [[nodiscard]] STRATA_INLINE signal next() {
         row_ = 0;
-        if (!connection_.yields_) {
-            result_ = connection_.next_result();
-            return signal::done;
-        }
-        if (connection_.lost_) return signal::done;
-        switch (connection_.look_for_result()) {
-            case postgres_connection::waited::not_yet:
-                return signal::io;
-            case postgres_connection::waited::ready:
-                result_.reset(::PQgetResult(connection_.db_));
-                break;
-            default:
-                connection_.lost_ = true;
-                break;
-        }
-        if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
-        return signal::done;
-    }
-    /// Where the thread may not block, the statement is first prepared on one that may.
-    [[nodiscard]] bool must_move() {
-        if (!connection_.yields_ || moved_) return false;
-        if (!connection_.prepares_) return moved_ = typed_;
-        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
-        return moved_ = entry_ == nullptr;
+        return connection_.next(result_);
     }
 
     [[nodiscard]] bool can_be_described() {
@@ -4065,13 +4503,8 @@ protected:
 
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !was_hit_ || !connection_.cancels_.have_ended();
-            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
-            const bool yields = std::exchange(connection_.yields_, false);
-            connection_.raise_fence(was_hit_);
-            connection_.yields_ = yields;
-        }
+        ending_ = connection_.fence(was_hit_) == signal::work;
+        if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         connection_.hooks_.look(connection_.db_);
         if (connection_.lost_) {
@@ -4095,7 +4528,7 @@ protected:
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;
         error_ = {};
-        failed_on_server_ = was_hit_ = moved_ = false;
+        failed_on_server_ = was_hit_ = false;
         under_way_ = connection_.busy_ = false;
         return true;
     }
@@ -4126,7 +4559,7 @@ protected:
                 if (r == nullptr) break;
                 was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
             }
-            if (connection_.ended_by_ != errc::ok) connection_.raise_fence(was_hit);
+            static_cast<void>(connection_.fence(was_hit));
         } catch (...) {  // no memory
             connection_.lost_ = true;
         }
@@ -4148,144 +4581,41 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
-    bool typed_ = false;    // an argument says its type
-    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
-    bool moved_ = false;    // to a thread that may block
+    bool typed_ = false;  // an argument says its type
+    bool preparing_ = false;
+    bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
-    [[nodiscard]] bool prepare();
-    [[nodiscard]] bool answer_of(int sent, result_owner& last);
-    [[nodiscard]] bool learn_types(const PGresult* description);
-    [[nodiscard]] bool find_types();
-    [[nodiscard]] bool ask_types();
+    [[nodiscard]] signal begin_to_prepare();
+    [[nodiscard]] signal prepare();
+    [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
+        error_ = error{errc::invalid_statement, why, phase::prepare};
+        error_.edit_texts().statement = what_->text;
+        return signal::failed;
+    }
     /// For libpq: null where the server is to infer them all.
-    [[nodiscard]] const ::Oid* parameter_types() const noexcept { return typed_ ? connection_.parameter_types_.data() : nullptr; }
+    [[nodiscard]] const ::Oid* parameter_types() const noexcept {
+        return typed_ ? connection_.preparation_.parameter_types().data() : nullptr;
+    }
 };
 
-/// Waits for the answer to `prepare` or `describe`.
-STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
-    if (sent == 0) connection_.lost_ = true;
-    bool was_hit = false;
-    while (result_owner r = connection_.next_result()) {
-        if (::PQresultStatus(r.get()) == PGRES_FATAL_ERROR) {
-            error_ = make_postgres_error(r.get(), phase::prepare, what_->text, what_->postgres_text);
-            was_hit = error_.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
-            if (was_hit) error_.set(connection_.ended_by_);
-        }
-        last = std::move(r);
+STRATA_COLD inline signal postgres_run::begin_to_prepare() {
+    if (connection_.round_.under_way) {  // of a call that was destroyed midway
+        connection_.lost_ = true;
+        return error_ = connection_.lost_error(phase::prepare, effect::none), signal::failed;
     }
-    if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-        connection_.raise_fence(was_hit);
-        if (!error_) error_ = error{connection_.ended_by_, phase::prepare};
-    }
-    if (connection_.lost_ && !error_)
-        error_ = connection_.lost_error(phase::prepare, was_in_transaction_ ? effect::rolled_back : effect::none);
-    if (connection_.lost_) error_.set(health::lost);
-    return !error_;
+    connection_.preparation_.begin({what_, key_, typed_, connection_.prepares_, was_in_transaction_});
+    preparing_ = true;
+    return prepare();
 }
 
-/// Looks up those types of columns and parameters that the database defines and the connection has not met.
-STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
-    type_catalogue& types = connection_.reading_.types;
-    std::string unknown;
-    const int columns = ::PQnfields(description);
-    for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
-        const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
-        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
-    }
-    if (unknown.empty()) return true;
-    unknown += '}';
-    const char* const values[] = {unknown.c_str()};
-    result_owner answer;
-    const std::string question = type_catalogue::question(::PQserverVersion(connection_.db_));
-    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0), answer)) return false;
-    types.learn(answer.get());
-    return true;
-}
-
-/// The numbers of the types that arguments say. They are asked for each time: a type may be made anew under its name.
-STRATA_COLD inline bool postgres_run::ask_types() {
-    const auto& wanted = connection_.wanted_types_;
-    std::string question = "select";
-    std::vector<std::string> names;
-    std::vector<const char*> values;
-    for (const auto& [index, type] : wanted) {
-        names.emplace_back(type);
-        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size())});
-        question += "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid";
-    }
-    for (const std::string& name : names) values.push_back(name.c_str());
-    result_owner answer;
-    const int count = static_cast<int>(values.size());
-    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0), answer))
-        return false;
-    connection_.parameter_types_.assign(what_->parameters, 0);
-    for (int i = 0; i < count; ++i) {
-        ::Oid& type = connection_.parameter_types_[wanted[static_cast<std::size_t>(i)].first];
-        type = static_cast<::Oid>(std::strtoul(::PQgetvalue(answer.get(), 0, i), nullptr, 10));
-    }
-    return true;
-}
-
-inline bool postgres_run::find_types() {
-    if (!typed_) [[likely]]
-        return true;
-    const bool yields = std::exchange(connection_.yields_, false);
-    const bool found = ask_types();
-    connection_.yields_ = yields;
-    return found;
-}
-
-STRATA_COLD inline bool postgres_run::prepare() {
-    if (what_->statements > 1) {
-        error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
-        error_.edit_texts().statement = what_->text;
-        error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
-        return false;
-    }
-    PGconn* const db = connection_.db_;
-    if (!find_types()) return false;
-    const int typed = typed_ ? static_cast<int>(connection_.parameter_types_.size()) : 0;
-    if (const std::string old = connection_.statements_.evict(); !old.empty()) {
-        if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
-            error_ = std::move(e);
-            return false;
-        }
-    }
-    char name[40] = "strata_";
-    char* at = name + 7;
-    for (const std::uint64_t half : {key_.high, key_.low})
-        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[half >> shift & 15];
-    *at = '\0';
-    // A statement of this name is there if another text fell to the same hash, or after a renewal.
-    const std::string text{what_->postgres_text};
-    result_owner answer;
-    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) {
-        if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
-        error_ = {};
-        if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
-        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) return false;
-    }
-    result_owner description;
-    if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
-    if (!learn_types(description.get())) return false;
-    prepared_statement& s = connection_.statements_.put(key_, text);
-    std::copy(name, at + 1, s.name);
-    const int count = ::PQnparams(description.get());
-    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description.get(), i));
-    s.columns = std::move(description);
-    entry_ = &s;
-    if (count != what_->parameters) {
-        error_ =
-            error{errc::invalid_statement,
-                  joined({"the server counts ", digits_of(count), " parameters where ", digits_of(int{what_->parameters}), " are bound"}),
-                  phase::prepare};
-        return false;
-    }
-    return true;
+STRATA_COLD inline signal postgres_run::prepare() {
+    const signal s = connection_.preparation_.step(connection_, connection_.statements_, connection_.reading_.types, error_, entry_);
+    preparing_ = s == signal::io || s == signal::work;
+    return s;
 }
 
 }  // namespace detail
@@ -4317,13 +4647,14 @@ public:
 
     /// `io` and `work` only where the connection yields.
     [[nodiscard]] signal resume() {
-        if (fencing_) return finish();
+        if (ending_) return finish();
         if (!started_ && !start()) return finish();
         for (;;) {
             if (answered_ == sent_.size()) {
                 land();
-                const signal s = fill();
-                if (s != signal::io) return s == signal::done ? finish() : s;
+                const filled f = fill();
+                if (f == filled::nothing) return finish();
+                if (f == filled::waits) return wait_;
             }
             while (answered_ < sent_.size()) {
                 if (!unflushed_ && ::PQisBusy(connection_.db_) == 0) [[likely]] {
@@ -4343,7 +4674,8 @@ private:
         postgres_flown* item = nullptr;
         std::size_t element = 0;
     };
-    enum class readiness : std::uint8_t { ready, refused, next_round, work };
+    enum class readiness : std::uint8_t { ready, refused, next_round, waits };
+    enum class filled : std::uint8_t { sent, nothing, waits };
     static constexpr std::size_t most_statements = 1024;    // of one round, so that neither side's memory is without a bound
     static constexpr std::size_t most_bytes = 1024 * 1024;  // of their arguments
 
@@ -4357,7 +4689,6 @@ private:
         }
         sent_.reserve(number < most_statements ? 2 * number + 1 : 2 * most_statements + 1);
         connection_.start_the_clock();
-        connection_.waiting_ = false;
         error e;
         if (connection_.is_lost())
             e = connection_.lost_error(phase::execute, effect::none);
@@ -4389,21 +4720,21 @@ private:
             ++element_;
     }
 
-    /// Sends a round: `io` when there are answers to wait for, `done` when nothing is left to send.
-    [[nodiscard]] signal fill() {
+    /// Sends a round, unless nothing is left to send; `waits` until a statement is prepared.
+    [[nodiscard]] filled fill() {
         if (!filling_) {
             ++round_;
             distinct_ = 0;
             if (again_at_ == again_.size()) again_.clear(), again_at_ = 0;
         }
         filling_ = true;
-        if (stop_now()) return signal::done;
+        if (stop_now()) return filled::nothing;
         const bool repeating = again_at_ < again_.size();
         if (!was_in_transaction_ && !repeating && connection_.prepares_) {
             // Whatever is missing is prepared first, so that all goes in one flight.
             for (std::size_t i = item_; i < items_.size(); ++i) {
                 const readiness r = items_[i]->count != 0 ? make_ready(*items_[i]) : readiness::ready;
-                if (r == readiness::work) return signal::work;
+                if (r == readiness::waits) return filled::waits;
                 if (r == readiness::next_round || connection_.is_lost()) break;
             }
         }
@@ -4413,7 +4744,7 @@ private:
             postgres_flown& i = *s.item;
             if (i.round != round_ || i.refusal) [[unlikely]] {
                 const readiness r = make_ready(i);
-                if (r == readiness::work) return signal::work;
+                if (r == readiness::waits) return filled::waits;
                 if (r == readiness::next_round) break;
                 if (r == readiness::refused) {
                     advance();
@@ -4435,9 +4766,9 @@ private:
         if (last.item != nullptr) sync();
         unflushed_ = true;
         filling_ = false;
-        if (!sent_.empty()) return signal::io;
+        if (!sent_.empty()) return filled::sent;
         spot left;
-        return peek(left) && !stop_now() ? fill() : signal::done;
+        return peek(left) && !stop_now() ? fill() : filled::nothing;
     }
 
     /// True when nothing more may be sent; then all that is left has ended.
@@ -4463,22 +4794,11 @@ private:
         identify(i);
         entry_ = nullptr;
         i.columns = nullptr;
-        if (!i.what->fits(dialect::postgres)) {
-            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
-        } else if (connection_.prepares_) {
-            entry_ = connection_.statements_.take(key_, i.what->postgres_text, i.literal);
-            if (entry_ == nullptr) {
-                if (!sent_.empty()) return readiness::next_round;
-                if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
-                static_cast<void>(take());
-            }
-            if (!error_) plan_prepared(i);
-        } else if (typed_) {
-            if (!sent_.empty()) return readiness::next_round;
-            if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
-            static_cast<void>(take());
-            i.types = connection_.parameter_types_;
-        }
+        if (!sent_.empty() && must_ask(i)) return readiness::next_round;
+        wait_ = find();
+        if (wait_ == signal::io || wait_ == signal::work) return readiness::waits;
+        if (!error_ && entry_ != nullptr) plan_prepared(i);
+        if (!error_ && typed_ && entry_ == nullptr) i.types = connection_.preparation_.parameter_types();
         i.round = round_;
         i.entry = entry_;
         ++distinct_;
@@ -4488,6 +4808,10 @@ private:
         return readiness::refused;
     }
 
+    [[nodiscard]] bool must_ask(const postgres_flown& i) {
+        if (!connection_.prepares_) return typed_;
+        return connection_.statements_.take(key_, i.what->postgres_text, i.literal) == nullptr;
+    }
     /// Which statement is talked of: text and types that arguments say.
     void identify(postgres_flown& i) {
         begin(*i.what, i.literal);
@@ -4515,7 +4839,7 @@ private:
         if (now_ != s.item) {
             identify(*s.item);
             entry_ = s.item->entry;
-            if (typed_ && entry_ == nullptr) connection_.parameter_types_ = s.item->types;
+            if (typed_ && entry_ == nullptr) connection_.preparation_.set_parameter_types(s.item->types);
         }
         begin_parameters();
         const refused_argument r = s.item->bind(s.element, writer());
@@ -4644,13 +4968,8 @@ private:
     }
 
     [[nodiscard]] signal finish() {
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !hit_ || !connection_.cancels_.have_ended();
-            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
-            const bool yields = std::exchange(connection_.yields_, false);
-            connection_.raise_fence(hit_);
-            connection_.yields_ = yields;
-        }
+        ending_ = connection_.fence(hit_) == signal::work;
+        if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         error_ = std::move(first_failure_);
         if (connection_.lost_ && error_) error_.set(health::lost);
@@ -4676,6 +4995,7 @@ private:
     bool stopped_ = false, applied_ = false;
     bool hit_ = false;  // by our own cancel
     bool unflushed_ = false;
+    signal wait_ = signal::done;  // of a statement that is being prepared
     std::size_t first_failed_ = 0;
     error first_failure_;
 };
@@ -4875,12 +5195,11 @@ public:
 
     /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
-        if (fencing_) return end();
+        if (ending_) [[unlikely]]
+            return end();
         if (!under_way_) {
-            begin(statement_.text(), Bound::facts.kind_known);
-            take_types();
-            if (must_move()) return signal::work;
-            if (!start()) return signal::failed;
+            if (const signal s = start(); s != signal::done) [[unlikely]]
+                return s;
         }
         for (;;) {
             if (result_ == nullptr) {
@@ -4912,7 +5231,7 @@ public:
     [[nodiscard]] bool describe(Use&& use) {
         begin(statement_.text(), Bound::facts.kind_known);
         take_types();
-        if (!can_be_described() || !take()) return false;
+        if (!can_be_described() || take() != signal::done) return false;
         use(postgres_description{entry_->columns.get(), reading()});
         return true;
     }
@@ -4920,10 +5239,15 @@ public:
 private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
-    [[nodiscard]] bool start() {
-        if (!take()) return false;
-        if (entry_ != nullptr && !plan_prepared()) return false;
-        return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    [[nodiscard]] signal start() {
+        if (!preparing_) [[likely]] {
+            begin(statement_.text(), Bound::facts.kind_known);
+            take_types();
+        }
+        if (const signal s = take(); s != signal::done) [[unlikely]]
+            return s;
+        if (entry_ != nullptr && !plan_prepared()) return signal::failed;
+        return bind() && send(detail::wants_rows_one_by_one<Sink>) ? signal::done : signal::failed;
     }
 
     /// The types that arguments say themselves.
@@ -5037,10 +5361,9 @@ struct postgres {
     using connection = postgres_connection;
     using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
-    /// Statements wait for their descriptor, on whatever thread the drive runs.
+    /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
+    /// COPY, and the wait for the end of a cancel.
     static constexpr bool blocking = false;
-    /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
-    static constexpr bool blocking_control = true;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.

@@ -97,6 +97,68 @@ TEST_CASE("a cancel and a deadline end a pipeline over the loop", "[postgres][as
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
 }
 
+TEST_CASE("preparing, transactions, savepoints, batches and sessions go over the loop alone", "[postgres][async]") {
+    bank<> b{2, 3};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor(), strata::async_options{.work_threads = 1});
+    std::atomic<bool> held{false}, free{false};
+    const auto hold = [&](std::int64_t) {
+        held = true;
+        held.notify_all();
+        free.wait(false);
+    };
+    bool copied = false;
+    auto body = [&]() -> asio::awaitable<void> {
+        const std::vector<std::tuple<std::int64_t, std::int64_t>> both{{-5, 1}, {5, 2}};
+        const std::vector<std::tuple<std::int64_t, std::int64_t>> wrong{{-5, 1}, {5, 99}};
+        auto inner = [&](auto& sp) -> asio::awaitable<void> {
+            co_await sp.async_execute(add_balance(-7, 1));
+            throw std::runtime_error("undone");
+        };
+        auto outer = [&](auto& tx) -> asio::awaitable<int> {
+            co_await tx.async_execute(add_balance(-1, 1));
+            try {
+                co_await tx.async_transaction(inner);
+            } catch (const std::runtime_error&) {
+            }
+            co_await tx.async_execute_many(add_balance, both);
+            co_return co_await tx.template async_one<int>("select 6 * 7"_sql());
+        };
+        const int answer = co_await adb.async_transaction(outer);
+        CHECK(answer == 42);
+        const auto done = co_await adb.async_execute_many(add_balance, both);
+        CHECK(done.affected == 2);
+        auto tx = co_await adb.async_begin();
+        co_await tx.async_execute(add_balance(1, 1));
+        co_await tx.async_commit();
+        auto dropped = co_await adb.async_begin();
+        co_await dropped.async_execute(add_balance(1000, 1));
+        co_await dropped.async_rollback();
+        auto session = co_await adb.async_session();
+        co_await session.async_execute("set strata.mark = 'here'"_sql());
+        const auto mark = co_await session.template async_one<std::string>("select current_setting('strata.mark')"_sql());
+        CHECK(mark == "here");
+        co_await session.async_release();
+        free = true;
+        free.notify_all();
+    };
+    // Connections that are open already: only how they begin takes a thread.
+    auto warm = [&]() -> asio::awaitable<void> {
+        auto one = co_await adb.async_session();
+        auto two = co_await adb.async_session();
+        auto three = co_await adb.async_session();
+    };
+    run(io, warm());
+    adb.async_try_copy_out<std::int64_t>("select 1::int8"_sql, hold, [&](strata::result<strata::copied> r) { copied = r.has_value(); });
+    std::thread loop([&] { run(io, body()); });
+    held.wait(false);
+    loop.join();
+    CHECK(copied);
+    CHECK(b.balance_of(1) == 100 - 1 - 5 - 5 + 1);
+    CHECK(b.balance_of(2) == 110);
+    CHECK(b.db.connections().idle == b.db.connections().open);
+}
+
 TEST_CASE("COPY on a work thread", "[postgres][async][copy]") {
     bank<> b{0, 2};
     asio::io_context io;

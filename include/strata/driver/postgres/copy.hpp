@@ -187,7 +187,7 @@ private:
         under_way_ = connection_.busy_ = false;
         if (connection_.lost_) return e ? std::move(e.set(health::lost)) : lose();
         // Which of the two ended it, our own word or the cancel, cannot be told: the cancel may still come.
-        if (connection_.ended_by_ != errc::ok) connection_.raise_fence(false);
+        static_cast<void>(connection_.fence(false));
         if (connection_.lost_) return lose();
         return e;
     }

@@ -38,10 +38,9 @@ struct postgres {
     using connection = postgres_connection;
     using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
-    /// Statements wait for their descriptor, on whatever thread the drive runs.
+    /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
+    /// COPY, and the wait for the end of a cancel.
     static constexpr bool blocking = false;
-    /// Connecting, preparing, BEGIN, COMMIT and batches block: the asynchronous drive moves to a thread that may.
-    static constexpr bool blocking_control = true;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.

@@ -31,13 +31,14 @@ public:
 
     /// `io` and `work` only where the connection yields.
     [[nodiscard]] signal resume() {
-        if (fencing_) return finish();
+        if (ending_) return finish();
         if (!started_ && !start()) return finish();
         for (;;) {
             if (answered_ == sent_.size()) {
                 land();
-                const signal s = fill();
-                if (s != signal::io) return s == signal::done ? finish() : s;
+                const filled f = fill();
+                if (f == filled::nothing) return finish();
+                if (f == filled::waits) return wait_;
             }
             while (answered_ < sent_.size()) {
                 if (!unflushed_ && ::PQisBusy(connection_.db_) == 0) [[likely]] {
@@ -57,7 +58,8 @@ private:
         postgres_flown* item = nullptr;
         std::size_t element = 0;
     };
-    enum class readiness : std::uint8_t { ready, refused, next_round, work };
+    enum class readiness : std::uint8_t { ready, refused, next_round, waits };
+    enum class filled : std::uint8_t { sent, nothing, waits };
     static constexpr std::size_t most_statements = 1024;    // of one round, so that neither side's memory is without a bound
     static constexpr std::size_t most_bytes = 1024 * 1024;  // of their arguments
 
@@ -71,7 +73,6 @@ private:
         }
         sent_.reserve(number < most_statements ? 2 * number + 1 : 2 * most_statements + 1);
         connection_.start_the_clock();
-        connection_.waiting_ = false;
         error e;
         if (connection_.is_lost())
             e = connection_.lost_error(phase::execute, effect::none);
@@ -103,21 +104,21 @@ private:
             ++element_;
     }
 
-    /// Sends a round: `io` when there are answers to wait for, `done` when nothing is left to send.
-    [[nodiscard]] signal fill() {
+    /// Sends a round, unless nothing is left to send; `waits` until a statement is prepared.
+    [[nodiscard]] filled fill() {
         if (!filling_) {
             ++round_;
             distinct_ = 0;
             if (again_at_ == again_.size()) again_.clear(), again_at_ = 0;
         }
         filling_ = true;
-        if (stop_now()) return signal::done;
+        if (stop_now()) return filled::nothing;
         const bool repeating = again_at_ < again_.size();
         if (!was_in_transaction_ && !repeating && connection_.prepares_) {
             // Whatever is missing is prepared first, so that all goes in one flight.
             for (std::size_t i = item_; i < items_.size(); ++i) {
                 const readiness r = items_[i]->count != 0 ? make_ready(*items_[i]) : readiness::ready;
-                if (r == readiness::work) return signal::work;
+                if (r == readiness::waits) return filled::waits;
                 if (r == readiness::next_round || connection_.is_lost()) break;
             }
         }
@@ -127,7 +128,7 @@ private:
             postgres_flown& i = *s.item;
             if (i.round != round_ || i.refusal) [[unlikely]] {
                 const readiness r = make_ready(i);
-                if (r == readiness::work) return signal::work;
+                if (r == readiness::waits) return filled::waits;
                 if (r == readiness::next_round) break;
                 if (r == readiness::refused) {
                     advance();
@@ -149,9 +150,9 @@ private:
         if (last.item != nullptr) sync();
         unflushed_ = true;
         filling_ = false;
-        if (!sent_.empty()) return signal::io;
+        if (!sent_.empty()) return filled::sent;
         spot left;
-        return peek(left) && !stop_now() ? fill() : signal::done;
+        return peek(left) && !stop_now() ? fill() : filled::nothing;
     }
 
     /// True when nothing more may be sent; then all that is left has ended.
@@ -177,22 +178,11 @@ private:
         identify(i);
         entry_ = nullptr;
         i.columns = nullptr;
-        if (!i.what->fits(dialect::postgres)) {
-            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
-        } else if (connection_.prepares_) {
-            entry_ = connection_.statements_.take(key_, i.what->postgres_text, i.literal);
-            if (entry_ == nullptr) {
-                if (!sent_.empty()) return readiness::next_round;
-                if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
-                static_cast<void>(take());
-            }
-            if (!error_) plan_prepared(i);
-        } else if (typed_) {
-            if (!sent_.empty()) return readiness::next_round;
-            if (connection_.yields_ && !std::exchange(moved_, true)) return readiness::work;
-            static_cast<void>(take());
-            i.types = connection_.parameter_types_;
-        }
+        if (!sent_.empty() && must_ask(i)) return readiness::next_round;
+        wait_ = find();
+        if (wait_ == signal::io || wait_ == signal::work) return readiness::waits;
+        if (!error_ && entry_ != nullptr) plan_prepared(i);
+        if (!error_ && typed_ && entry_ == nullptr) i.types = connection_.preparation_.parameter_types();
         i.round = round_;
         i.entry = entry_;
         ++distinct_;
@@ -202,6 +192,10 @@ private:
         return readiness::refused;
     }
 
+    [[nodiscard]] bool must_ask(const postgres_flown& i) {
+        if (!connection_.prepares_) return typed_;
+        return connection_.statements_.take(key_, i.what->postgres_text, i.literal) == nullptr;
+    }
     /// Which statement is talked of: text and types that arguments say.
     void identify(postgres_flown& i) {
         begin(*i.what, i.literal);
@@ -229,7 +223,7 @@ private:
         if (now_ != s.item) {
             identify(*s.item);
             entry_ = s.item->entry;
-            if (typed_ && entry_ == nullptr) connection_.parameter_types_ = s.item->types;
+            if (typed_ && entry_ == nullptr) connection_.preparation_.set_parameter_types(s.item->types);
         }
         begin_parameters();
         const refused_argument r = s.item->bind(s.element, writer());
@@ -358,13 +352,8 @@ private:
     }
 
     [[nodiscard]] signal finish() {
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !hit_ || !connection_.cancels_.have_ended();
-            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
-            const bool yields = std::exchange(connection_.yields_, false);
-            connection_.raise_fence(hit_);
-            connection_.yields_ = yields;
-        }
+        ending_ = connection_.fence(hit_) == signal::work;
+        if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         error_ = std::move(first_failure_);
         if (connection_.lost_ && error_) error_.set(health::lost);
@@ -390,6 +379,7 @@ private:
     bool stopped_ = false, applied_ = false;
     bool hit_ = false;  // by our own cancel
     bool unflushed_ = false;
+    signal wait_ = signal::done;  // of a statement that is being prepared
     std::size_t first_failed_ = 0;
     error first_failure_;
 };

@@ -5,7 +5,9 @@
 #include <strata/core/error.hpp>
 #include <strata/core/time.hpp>
 
+#include <arpa/inet.h>
 #include <libpq-fe.h>
+#include <netinet/in.h>
 
 #include <chrono>
 #include <cstdint>
@@ -137,14 +139,38 @@ public:
         return {};
     }
 
-    /// For `PQconnectStartParams`; valid until the object changes.
-    void lists(std::vector<const char*>& keywords, std::vector<const char*>& values) const {
+    /// What libpq has to ask the resolver about.
+    enum class look_up : std::uint8_t { none, one, several };
+    [[nodiscard]] look_up names() const noexcept {
+        const std::string_view hosts = value("host");
+        if (!value("hostaddr").empty()) return look_up::none;
+        if (hosts.empty()) {  // whatever else says it is read by libpq alone
+            bool elsewhere = !value("service").empty();
+            for (const char* const name : {"PGHOST", "PGHOSTADDR", "PGSERVICE"}) elsewhere = elsewhere || std::getenv(name) != nullptr;
+            return elsewhere ? look_up::several : look_up::none;
+        }
+        const bool several = hosts.find(',') != hosts.npos;
+        for (std::string_view rest = hosts; !rest.empty();) {
+            const std::size_t comma = rest.find(',');
+            const std::string host{rest.substr(0, comma)};
+            rest = comma == rest.npos ? std::string_view{} : rest.substr(comma + 1);
+            unsigned char address[sizeof(::in6_addr)];
+            const bool is_folder = host.empty() || host.front() == '/' || host.front() == '@';
+            if (!is_folder && ::inet_pton(AF_INET, host.c_str(), address) != 1 && ::inet_pton(AF_INET6, host.c_str(), address) != 1)
+                return several ? look_up::several : look_up::one;
+        }
+        return look_up::none;
+    }
+    /// Begins to connect; null without memory.
+    [[nodiscard]] PGconn* start() const {
+        std::vector<const char*> keywords, values;
         for (const auto& [k, v] : settings_) {
             keywords.push_back(k.c_str());
             values.push_back(v.c_str());
         }
-        keywords.push_back(nullptr);
-        values.push_back(nullptr);
+        keywords.insert(keywords.end(), {"client_encoding", nullptr});
+        values.insert(values.end(), {"UTF8", nullptr});
+        return ::PQconnectStartParams(keywords.data(), values.data(), 0);
     }
 
 private:

@@ -21,12 +21,11 @@ public:
 
     /// `io` and `work` only after `may_yield(true)`; else it blocks.
     [[nodiscard]] signal resume() {
-        if (fencing_) return end();
+        if (ending_) [[unlikely]]
+            return end();
         if (!under_way_) {
-            begin(statement_.text(), Bound::facts.kind_known);
-            take_types();
-            if (must_move()) return signal::work;
-            if (!start()) return signal::failed;
+            if (const signal s = start(); s != signal::done) [[unlikely]]
+                return s;
         }
         for (;;) {
             if (result_ == nullptr) {
@@ -58,7 +57,7 @@ public:
     [[nodiscard]] bool describe(Use&& use) {
         begin(statement_.text(), Bound::facts.kind_known);
         take_types();
-        if (!can_be_described() || !take()) return false;
+        if (!can_be_described() || take() != signal::done) return false;
         use(postgres_description{entry_->columns.get(), reading()});
         return true;
     }
@@ -66,10 +65,15 @@ public:
 private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
-    [[nodiscard]] bool start() {
-        if (!take()) return false;
-        if (entry_ != nullptr && !plan_prepared()) return false;
-        return bind() && send(detail::wants_rows_one_by_one<Sink>);
+    [[nodiscard]] signal start() {
+        if (!preparing_) [[likely]] {
+            begin(statement_.text(), Bound::facts.kind_known);
+            take_types();
+        }
+        if (const signal s = take(); s != signal::done) [[unlikely]]
+            return s;
+        if (entry_ != nullptr && !plan_prepared()) return signal::failed;
+        return bind() && send(detail::wants_rows_one_by_one<Sink>) ? signal::done : signal::failed;
     }
 
     /// The types that arguments say themselves.

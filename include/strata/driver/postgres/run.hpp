@@ -50,35 +50,44 @@ protected:
     }
     /// Parameter `index` has a type that the server need not infer: another statement for the server.
     void want_type(std::size_t index, std::string_view type) {
-        if (!std::exchange(typed_, true)) connection_.wanted_types_.clear();
-        connection_.wanted_types_.emplace_back(index, type);
+        connection_.preparation_.want_type(index, type, !std::exchange(typed_, true));
         const hash128 h = hash_text(type);
         key_.high = finish_mix(key_.high ^ (h.high + index));
         key_.low = finish_mix(key_.low ^ (h.low + index));
     }
-    /// Finds or prepares the statement; false with the error set when that fails.
-    [[nodiscard]] bool take() {
-        const descriptor& what = *what_;
+    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again.
+    [[nodiscard]] signal take() {
+        if (preparing_) [[unlikely]]
+            return prepare();
         connection_.start_the_clock();
-        connection_.waiting_ = false;
-        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), false;
+        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-            return false;
+            return signal::failed;
         }
         was_in_transaction_ = connection_.in_transaction();
-        if (!what.fits(dialect::postgres)) {
-            error_ = error{errc::invalid_statement, "the text does not follow PostgreSQL's lexical rules", phase::prepare};
-            error_.edit_texts().statement = what.text;
-            return false;
+        return find();
+    }
+    /// The same within a call that has begun.
+    [[nodiscard]] signal find() {
+        if (preparing_) [[unlikely]]
+            return prepare();
+        const descriptor& what = *what_;
+        if (!what.fits(dialect::postgres)) [[unlikely]]
+            return refuse("the text does not follow PostgreSQL's lexical rules");
+        if (connection_.prepares_) {
+            entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
+            if (entry_ != nullptr) [[likely]]
+                return signal::done;
+            if (what.statements > 1) {
+                const signal s = refuse("PostgreSQL takes one statement at a time");
+                error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
+                return s;
+            }
+        } else if (!typed_) {
+            return signal::done;
         }
-        if (!connection_.prepares_) return find_types();
-        if (entry_ == nullptr) entry_ = connection_.statements_.take(key_, what.postgres_text, literal_);
-        if (entry_ != nullptr) return true;
-        const bool yields = std::exchange(connection_.yields_, false);
-        const bool prepared = prepare();
-        connection_.yields_ = yields;
-        return prepared;
+        return begin_to_prepare();
     }
 
     void begin_parameters() { connection_.writer_.reset(types(), entry_ != nullptr, connection_.reading_.types); }
@@ -106,32 +115,9 @@ protected:
     }
 
     /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
-    [[nodiscard]] signal next() {
+    [[nodiscard]] STRATA_INLINE signal next() {
         row_ = 0;
-        if (!connection_.yields_) {
-            result_ = connection_.next_result();
-            return signal::done;
-        }
-        if (connection_.lost_) return signal::done;
-        switch (connection_.look_for_result()) {
-            case postgres_connection::waited::not_yet:
-                return signal::io;
-            case postgres_connection::waited::ready:
-                result_.reset(::PQgetResult(connection_.db_));
-                break;
-            default:
-                connection_.lost_ = true;
-                break;
-        }
-        if (::PQstatus(connection_.db_) != CONNECTION_OK) connection_.lost_ = true;
-        return signal::done;
-    }
-    /// Where the thread may not block, the statement is first prepared on one that may.
-    [[nodiscard]] bool must_move() {
-        if (!connection_.yields_ || moved_) return false;
-        if (!connection_.prepares_) return moved_ = typed_;
-        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
-        return moved_ = entry_ == nullptr;
+        return connection_.next(result_);
     }
 
     [[nodiscard]] bool can_be_described() {
@@ -164,13 +150,8 @@ protected:
 
     /// All results are read: what came of it.
     [[nodiscard]] signal end() {
-        if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-            const bool waits = !was_hit_ || !connection_.cancels_.have_ended();
-            if (waits && connection_.yields_ && !std::exchange(fencing_, true)) return signal::work;
-            const bool yields = std::exchange(connection_.yields_, false);
-            connection_.raise_fence(was_hit_);
-            connection_.yields_ = yields;
-        }
+        ending_ = connection_.fence(was_hit_) == signal::work;
+        if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         connection_.hooks_.look(connection_.db_);
         if (connection_.lost_) {
@@ -194,7 +175,7 @@ protected:
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;
         error_ = {};
-        failed_on_server_ = was_hit_ = moved_ = false;
+        failed_on_server_ = was_hit_ = false;
         under_way_ = connection_.busy_ = false;
         return true;
     }
@@ -225,7 +206,7 @@ protected:
                 if (r == nullptr) break;
                 was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
             }
-            if (connection_.ended_by_ != errc::ok) connection_.raise_fence(was_hit);
+            static_cast<void>(connection_.fence(was_hit));
         } catch (...) {  // no memory
             connection_.lost_ = true;
         }
@@ -247,144 +228,41 @@ protected:
     bool wrote_ = false;
     bool renewed_ = false;
     bool literal_ = false;
-    bool typed_ = false;    // an argument says its type
-    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
-    bool moved_ = false;    // to a thread that may block
+    bool typed_ = false;  // an argument says its type
+    bool preparing_ = false;
+    bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
-    [[nodiscard]] bool prepare();
-    [[nodiscard]] bool answer_of(int sent, result_owner& last);
-    [[nodiscard]] bool learn_types(const PGresult* description);
-    [[nodiscard]] bool find_types();
-    [[nodiscard]] bool ask_types();
+    [[nodiscard]] signal begin_to_prepare();
+    [[nodiscard]] signal prepare();
+    [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
+        error_ = error{errc::invalid_statement, why, phase::prepare};
+        error_.edit_texts().statement = what_->text;
+        return signal::failed;
+    }
     /// For libpq: null where the server is to infer them all.
-    [[nodiscard]] const ::Oid* parameter_types() const noexcept { return typed_ ? connection_.parameter_types_.data() : nullptr; }
+    [[nodiscard]] const ::Oid* parameter_types() const noexcept {
+        return typed_ ? connection_.preparation_.parameter_types().data() : nullptr;
+    }
 };
 
-/// Waits for the answer to `prepare` or `describe`.
-STRATA_COLD inline bool postgres_run::answer_of(int sent, result_owner& last) {
-    if (sent == 0) connection_.lost_ = true;
-    bool was_hit = false;
-    while (result_owner r = connection_.next_result()) {
-        if (::PQresultStatus(r.get()) == PGRES_FATAL_ERROR) {
-            error_ = make_postgres_error(r.get(), phase::prepare, what_->text, what_->postgres_text);
-            was_hit = error_.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
-            if (was_hit) error_.set(connection_.ended_by_);
-        }
-        last = std::move(r);
+STRATA_COLD inline signal postgres_run::begin_to_prepare() {
+    if (connection_.round_.under_way) {  // of a call that was destroyed midway
+        connection_.lost_ = true;
+        return error_ = connection_.lost_error(phase::prepare, effect::none), signal::failed;
     }
-    if (connection_.ended_by_ != errc::ok && !connection_.lost_) {
-        connection_.raise_fence(was_hit);
-        if (!error_) error_ = error{connection_.ended_by_, phase::prepare};
-    }
-    if (connection_.lost_ && !error_)
-        error_ = connection_.lost_error(phase::prepare, was_in_transaction_ ? effect::rolled_back : effect::none);
-    if (connection_.lost_) error_.set(health::lost);
-    return !error_;
+    connection_.preparation_.begin({what_, key_, typed_, connection_.prepares_, was_in_transaction_});
+    preparing_ = true;
+    return prepare();
 }
 
-/// Looks up those types of columns and parameters that the database defines and the connection has not met.
-STRATA_COLD inline bool postgres_run::learn_types(const PGresult* description) {
-    type_catalogue& types = connection_.reading_.types;
-    std::string unknown;
-    const int columns = ::PQnfields(description);
-    for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
-        const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
-        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
-    }
-    if (unknown.empty()) return true;
-    unknown += '}';
-    const char* const values[] = {unknown.c_str()};
-    result_owner answer;
-    const std::string question = type_catalogue::question(::PQserverVersion(connection_.db_));
-    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0), answer)) return false;
-    types.learn(answer.get());
-    return true;
-}
-
-/// The numbers of the types that arguments say. They are asked for each time: a type may be made anew under its name.
-STRATA_COLD inline bool postgres_run::ask_types() {
-    const auto& wanted = connection_.wanted_types_;
-    std::string question = "select";
-    std::vector<std::string> names;
-    std::vector<const char*> values;
-    for (const auto& [index, type] : wanted) {
-        names.emplace_back(type);
-        question += joined({names.size() == 1 ? " $" : ", $", digits_of(names.size())});
-        question += "::pg_catalog.text::pg_catalog.regtype::pg_catalog.oid";
-    }
-    for (const std::string& name : names) values.push_back(name.c_str());
-    result_owner answer;
-    const int count = static_cast<int>(values.size());
-    if (!answer_of(::PQsendQueryParams(connection_.db_, question.c_str(), count, nullptr, values.data(), nullptr, nullptr, 0), answer))
-        return false;
-    connection_.parameter_types_.assign(what_->parameters, 0);
-    for (int i = 0; i < count; ++i) {
-        ::Oid& type = connection_.parameter_types_[wanted[static_cast<std::size_t>(i)].first];
-        type = static_cast<::Oid>(std::strtoul(::PQgetvalue(answer.get(), 0, i), nullptr, 10));
-    }
-    return true;
-}
-
-inline bool postgres_run::find_types() {
-    if (!typed_) [[likely]]
-        return true;
-    const bool yields = std::exchange(connection_.yields_, false);
-    const bool found = ask_types();
-    connection_.yields_ = yields;
-    return found;
-}
-
-STRATA_COLD inline bool postgres_run::prepare() {
-    if (what_->statements > 1) {
-        error_ = error{errc::invalid_statement, "PostgreSQL takes one statement at a time", phase::prepare};
-        error_.edit_texts().statement = what_->text;
-        error_.edit_texts().hint = "run them one by one, in a transaction if they belong together";
-        return false;
-    }
-    PGconn* const db = connection_.db_;
-    if (!find_types()) return false;
-    const int typed = typed_ ? static_cast<int>(connection_.parameter_types_.size()) : 0;
-    if (const std::string old = connection_.statements_.evict(); !old.empty()) {
-        if (error e = connection_.run_simple(joined({"deallocate \"", old, "\""}), phase::prepare)) {
-            error_ = std::move(e);
-            return false;
-        }
-    }
-    char name[40] = "strata_";
-    char* at = name + 7;
-    for (const std::uint64_t half : {key_.high, key_.low})
-        for (int shift = 60; shift >= 0; shift -= 4) *at++ = "0123456789abcdef"[half >> shift & 15];
-    *at = '\0';
-    // A statement of this name is there if another text fell to the same hash, or after a renewal.
-    const std::string text{what_->postgres_text};
-    result_owner answer;
-    if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) {
-        if (error_.texts().native_code != "42P05" || was_in_transaction_) return false;
-        error_ = {};
-        if (error e = connection_.run_simple(joined({"deallocate \"", name, "\""}), phase::prepare)) return error_ = std::move(e), false;
-        if (!answer_of(::PQsendPrepare(db, name, text.c_str(), typed, parameter_types()), answer)) return false;
-    }
-    result_owner description;
-    if (!answer_of(::PQsendDescribePrepared(db, name), description)) return false;
-    if (!learn_types(description.get())) return false;
-    prepared_statement& s = connection_.statements_.put(key_, text);
-    std::copy(name, at + 1, s.name);
-    const int count = ::PQnparams(description.get());
-    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description.get(), i));
-    s.columns = std::move(description);
-    entry_ = &s;
-    if (count != what_->parameters) {
-        error_ =
-            error{errc::invalid_statement,
-                  joined({"the server counts ", digits_of(count), " parameters where ", digits_of(int{what_->parameters}), " are bound"}),
-                  phase::prepare};
-        return false;
-    }
-    return true;
+STRATA_COLD inline signal postgres_run::prepare() {
+    const signal s = connection_.preparation_.step(connection_, connection_.statements_, connection_.reading_.types, error_, entry_);
+    preparing_ = s == signal::io || s == signal::work;
+    return s;
 }
 
 }  // namespace detail
