@@ -15,10 +15,12 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/dispatch.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -469,7 +471,7 @@ private:
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
     std::shared_ptr<context_end> context_;  // of the timer
-    io_watch* watch_ = nullptr;  // while it waits for a descriptor
+    io_watch* watch_ = nullptr;             // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -551,19 +553,22 @@ private:
 
 }  // namespace detail
 
-/// The executor of a face and the threads for blocking work, shared by all faces of a runtime.
+/// The executor of a face and the threads for blocking work, which all faces of a runtime share. Copies are of one object.
 class asio_world {
 public:
-    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers) noexcept
-        : executor_(std::move(executor)), workers_(std::move(workers)) {}
+    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers)
+        : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
 
-    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
-    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return workers_; }
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
+    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return parts_->workers->get_executor(); }
+    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return parts_->workers; }
 
 private:
-    asio::any_io_executor executor_;
-    std::shared_ptr<asio::thread_pool> workers_;
+    struct parts {
+        asio::any_io_executor executor;
+        std::shared_ptr<asio::thread_pool> workers;
+    };
+    std::shared_ptr<const parts> parts_;
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -580,6 +585,11 @@ private:
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
+
+/// A handler whose type has no executor associated. Asio says so by a name of its own; were it gone, the executors would be compared.
+template <class Handler>
+inline constexpr bool has_no_executor =
+    requires { typename asio::associated_executor<Handler, asio::any_io_executor>::asio_associated_executor_is_unspecialised; };
 
 /// What is driven. `Job` has
 ///     operation_base& op();
@@ -632,11 +642,10 @@ public:
 
     template <class... Args>
     async_operation(Handler&& handler, const asio_world& world, Args&&... args)
-        : handler_(std::move(handler)), world_(world), executor_(asio::get_associated_executor(handler_, world_.executor())),
-          tracked_(executor_), job_(std::forward<Args>(args)...) {
+        : handler_(std::move(handler)), world_(world), place_(handler_, world_.executor()), job_(std::forward<Args>(args)...) {
         operation_base& op = job_.op();
         op.drive = this;
-        if (!is_at_home()) at_home_.emplace(world_.executor());
+        if (place_.is_away()) at_work_.emplace(world_, executor(), true);
         op.make_waker = [](operation_base& o) -> waker* { return static_cast<async_operation*>(o.drive)->waker_of_this(); };
     }
     async_operation(const async_operation&) = delete;
@@ -663,10 +672,53 @@ private:
     static void drop(void* p) noexcept { static_cast<void>(owner{static_cast<async_operation*>(p)}); }
     static hop hop_of(owner self, step s) noexcept { return hop{self.release(), s, &drop}; }
 
-    /// The handler has neither an executor nor memory of its own.
+    /// The handler has no memory of its own; its executor is of the face's type; it is the face's, since it has none.
     static constexpr bool is_plain =
-        std::is_same_v<executor_type, asio::any_io_executor> &&
         std::is_same_v<asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>, asio::recycling_allocator<void>>;
+    static constexpr bool is_any = std::is_same_v<executor_type, asio::any_io_executor>;
+    static constexpr bool has_none = is_any && has_no_executor<Handler>;
+
+    /// Where the handler is to be called, asked for once.
+    class own_place {
+    public:
+        own_place(const Handler& h, const asio::any_io_executor& home)
+            : executor_(asio::get_associated_executor(h, home)), away_(!is_of(home)) {}
+        [[nodiscard]] const executor_type& executor(const asio_world&) const noexcept { return executor_; }
+        /// Not in the face's context.
+        [[nodiscard]] bool is_away() const noexcept { return away_; }
+
+    private:
+        [[nodiscard]] bool is_of(const asio::any_io_executor& home) const noexcept {
+            if constexpr (is_any)
+                if (executor_ == home) return true;
+            if constexpr (asio::can_query_v<const executor_type&, asio::execution::context_t>)
+                return &static_cast<const asio::execution_context&>(asio::query(executor_, asio::execution::context)) ==
+                       &asio::query(home, asio::execution::context);
+            else
+                return false;
+        }
+        executor_type executor_;
+        bool away_;
+    };
+    class face_place {
+    public:
+        face_place(const Handler&, const asio::any_io_executor&) noexcept {}
+        [[nodiscard]] const executor_type& executor(const asio_world& w) const noexcept { return w.executor(); }
+        [[nodiscard]] static constexpr bool is_away() noexcept { return false; }
+    };
+    using place_type = std::conditional_t<has_none, face_place, own_place>;
+    [[nodiscard]] const executor_type& executor() const noexcept { return place_.executor(world_); }
+
+    /// What keeps contexts from running out of work. On a work thread an operation waits for nothing that they know; and between two of
+    /// them the one does not know that it comes back. Elsewhere what it waits for is work.
+    struct at_work {
+        at_work(const asio_world& w, const executor_type& handlers, bool away)
+            : home(asio::prefer(w.executor(), asio::execution::outstanding_work.tracked)) {
+            if (away) handler.emplace(handlers);
+        }
+        asio::any_io_executor home;
+        std::optional<asio::executor_work_guard<executor_type>> handler;
+    };
 
     /// For other handlers: a step that runs on the handler's executor, with its allocator.
     struct on_executor {
@@ -675,7 +727,7 @@ private:
         owner self;
         step next;
 
-        [[nodiscard]] executor_type get_executor() const noexcept { return self->executor_; }
+        [[nodiscard]] executor_type get_executor() const noexcept { return self->executor(); }
         [[nodiscard]] allocator_type get_allocator() const noexcept {
             return asio::get_associated_allocator(self->handler_, asio::recycling_allocator<void>{});
         }
@@ -686,9 +738,11 @@ private:
     };
     /// What is given to a wait: called on the handler's executor.
     [[nodiscard]] static auto after_wait(owner self, step s) {
-        if constexpr (is_plain) {
+        if constexpr (is_plain && has_none) {
+            return hop_of(std::move(self), s);
+        } else if constexpr (is_plain && is_any) {
             const async_operation& o = *self;
-            return hop_to{hop_of(std::move(self), s), o.executor_};
+            return hop_to{hop_of(std::move(self), s), o.executor()};
         } else {
             return on_executor{std::move(self), s};
         }
@@ -712,7 +766,7 @@ private:
     static void step_call(owner self) {
         async_operation& o = *self;
         if constexpr (requires { requires Job::has_closure; }) {
-            o.job_.call(o.executor_, [self = std::move(self)]() mutable {
+            o.job_.call(o.executor(), [self = std::move(self)]() mutable {
                 async_operation& back = *self;
                 need n = need::work;
                 if constexpr (!std::remove_reference_t<decltype(back.job_.flown())>::blocks) n = back.resume();
@@ -784,8 +838,8 @@ private:
     }
 
     void to_executor(owner self, step s) {
-        const executor_type ex = executor_;
-        if constexpr (is_plain)
+        const executor_type ex = executor();
+        if constexpr (is_plain && is_any)
             asio::post(ex, hop_of(std::move(self), s));
         else
             asio::post(ex, on_executor{std::move(self), s});
@@ -793,23 +847,14 @@ private:
     /// From a work thread, which nobody outside can wait for: by way of the face's context, whose end waits for it. The handler's own
     /// may end as soon as the handler has run.
     void leave_worker(owner self, step s) {
-        if (!at_home_) return to_executor(std::move(self), s);
+        if (!place_.is_away()) return to_executor(std::move(self), s);
         on_arrival_ = s;
         const asio::any_io_executor ex = world_.executor();
         asio::post(ex, hop_of(std::move(self), &take<&step_to_executor>));
     }
-    [[nodiscard]] bool is_at_home() const noexcept {
-        if constexpr (std::is_same_v<executor_type, asio::any_io_executor>)
-            if (executor_ == world_.executor()) return true;
-        if constexpr (asio::can_query_v<const executor_type&, asio::execution::context_t>) {
-            const asio::execution_context& mine = asio::query(executor_, asio::execution::context);
-            return &mine == &asio::query(world_.executor(), asio::execution::context);
-        } else {
-            return false;
-        }
-    }
 
     void to_worker(owner self) {
+        if (!at_work_) at_work_.emplace(world_, executor(), false);
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
         auto workers = world_.workers();
         asio::post(workers, hop_of(std::move(self), &take<&run_away>));
@@ -837,7 +882,6 @@ private:
         asio::get_associated_cancellation_slot(o.handler_).clear();
         Handler handler{std::move(o.handler_)};
         auto result = o.job_.take_result();
-        const asio::executor_work_guard<executor_type> tracked{std::move(o.tracked_)};
         allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
         async_operation* const raw = self.release();
         allocator_traits::destroy(a, raw);
@@ -860,9 +904,8 @@ private:
 
     Handler handler_;
     asio_world world_;
-    executor_type executor_;
-    asio::executor_work_guard<executor_type> tracked_;
-    std::optional<asio::executor_work_guard<asio::any_io_executor>> at_home_;  // where the handler's executor is another
+    [[no_unique_address]] place_type place_;
+    std::optional<at_work> at_work_;  // from the first journey to a work thread, or from the start
     waker_slot waker_;
     Job job_;
     step on_arrival_ = nullptr;  // on the handler's executor
@@ -1550,18 +1593,21 @@ public:
             Closure& closure;
             std::optional<detail::storable<value>> returned;
         } here{closure, {}};
-        error e = co_await table_->transact(session_, &here, [](void* c, any_async_session& inner) -> asio::awaitable<error> {
-            context& at = *static_cast<context*>(c);
-            at.returned.reset();
-            if constexpr (std::is_void_v<value>) {
-                co_await at.closure(inner);
-                at.returned.emplace();
-            } else {
-                at.returned.emplace(co_await at.closure(inner));
-                if (detail::holds_error(*at.returned)) co_return detail::error_in(*at.returned);
-            }
-            co_return error{};
-        }, detail::runs_once<Closure>);
+        error e = co_await table_->transact(
+            session_, &here,
+            [](void* c, any_async_session& inner) -> asio::awaitable<error> {
+                context& at = *static_cast<context*>(c);
+                at.returned.reset();
+                if constexpr (std::is_void_v<value>) {
+                    co_await at.closure(inner);
+                    at.returned.emplace();
+                } else {
+                    at.returned.emplace(co_await at.closure(inner));
+                    if (detail::holds_error(*at.returned)) co_return detail::error_in(*at.returned);
+                }
+                co_return error{};
+            },
+            detail::runs_once<Closure>);
         if (e) {
             if constexpr (!std::is_void_v<value>) {
                 if (here.returned && detail::holds_error(*here.returned))
@@ -2405,7 +2451,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_begin(const transaction_options<driver>& o, Token&& token = {}) {
         return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(),
-                                                                                   std::forward<Token>(token));
+                                                                                         std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(Token&& token = {}) {
@@ -2414,7 +2460,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(const transaction_options<driver>& o, Token&& token = {}) {
         return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(),
-                                                                                   std::forward<Token>(token));
+                                                                                       std::forward<Token>(token));
     }
 
     /// A pinned connection.

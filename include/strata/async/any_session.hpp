@@ -119,18 +119,21 @@ public:
             Closure& closure;
             std::optional<detail::storable<value>> returned;
         } here{closure, {}};
-        error e = co_await table_->transact(session_, &here, [](void* c, any_async_session& inner) -> asio::awaitable<error> {
-            context& at = *static_cast<context*>(c);
-            at.returned.reset();
-            if constexpr (std::is_void_v<value>) {
-                co_await at.closure(inner);
-                at.returned.emplace();
-            } else {
-                at.returned.emplace(co_await at.closure(inner));
-                if (detail::holds_error(*at.returned)) co_return detail::error_in(*at.returned);
-            }
-            co_return error{};
-        }, detail::runs_once<Closure>);
+        error e = co_await table_->transact(
+            session_, &here,
+            [](void* c, any_async_session& inner) -> asio::awaitable<error> {
+                context& at = *static_cast<context*>(c);
+                at.returned.reset();
+                if constexpr (std::is_void_v<value>) {
+                    co_await at.closure(inner);
+                    at.returned.emplace();
+                } else {
+                    at.returned.emplace(co_await at.closure(inner));
+                    if (detail::holds_error(*at.returned)) co_return detail::error_in(*at.returned);
+                }
+                co_return error{};
+            },
+            detail::runs_once<Closure>);
         if (e) {
             if constexpr (!std::is_void_v<value>) {
                 if (here.returned && detail::holds_error(*here.returned))

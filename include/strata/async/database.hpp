@@ -101,7 +101,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_begin(const transaction_options<driver>& o, Token&& token = {}) {
         return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(),
-                                                                                   std::forward<Token>(token));
+                                                                                         std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(Token&& token = {}) {
@@ -110,7 +110,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(const transaction_options<driver>& o, Token&& token = {}) {
         return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(),
-                                                                                   std::forward<Token>(token));
+                                                                                       std::forward<Token>(token));
     }
 
     /// A pinned connection.

@@ -94,7 +94,7 @@ private:
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
     std::shared_ptr<context_end> context_;  // of the timer
-    io_watch* watch_ = nullptr;  // while it waits for a descriptor
+    io_watch* watch_ = nullptr;             // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -176,19 +176,22 @@ private:
 
 }  // namespace detail
 
-/// The executor of a face and the threads for blocking work, shared by all faces of a runtime.
+/// The executor of a face and the threads for blocking work, which all faces of a runtime share. Copies are of one object.
 class asio_world {
 public:
-    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers) noexcept
-        : executor_(std::move(executor)), workers_(std::move(workers)) {}
+    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers)
+        : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
 
-    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return workers_->get_executor(); }
-    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return workers_; }
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
+    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return parts_->workers->get_executor(); }
+    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return parts_->workers; }
 
 private:
-    asio::any_io_executor executor_;
-    std::shared_ptr<asio::thread_pool> workers_;
+    struct parts {
+        asio::any_io_executor executor;
+        std::shared_ptr<asio::thread_pool> workers;
+    };
+    std::shared_ptr<const parts> parts_;
 };
 
 }  // namespace strata::inline STRATA_ABI
