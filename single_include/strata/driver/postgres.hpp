@@ -88,6 +88,11 @@ struct postgres_options {
     /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
     duration finish_limit = std::chrono::seconds{60};
 
+    /// True: the server is told as well how long a statement may take, by `statement_timeout`, for a client that dies cannot cancel. It is
+    /// the time to the call's deadline, rounded up to a power of two of milliseconds and sent only when that changes, which takes a round
+    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody.
+    bool limit_on_server = false;
+
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
     std::vector<std::string> allowed_hosts = {};
     /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
@@ -256,6 +261,7 @@ STRATA_COLD inline error postgres_options::validate() const {
     if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (limit_on_server && !prepare) return bad_postgres_option("limit_on_server", "needs sessions of its own: prepare is false");
     if (watched_parameters.empty() != (on_parameter == nullptr))
         return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
@@ -2441,7 +2447,9 @@ private:
     bool ok_ = false;
 };
 
-inline postgres_parts postgres_column::open(nesting what) const noexcept { return {what, type_, bytes(), column_, memory_}; }
+inline postgres_parts postgres_column::open(nesting what) const noexcept {
+    return {what, type_, bytes(), column_, memory_};
+}
 
 /// The type of a column, or of a part of its values; models `nested_type`.
 class postgres_type {
@@ -2496,6 +2504,94 @@ private:
     detail::reading_memory& memory_;
 };
 
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// `statement_timeout`: what the server is told of a call's deadline, for a client that dies or is cut off cancels nothing.
+//
+// The time that is left is rounded up to the next power of two of milliseconds, so that calls of one kind ask for one value, and it is sent
+// only when it differs from what is in force: outside of a transaction for the session, inside for the rest of the transaction, since
+// the server takes back with a transaction what was set in it.
+#ifndef STRATA_DRIVER_POSTGRES_SERVER_LIMIT_HPP
+#define STRATA_DRIVER_POSTGRES_SERVER_LIMIT_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Of one connection.
+class postgres_server_limit {
+public:
+    void reset(bool on) noexcept {
+        on_ = on;
+        session_ = now_ = on ? unknown : 0;  // the server, the role or the URL may have a value of their own
+        asking_ = false;
+    }
+    [[nodiscard]] bool is_on() const noexcept { return on_; }
+    /// A limit of ours is in force.
+    [[nodiscard]] bool limits() const noexcept { return on_ && now_ > 0; }
+
+    /// Sends what the guard's deadline asks for if that is not in force: `io` or `work` where the drive waits, `done`, or `failed`.
+    [[nodiscard]] STRATA_COLD signal step(postgres_wire& w, error& e) {
+        if (!std::exchange(asking_, true)) {
+            const PGTransactionStatusType s = ::PQtransactionStatus(w.db_);
+            if (s == PQTRANS_IDLE) now_ = session_;
+            asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : 0;
+            locally_ = s != PQTRANS_IDLE;
+            if (asked_ == now_ || s == PQTRANS_INERROR) {  // a failed transaction takes nothing any more
+                asking_ = false;
+                return signal::done;
+            }
+            w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout = ", digits_of(asked_)}).c_str()));
+        }
+        const signal s = w.hear();
+        if (s == signal::io || s == signal::work) return s;
+        asking_ = false;
+        if (s == signal::done && w.ended_by_ == errc::ok) {
+            now_ = asked_;
+            if (!locally_) session_ = asked_;
+            return s;
+        }
+        now_ = unknown;
+        if (!locally_) session_ = unknown;
+        if (w.round_.failed && !w.round_.was_hit)
+            e = make_postgres_error(w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
+        else if (w.lost_)
+            e = w.lost_error(phase::prepare, effect::none);
+        else
+            e = error{w.ended_by_, phase::prepare};
+        if (w.lost_) e.set(health::lost);
+        return signal::failed;
+    }
+
+    /// COMMIT is awaited, not ended: the limit of a statement before it is taken off with it.
+    [[nodiscard]] std::string_view commit_text(const postgres_wire& w) const noexcept {
+        const bool needs_it = on_ && now_ != 0 && ::PQtransactionStatus(w.db_) == PQTRANS_INTRANS;
+        return needs_it ? "set local statement_timeout = 0; commit" : "commit";
+    }
+    /// Part of a transaction was rolled back, or the user ran what begins and ends one.
+    void forget() noexcept {
+        if (on_) now_ = unknown;
+    }
+
+private:
+    static constexpr std::int64_t unknown = -1;
+
+    /// In milliseconds; no longer than the server's own bound, an int.
+    [[nodiscard]] static std::int64_t rung(duration left) noexcept {
+        const std::int64_t ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+        return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(std::clamp<std::int64_t>(ms, 1, 1 << 30))));
+    }
+
+    bool on_ = false;
+    bool asking_ = false;
+    bool locally_ = false;
+    std::int64_t asked_ = 0;
+    std::int64_t session_ = 0;  // in force outside of transactions
+    std::int64_t now_ = 0;      // in force
+};
+
+}  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
 #endif
@@ -2798,9 +2894,9 @@ private:
     /// A value that is being written part by part.
     struct container {
         std::optional<detail::nested_literal> literal;  // none: binary, in `own_` from `begin` on
-        ::Oid type = oid::unknown;  // its own, as far as it is known
-        ::Oid part = oid::unknown;  // of the parts that go in binary
-        std::size_t parts = 0;      // written
+        ::Oid type = oid::unknown;                      // its own, as far as it is known
+        ::Oid part = oid::unknown;                      // of the parts that go in binary
+        std::size_t parts = 0;                          // written
         std::size_t begin = 0;
         bool has_text = false;  // a part that is text where binary was wanted
     };
@@ -3028,6 +3124,7 @@ private:
 
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
+    detail::postgres_server_limit limit_;
     postgres_writer writer_;
     detail::reading_memory reading_;
     detail::postgres_hooks hooks_;
@@ -3045,6 +3142,7 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
+    limit_.reset(o.limit_on_server);
     cancels_.forget();
     statements_.reset(o.statement_cache);
     reading_.types.clear();
@@ -3109,7 +3207,8 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
-        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        ask(::PQsendQuery(db_, std::string{commit ? limit_.commit_text(*this) : sql}.c_str()));
+        if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();
     if (s == signal::io || s == signal::work) return s;
@@ -3279,7 +3378,9 @@ private:
         if (connection_.is_lost()) return connection_.lost_error(phase::execute, effect::none);
         if (connection_.busy_)
             return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        return {};
+        error e;
+        if (connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
+        return e;
     }
     [[nodiscard]] STRATA_COLD error lose() {
         connection_.lost_ = true;
@@ -4412,13 +4513,21 @@ protected:
     [[nodiscard]] signal take() {
         if (preparing_) [[unlikely]]
             return prepare();
+        if (limiting_) [[unlikely]]
+            return limit();
         connection_.start_the_clock();
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
+        if (connection_.round_.under_way) [[unlikely]] {  // of a call that was destroyed midway
+            connection_.lost_ = true;
+            return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
+        }
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
             return signal::failed;
         }
         was_in_transaction_ = connection_.in_transaction();
+        if (connection_.limit_.is_on()) [[unlikely]]
+            return limit();
         return find();
     }
     /// The same within a call that has begun.
@@ -4493,7 +4602,10 @@ protected:
             failed_on_server_ = true;
             error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
-            if (was_hit_) server.set(connection_.ended_by_);
+            if (was_hit_)
+                server.set(connection_.ended_by_);
+            else if (server.code() == errc::cancelled && connection_.limit_.limits())
+                server.set(errc::timeout);
             if (!error_) error_ = std::move(server);
         } else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
             error_ = error{errc::unsupported, "COPY cannot be run as a statement", phase::execute}.set(health::lost);
@@ -4583,12 +4695,14 @@ protected:
     bool literal_ = false;
     bool typed_ = false;  // an argument says its type
     bool preparing_ = false;
+    bool limiting_ = false;
     bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
+    [[nodiscard]] signal limit();
     [[nodiscard]] signal begin_to_prepare();
     [[nodiscard]] signal prepare();
     [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
@@ -4602,11 +4716,15 @@ private:
     }
 };
 
+/// Tells the server the deadline, then finds the statement.
+STRATA_COLD inline signal postgres_run::limit() {
+    const signal s = connection_.limit_.step(connection_, error_);
+    limiting_ = s == signal::io || s == signal::work;
+    if (what_->kind == statement_kind::transaction_control) connection_.limit_.forget();
+    return s == signal::done ? find() : s;
+}
+
 STRATA_COLD inline signal postgres_run::begin_to_prepare() {
-    if (connection_.round_.under_way) {  // of a call that was destroyed midway
-        connection_.lost_ = true;
-        return error_ = connection_.lost_error(phase::prepare, effect::none), signal::failed;
-    }
     connection_.preparation_.begin({what_, key_, typed_, connection_.prepares_, was_in_transaction_});
     preparing_ = true;
     return prepare();
@@ -4649,6 +4767,15 @@ public:
     [[nodiscard]] signal resume() {
         if (ending_) return finish();
         if (!started_ && !start()) return finish();
+        if (limiting_) [[unlikely]] {
+            const signal s = connection_.limit_.step(connection_, error_);
+            if (s == signal::io || s == signal::work) return s;
+            limiting_ = false;
+            if (s == signal::failed) {
+                fail_rest(std::exchange(error_, {}));
+                return finish();
+            }
+        }
         for (;;) {
             if (answered_ == sent_.size()) {
                 land();
@@ -4696,6 +4823,7 @@ private:
             e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
         if (e) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
+        limiting_ = connection_.limit_.is_on();
         return true;
     }
 
@@ -5240,7 +5368,7 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] signal start() {
-        if (!preparing_) [[likely]] {
+        if (!preparing_ && !limiting_) [[likely]] {
             begin(statement_.text(), Bound::facts.kind_known);
             take_types();
         }

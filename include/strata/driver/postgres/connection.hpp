@@ -8,6 +8,7 @@
 #include <strata/driver/postgres/hooks.hpp>
 #include <strata/driver/postgres/preparation.hpp>
 #include <strata/driver/postgres/reader.hpp>
+#include <strata/driver/postgres/server_limit.hpp>
 #include <strata/driver/postgres/statement_cache.hpp>
 #include <strata/driver/postgres/wire.hpp>
 #include <strata/driver/postgres/writer.hpp>
@@ -114,6 +115,7 @@ private:
 
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
+    detail::postgres_server_limit limit_;
     postgres_writer writer_;
     detail::reading_memory reading_;
     detail::postgres_hooks hooks_;
@@ -131,6 +133,7 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
+    limit_.reset(o.limit_on_server);
     cancels_.forget();
     statements_.reset(o.statement_cache);
     reading_.types.clear();
@@ -195,7 +198,8 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
-        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        ask(::PQsendQuery(db_, std::string{commit ? limit_.commit_text(*this) : sql}.c_str()));
+        if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();
     if (s == signal::io || s == signal::work) return s;

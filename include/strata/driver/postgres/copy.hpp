@@ -145,7 +145,9 @@ private:
         if (connection_.is_lost()) return connection_.lost_error(phase::execute, effect::none);
         if (connection_.busy_)
             return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        return {};
+        error e;
+        if (connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
+        return e;
     }
     [[nodiscard]] STRATA_COLD error lose() {
         connection_.lost_ = true;

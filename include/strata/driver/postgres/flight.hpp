@@ -33,6 +33,15 @@ public:
     [[nodiscard]] signal resume() {
         if (ending_) return finish();
         if (!started_ && !start()) return finish();
+        if (limiting_) [[unlikely]] {
+            const signal s = connection_.limit_.step(connection_, error_);
+            if (s == signal::io || s == signal::work) return s;
+            limiting_ = false;
+            if (s == signal::failed) {
+                fail_rest(std::exchange(error_, {}));
+                return finish();
+            }
+        }
         for (;;) {
             if (answered_ == sent_.size()) {
                 land();
@@ -80,6 +89,7 @@ private:
             e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
         if (e) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
+        limiting_ = connection_.limit_.is_on();
         return true;
     }
 

@@ -62,6 +62,11 @@ struct postgres_options {
     /// How long COMMIT or ROLLBACK, which no deadline ends, may take before the connection is given up: a COMMIT's outcome is unknown then.
     duration finish_limit = std::chrono::seconds{60};
 
+    /// True: the server is told as well how long a statement may take, by `statement_timeout`, for a client that dies cannot cancel. It is
+    /// the time to the call's deadline, rounded up to a power of two of milliseconds and sent only when that changes, which takes a round
+    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody.
+    bool limit_on_server = false;
+
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
     std::vector<std::string> allowed_hosts = {};
     /// Settings that must not have these values, such as `{"sslmode", "disable"}`. Held against what libpq has parsed.
@@ -230,6 +235,7 @@ STRATA_COLD inline error postgres_options::validate() const {
     if (finish_limit <= duration::zero()) return bad_postgres_option("finish_limit", "must be positive");
     if (statement_cache == 0 || statement_cache > 65536)
         return bad_postgres_option("statement_cache", "must be between 1 and 65536 statements");
+    if (limit_on_server && !prepare) return bad_postgres_option("limit_on_server", "needs sessions of its own: prepare is false");
     if (watched_parameters.empty() != (on_parameter == nullptr))
         return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");

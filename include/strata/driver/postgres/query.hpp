@@ -66,7 +66,7 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] signal start() {
-        if (!preparing_) [[likely]] {
+        if (!preparing_ && !limiting_) [[likely]] {
             begin(statement_.text(), Bound::facts.kind_known);
             take_types();
         }

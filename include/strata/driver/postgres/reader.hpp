@@ -241,7 +241,9 @@ private:
     bool ok_ = false;
 };
 
-inline postgres_parts postgres_column::open(nesting what) const noexcept { return {what, type_, bytes(), column_, memory_}; }
+inline postgres_parts postgres_column::open(nesting what) const noexcept {
+    return {what, type_, bytes(), column_, memory_};
+}
 
 /// The type of a column, or of a part of its values; models `nested_type`.
 class postgres_type {

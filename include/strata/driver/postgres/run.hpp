@@ -59,13 +59,21 @@ protected:
     [[nodiscard]] signal take() {
         if (preparing_) [[unlikely]]
             return prepare();
+        if (limiting_) [[unlikely]]
+            return limit();
         connection_.start_the_clock();
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
+        if (connection_.round_.under_way) [[unlikely]] {  // of a call that was destroyed midway
+            connection_.lost_ = true;
+            return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
+        }
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
             return signal::failed;
         }
         was_in_transaction_ = connection_.in_transaction();
+        if (connection_.limit_.is_on()) [[unlikely]]
+            return limit();
         return find();
     }
     /// The same within a call that has begun.
@@ -140,7 +148,10 @@ protected:
             failed_on_server_ = true;
             error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
-            if (was_hit_) server.set(connection_.ended_by_);
+            if (was_hit_)
+                server.set(connection_.ended_by_);
+            else if (server.code() == errc::cancelled && connection_.limit_.limits())
+                server.set(errc::timeout);
             if (!error_) error_ = std::move(server);
         } else if (s == PGRES_COPY_IN || s == PGRES_COPY_OUT || s == PGRES_COPY_BOTH) {
             error_ = error{errc::unsupported, "COPY cannot be run as a statement", phase::execute}.set(health::lost);
@@ -230,12 +241,14 @@ protected:
     bool literal_ = false;
     bool typed_ = false;  // an argument says its type
     bool preparing_ = false;
+    bool limiting_ = false;
     bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
     [[nodiscard]] std::span<const ::Oid> types() const noexcept {
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
+    [[nodiscard]] signal limit();
     [[nodiscard]] signal begin_to_prepare();
     [[nodiscard]] signal prepare();
     [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
@@ -249,11 +262,15 @@ private:
     }
 };
 
+/// Tells the server the deadline, then finds the statement.
+STRATA_COLD inline signal postgres_run::limit() {
+    const signal s = connection_.limit_.step(connection_, error_);
+    limiting_ = s == signal::io || s == signal::work;
+    if (what_->kind == statement_kind::transaction_control) connection_.limit_.forget();
+    return s == signal::done ? find() : s;
+}
+
 STRATA_COLD inline signal postgres_run::begin_to_prepare() {
-    if (connection_.round_.under_way) {  // of a call that was destroyed midway
-        connection_.lost_ = true;
-        return error_ = connection_.lost_error(phase::prepare, effect::none), signal::failed;
-    }
     connection_.preparation_.begin({what_, key_, typed_, connection_.prepares_, was_in_transaction_});
     preparing_ = true;
     return prepare();

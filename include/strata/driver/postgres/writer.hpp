@@ -217,9 +217,9 @@ private:
     /// A value that is being written part by part.
     struct container {
         std::optional<detail::nested_literal> literal;  // none: binary, in `own_` from `begin` on
-        ::Oid type = oid::unknown;  // its own, as far as it is known
-        ::Oid part = oid::unknown;  // of the parts that go in binary
-        std::size_t parts = 0;      // written
+        ::Oid type = oid::unknown;                      // its own, as far as it is known
+        ::Oid part = oid::unknown;                      // of the parts that go in binary
+        std::size_t parts = 0;                          // written
         std::size_t begin = 0;
         bool has_text = false;  // a part that is text where binary was wanted
     };
