@@ -53,7 +53,8 @@ difference is free of what comes before and after the calls. Times are taken in 
                            libpq alone (asynchronously: over callbacks by hand); system calls and instructions of one call
   postgres.pipeline100     the same for a flight of 100 point reads; how many times faster than one after the other
   postgres.rows            1,000,000 rows of four columns into a vector of structs, by the clock; libpqxx beside it if it is there
-  postgres.copy_in         1,000,000 structs by binary COPY: rows a second over those of libpq by hand
+  postgres.copy_in         1,000,000 structs by binary COPY: rows a second over those of libpq by hand; libpqxx's stream beside it if it
+                           is there
   postgres.stream.memory   peak memory of streaming 10,000,000 rows, over that of the program without a row
 
 A clock read counts as the few instructions of the system call's wrapper: valgrind has no vDSO.
@@ -131,6 +132,7 @@ for program in roundtrip roundtrip_async pipeline100 rows copy_in; do
 done
 if wants postgres.stream.memory; then needed+=(ours_postgres_stream); fi
 if wants postgres.rows && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_rows); fi
+if wants postgres.copy_in && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_copy_in); fi
 build release "${needed[@]}"
 if [ ${#needed_of_clang[@]} -gt 0 ]; then build clang-release "${needed_of_clang[@]}"; fi
 

@@ -93,8 +93,7 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
 /// Options whose type is known by name only until their header is read.
 template <class Options>
 [[nodiscard]] const Options& default_options() {
-    static_assert(
-        requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
+    static_assert(requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
     static const Options none{};
     return none;
 }
@@ -230,6 +229,15 @@ public:
     template <class T, class Source, class F, class Options = copy_options>
     auto try_copy_out(const Source& source, F&& each_row, const Options& o = detail::default_options<Options>()) {
         return detail::copy_calls<Self, true>::template out<T>(static_cast<Self&>(*this), source, each_row, o);
+    }
+    /// The same column by column, appended to vectors: `db.copy_out("account", std::tie(ids, owners))`. After an error they are as before.
+    template <class Source, class... T, class Options = copy_options>
+    auto copy_out(const Source& source, std::tuple<std::vector<T>&...> columns, const Options& o = detail::default_options<Options>()) {
+        return try_copy_out(source, columns, o).value();
+    }
+    template <class Source, class... T, class Options = copy_options>
+    auto try_copy_out(const Source& source, std::tuple<std::vector<T>&...> columns, const Options& o = detail::default_options<Options>()) {
+        return detail::copy_calls<Self, true>::columns(static_cast<Self&>(*this), source, columns, o);
     }
     /// The same as the server writes it, text, CSV or binary, to a `std::ostream`, a `file_descriptor`, or a function of `string_view`.
     template <class Source, class Sink, class Options = copy_options>

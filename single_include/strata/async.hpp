@@ -1402,6 +1402,24 @@ public:
         return copies::template out<T, detail::trying>(self(), source, std::forward<F>(each_row), std::forward<Token>(token), o);
     }
 
+    /// As `calls::copy_to`, on a work thread. A function is copied, or moved from an rvalue; a stream must live until the call has ended.
+    template <class Source, class Sink, detail::completion Token = use_awaitable>
+    auto async_copy_to(const Source& source, Sink&& sink, Token&& token = {}) {
+        return copies::template raw<detail::throwing>(self(), source, std::forward<Sink>(sink), std::forward<Token>(token));
+    }
+    template <class Source, class Sink, detail::completion Token = use_awaitable>
+    auto async_copy_to(const Source& source, Sink&& sink, const copy_options& o, Token&& token = {}) {
+        return copies::template raw<detail::throwing>(self(), source, std::forward<Sink>(sink), std::forward<Token>(token), o);
+    }
+    template <class Source, class Sink, detail::completion Token = use_awaitable>
+    auto async_try_copy_to(const Source& source, Sink&& sink, Token&& token = {}) {
+        return copies::template raw<detail::trying>(self(), source, std::forward<Sink>(sink), std::forward<Token>(token));
+    }
+    template <class Source, class Sink, detail::completion Token = use_awaitable>
+    auto async_try_copy_to(const Source& source, Sink&& sink, const copy_options& o, Token&& token = {}) {
+        return copies::template raw<detail::trying>(self(), source, std::forward<Sink>(sink), std::forward<Token>(token), o);
+    }
+
     /// As `calls::pipeline`, over the loop. After the statements a completion token, before them `call_options`, where wanted.
     template <class... Arguments>
     auto async_pipeline(Arguments&&... arguments) {

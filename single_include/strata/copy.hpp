@@ -5,12 +5,14 @@
 
 #include <strata/strata.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -239,6 +241,7 @@ private:
 //
 //   db.copy_in("account", accounts);                                  // structs by their members' names, or tuples
 //   db.copy_out<account>("account", [&](const account& a) { ... });   // one row after the other, in bounded memory
+//   db.copy_out("account", std::tie(ids, owners));                    // into a vector for each column
 //   db.copy_to("select * from account"_sql, std::cout, {.format = strata::copy_format::csv, .header = true});
 //
 // One operation, admitted as a whole, all or nothing: in a transaction of its own, and inside a transaction behind a savepoint. Names
@@ -264,6 +267,29 @@ struct copy_calls<Session, true> {
         const copy_source from = as_copy_source<typename Session::driver>(source);
         typename Session::driver::template copy_out<T, F> copy{from, each_row, o};
         return perform(session, copy, o, from.query, true);
+    }
+    template <class Source, class... T>
+    static result<copied> columns(Session& session, const Source& source, const std::tuple<std::vector<T>&...>& into,
+                                  const copy_options& o) {
+        static_assert(sizeof...(T) > 0, "strata: copy_out needs a vector for each column: std::tie(ids, owners)");
+        const std::tuple before = std::apply([](const auto&... c) { return std::tuple{c.size()...}; }, into);
+        const auto each = [&](auto&& f) {
+            [&]<std::size_t... I>(std::index_sequence<I...>) {
+                (f(std::get<I>(into), std::integral_constant<std::size_t, I>{}), ...);
+            }(std::index_sequence_for<T...>{});
+        };
+        const auto undo = [&] {
+            each([&](auto& c, auto i) { c.erase(c.begin() + static_cast<std::ptrdiff_t>(std::get<i>(before)), c.end()); });
+        };
+        auto append = [&](std::tuple<T...>& row) { each([&](auto& c, auto i) { c.push_back(std::move(std::get<i>(row))); }); };
+        try {
+            result<copied> done = out<std::tuple<T...>>(session, source, append, o);
+            if (!done) undo();
+            return done;
+        } catch (...) {
+            undo();
+            throw;
+        }
     }
     template <class Source, class Sink>
     static result<copied> raw(Session& session, const Source& source, Sink& sink, const copy_options& o) {

@@ -7,6 +7,10 @@
 #include <strata/async.hpp>
 #include <strata/copy.hpp>
 
+#include <cstddef>
+#include <type_traits>
+#include <utility>
+
 // COPY, asynchronously: one operation and one hop to a work thread for all its rows. What `strata/copy.hpp` says holds here.
 #ifndef STRATA_ASYNC_COPY_HPP
 #define STRATA_ASYNC_COPY_HPP
@@ -17,6 +21,21 @@ namespace detail {
 
 // As of all options: written in braces inside a co_await, where g++ 12 destroys an aggregate's members twice.
 static_assert(std::is_trivially_destructible_v<copy_options>);
+
+/// A stream is not copied.
+template <class Stream>
+struct stream_reference {
+    Stream* to;
+    decltype(auto) write(const char* data, std::ptrdiff_t size) const { return to->write(data, size); }
+};
+template <class Sink>
+[[nodiscard]] auto kept_sink(Sink&& sink) {
+    using plain = std::remove_cvref_t<Sink>;
+    if constexpr (std::is_copy_constructible_v<plain> || !std::is_lvalue_reference_v<Sink>)
+        return plain(std::forward<Sink>(sink));
+    else
+        return stream_reference<plain>{&sink};
+}
 
 /// `Where` is a table or a source, `With` the rows or the function; the job owns both. `Copy` is the driver's.
 template <class Home, class Where, class With, class Copy, class Form, bool InsideTransaction>
@@ -79,6 +98,14 @@ struct async_copy_calls<Session, true> {
         using driver = typename checked<Session>::driver;
         return begin<typename driver::template copy_out<T, function>, Form<copied>>(
             session, as_copy_source<driver>(source), function(std::forward<F>(each_row)), o, std::forward<Token>(token));
+    }
+
+    template <template <class> class Form, class Source, class Sink, class Token>
+    static auto raw(Session& session, const Source& source, Sink&& sink, Token&& token, const copy_options& o = {}) {
+        using kept = decltype(kept_sink(std::forward<Sink>(sink)));
+        using driver = typename checked<Session>::driver;
+        return begin<typename driver::template copy_raw<kept>, Form<copied>>(
+            session, as_copy_source<driver>(source), kept_sink(std::forward<Sink>(sink)), o, std::forward<Token>(token));
     }
 
 private:

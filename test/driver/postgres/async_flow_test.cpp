@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include <numeric>
+#include <sstream>
 
 using namespace strata_test;
 namespace asio = boost::asio;
@@ -182,6 +183,15 @@ TEST_CASE("COPY on a work thread", "[postgres][async][copy]") {
             CHECK(more.rows == 1);
         };
         co_await adb.async_transaction(in_tx);
+        std::ostringstream stream;
+        const auto written = co_await adb.async_copy_to("select 1, 'a'"_sql, stream, {.format = strata::copy_format::csv});
+        CHECK(written.rows == 1);
+        CHECK(stream.str() == "1,a\n");
+        std::string collected;
+        const auto collect = [&](std::string_view piece) { collected += piece; };
+        const auto same = co_await adb.async_try_copy_to("select 1, 'a'"_sql, collect);
+        CHECK(same.value().bytes == 4);
+        CHECK(collected == "1\ta\n");
     };
     run(io, body());
     CHECK(sum == 10'000);

@@ -353,6 +353,27 @@ TEST_CASE("what the server writes, to a stream, a file and a function", "[postgr
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
 }
 
+TEST_CASE("columns, each into a vector", "[postgres][copy]") {
+    bank<> b{3, 2};
+    std::vector<std::int64_t> ids{99};
+    std::vector<std::optional<std::string>> owners{std::nullopt};
+    const auto query = "select id, nullif(owner, 'owner-2') from account order by id"_sql;
+    const strata::copied done = b.db.copy_out(query, std::tie(ids, owners));
+    CHECK(done.rows == 3);
+    CHECK(ids == std::vector<std::int64_t>{99, 1, 2, 3});
+    CHECK(owners == std::vector<std::optional<std::string>>{std::nullopt, "owner-1", std::nullopt, "owner-3"});
+    // After an error they are as before, also when it comes after rows.
+    const auto late = "select i, (10 / (20000 - i))::text from generate_series(1::int8, 20001) i"_sql;
+    CHECK(b.db.try_copy_out(late, std::tie(ids, owners)).error().code() == errc::invalid_argument);
+    CHECK(ids.size() == 4);
+    CHECK(owners.size() == 4);
+    CHECK(b.db.try_copy_out(query, std::tie(ids)).error().code() == errc::type_mismatch);
+    CHECK_THROWS_AS(b.db.copy_out(late, std::tie(ids, owners)), strata::failure);
+    std::vector<int> wrong;
+    CHECK(b.db.try_copy_out(query, std::tie(ids, wrong)).error().code() == errc::type_mismatch);
+    CHECK(ids.size() == 4);
+}
+
 TEST_CASE("memory does not grow with the rows", "[postgres][copy][memory]") {
     bank<> b{0, 1};
     b.db.execute("create unlogged table much (id bigint, t text)"_sql());

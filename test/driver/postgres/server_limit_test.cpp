@@ -63,7 +63,8 @@ TEST_CASE("COMMIT is not ended by the limit of a statement before it", "[postgre
     bank<> b{1, 1, &limited};
     b.db.execute("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return null; end $$"_sql());
     b.db.execute(
-        "create constraint trigger at_commit after update on account deferrable initially deferred for each row execute function slow()"_sql());
+        "create constraint trigger at_commit "
+        "after update on account deferrable initially deferred for each row execute function slow()"_sql());
     b.db.transaction([&](auto& tx) { tx.execute(add_balance(1, 1), {.deadline = 100ms}); });
     CHECK(b.balance_of(1) == 101);
 }
