@@ -2512,7 +2512,7 @@ private:
 //
 // The time that is left is rounded up to the next power of two of milliseconds, so that calls of one kind ask for one value, and it is sent
 // only when it differs from what is in force: outside of a transaction for the session, inside for the rest of the transaction, since
-// the server takes back with a transaction what was set in it.
+// the server takes back with a transaction what was set in it. COMMIT has no such limit: the server stops its clock before.
 #ifndef STRATA_DRIVER_POSTGRES_SERVER_LIMIT_HPP
 #define STRATA_DRIVER_POSTGRES_SERVER_LIMIT_HPP
 
@@ -2564,11 +2564,6 @@ public:
         return signal::failed;
     }
 
-    /// COMMIT is awaited, not ended: the limit of a statement before it is taken off with it.
-    [[nodiscard]] std::string_view commit_text(const postgres_wire& w) const noexcept {
-        const bool needs_it = on_ && now_ != 0 && ::PQtransactionStatus(w.db_) == PQTRANS_INTRANS;
-        return needs_it ? "set local statement_timeout = 0; commit" : "commit";
-    }
     /// Part of a transaction was rolled back, or the user ran what begins and ends one.
     void forget() noexcept {
         if (on_) now_ = unknown;
@@ -3207,7 +3202,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
-        ask(::PQsendQuery(db_, std::string{commit ? limit_.commit_text(*this) : sql}.c_str()));
+        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
         if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();

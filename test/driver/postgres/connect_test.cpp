@@ -81,6 +81,7 @@ TEST_CASE("a connection that never comes is ended by its bound and by a cancel",
             CHECK(e.effect() == strata::effect::none);
         }
     }
+    o.connect_timeout = 1h;  // unless something else ends it
     SECTION("a cancel") {
         strata::database<plain_stack> db{o, strata::pool_options{.min_size = 0, .max_size = 1}};
         asio::io_context io;

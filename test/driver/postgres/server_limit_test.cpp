@@ -57,9 +57,15 @@ TEST_CASE("a transaction takes back the limit that was set in it", "[postgres][l
     s.execute("rollback"_sql());
     CHECK(s.one<std::string>(limit(), {.deadline = 1500ms}) == "2048ms");
     CHECK(s.one<std::string>(limit()) == "0");
+    // A savepoint of the user's own brings back what was in force when it was made.
+    s.execute("begin"_sql());
+    s.execute("savepoint a"_sql(), {.deadline = 1500ms});
+    CHECK(s.one<std::string>(limit()) == "0");
+    s.execute("rollback to a"_sql());
+    CHECK(s.one<std::string>(limit()) == "0");
 }
 
-TEST_CASE("COMMIT is not ended by the limit of a statement before it", "[postgres][limit]") {
+TEST_CASE("COMMIT is not ended by the limit of a statement before it, which is the server's own doing", "[postgres][limit]") {
     bank<> b{1, 1, &limited};
     b.db.execute("create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return null; end $$"_sql());
     b.db.execute(

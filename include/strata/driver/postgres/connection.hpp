@@ -198,7 +198,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
-        ask(::PQsendQuery(db_, std::string{commit ? limit_.commit_text(*this) : sql}.c_str()));
+        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
         if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();
