@@ -1,7 +1,8 @@
 // A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
 //
-// The descriptor belongs to the driver's library, so it is only ever released, never closed here. Connection and context may
-// end in either order: the context's end releases first what is registered in it.
+// What is registered is a duplicate of our own. The driver's library closes its descriptor as it likes, and another connection may
+// have the same number before we come to deregister it: then that one would never hear of its answers. Connection and context may end
+// in either order: the context's end releases first what is registered in it.
 //
 // The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
 // armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
@@ -16,7 +17,12 @@
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <boost/system/system_error.hpp>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -31,7 +37,14 @@ public:
     /// Registers the descriptor with the context of `ex`.
     descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
         : executor_(ex), fd_(fd), workers_(std::move(workers)) {
-        descriptor_.emplace(ex, fd);  // its service first: what was made later ends earlier
+        own_ = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+        if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
+        try {
+            descriptor_.emplace(ex, own_);  // its service first: what was made later ends earlier
+        } catch (...) {
+            ::close(own_);
+            throw;
+        }
         try {
             context_ = context_end::of(ex);
         } catch (...) {
@@ -47,17 +60,21 @@ public:
         let_go();
     }
 
-    /// The watch in `place`, made anew if it is for another executor or descriptor.
-    [[nodiscard]] static descriptor_watch& of(watch_place& place, const asio::any_io_executor& ex,
+    /// The watch in `place`, made anew if it is for another executor or descriptor; null where the process or the reactor has no room.
+    [[nodiscard]] static descriptor_watch* of(watch_place& place, const asio::any_io_executor& ex,
                                               const std::shared_ptr<asio::thread_pool>& workers, int fd) {
         auto* const there = static_cast<descriptor_watch*>(place.get());
         if (there != nullptr && there->is_for(ex, fd)) [[likely]]
-            return *there;
+            return there;
         place.clear();  // two reactors must not know it at once
-        auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
-        descriptor_watch& here = *made;
-        place.put(std::move(made));
-        return here;
+        try {
+            auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
+            descriptor_watch* const here = made.get();
+            place.put(std::move(made));
+            return here;
+        } catch (const boost::system::system_error&) {
+            return nullptr;
+        }
     }
 
     /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
@@ -121,10 +138,12 @@ private:
         } catch (...) {  // it is not registered any more
         }
         descriptor_.reset();
+        ::close(own_);
     }
 
     asio::any_io_executor executor_;
-    int fd_;
+    int fd_;                                      // the library's
+    int own_ = -1;                                // the duplicate that is registered
     std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
     std::optional<asio::steady_timer> alarm_;
     time_point armed_ = never;  // when it rings; never: it is not armed

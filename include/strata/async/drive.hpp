@@ -268,7 +268,11 @@ private:
     void wait(owner self) {
         if constexpr (requires { job_.flown().awaited(); }) {
             const io_wait w = job_.flown().awaited();
-            auto& watch = descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
+            descriptor_watch* const found =
+                descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
+            if (found == nullptr) [[unlikely]]
+                return look_again_soon(std::move(self), w.until);
+            descriptor_watch& watch = *found;
             if (may_be_cancelled_) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
@@ -277,6 +281,13 @@ private:
             auto go_on = after_wait(std::move(self), &take<&step_resume>);
             watch.wait(w.writable, w.until, go_on);
         }
+    }
+
+    /// Without a descriptor for the reactor: by looking now and then.
+    STRATA_COLD void look_again_soon(owner self, time_point until) {
+        constexpr duration pause = std::chrono::milliseconds{2};
+        const time_point soon = clock::now() + pause;
+        waker_of_this()->park(until < soon ? until : soon, after_wait(std::move(self), &take<&step_resume>));
     }
 
     void to_executor(owner self, step s) {

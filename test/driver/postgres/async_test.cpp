@@ -8,6 +8,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <thread>
 
 using namespace strata_test;
@@ -189,6 +192,41 @@ TEST_CASE("a connection that dies under an asynchronous statement is an error, a
     killer.join();
     CHECK(seen.code() == errc::connection_lost);
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
+}
+
+TEST_CASE("a process without descriptors to spare still gets its answers over the loop", "[postgres][async]") {
+    bank<> b{1, 1};
+    asio::io_context io;
+    asio::steady_timer(io, 0ms).wait();
+    asio::post(io, [&] { asio::steady_timer(io, 1ms).async_wait([](auto) {}); });  // the reactor has its own descriptors
+    io.run();
+    io.restart();
+    auto adb = b.db.async(io.get_executor());
+    CHECK(b.db.one<int>("select 1"_sql()) == 1);
+    strata::error e{errc::misuse, strata::phase::execute};
+    int answer = 0;
+    {
+        struct no_more_descriptors {
+            ::rlimit before{};
+            no_more_descriptors() {
+                const int next = ::dup(0);
+                ::close(next);
+                ::getrlimit(RLIMIT_NOFILE, &before);
+                ::rlimit none = before;
+                none.rlim_cur = static_cast<::rlim_t>(next);
+                ::setrlimit(RLIMIT_NOFILE, &none);
+            }
+            ~no_more_descriptors() { ::setrlimit(RLIMIT_NOFILE, &before); }
+        } const limit;
+        REQUIRE(::dup(0) == -1);
+        adb.async_try_one<int>("select 42"_sql(), [&](strata::result<int> r) {
+            e = r ? strata::error{} : r.error();
+            answer = r.value_or(0);
+        });
+        io.run();
+    }
+    CHECK_FALSE(e);
+    CHECK(answer == 42);
 }
 
 TEST_CASE("close reaches statements that wait for their descriptor, in a transaction, too", "[postgres][async][close]") {
