@@ -33,8 +33,11 @@
 #include <boost/system/system_error.hpp>
 
 #include <cerrno>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -211,155 +214,9 @@ private:
 
 #endif
 
-// A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
-//
-// What is registered is a duplicate of our own. The driver's library closes its descriptor as it likes, and another connection may
-// have the same number before we come to deregister it: then that one would never hear of its answers. Connection and context may end
-// in either order: the context's end releases first what is registered in it.
-//
-// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
-// armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
-#ifndef STRATA_ASYNC_DESCRIPTOR_HPP
-#define STRATA_ASYNC_DESCRIPTOR_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-/// Lies in a connection's `watch()`. Its calls are safe from any thread.
-class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
-public:
-    /// Registers the descriptor with the context of `ex`.
-    descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
-        : executor_(ex), fd_(fd), workers_(std::move(workers)) {
-        own_ = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
-        try {
-            descriptor_.emplace(ex, own_);  // its service first: what was made later ends earlier
-        } catch (...) {
-            ::close(own_);
-            throw;
-        }
-        try {
-            context_ = context_end::of(ex);
-        } catch (...) {
-            let_go();
-            throw;
-        }
-        hold guard(context_->lock);
-        context_->link(*this);
-    }
-    ~descriptor_watch() override {
-        hold guard(context_->lock);
-        context_->unlink(*this);
-        let_go();
-    }
-
-    /// The watch in `place`, made anew if it is for another executor or descriptor; null where the process or the reactor has no room.
-    [[nodiscard]] static descriptor_watch* of(watch_place& place, const asio::any_io_executor& ex,
-                                              const std::shared_ptr<asio::thread_pool>& workers, int fd) {
-        auto* const there = static_cast<descriptor_watch*>(place.get());
-        if (there != nullptr && there->is_for(ex, fd)) [[likely]]
-            return there;
-        place.clear();  // two reactors must not know it at once
-        try {
-            auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
-            descriptor_watch* const here = made.get();
-            place.put(std::move(made));
-            return here;
-        } catch (const boost::system::system_error&) {
-            return nullptr;
-        }
-    }
-
-    /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
-    /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
-    template <class Handler>
-    void wait(bool writable, time_point until, Handler& go_on) {
-        hold guard(context_->lock);
-        if (!descriptor_) return;
-        due_ = until;
-        if (until < armed_) arm(until);
-        descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
-                                std::move(go_on));
-        if (std::exchange(nudged_, false)) end_wait();
-    }
-    void nudge() noexcept override {
-        hold guard(context_->lock);
-        nudged_ = true;
-        end_wait();
-    }
-
-    void context_ends() noexcept override { let_go(); }
-
-private:
-    /// Another context may lie where one that has ended lay.
-    [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
-        hold guard(context_->lock);
-        return !context_->ended && fd_ == fd && executor_ == ex;
-    }
-    void end_wait() noexcept {
-        boost::system::error_code ignored;
-        if (descriptor_) descriptor_->cancel(ignored);
-    }
-    /// An older point may still ring: then it looks again.
-    void arm(time_point at) {
-        if (!alarm_) alarm_.emplace(workers_->get_executor());
-        alarm_->expires_at(at);
-        armed_ = at;
-        alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
-            if (e) return;
-            if (const auto watch = weak.lock()) watch->rang();
-        });
-    }
-    void rang() noexcept {
-        hold guard(context_->lock);
-        armed_ = never;
-        if (due_ == never || !descriptor_) return;
-        if (due_ <= steady_now()) {
-            due_ = never;
-            return end_wait();
-        }
-        try {
-            arm(due_);
-        } catch (...) {  // no memory: rather too early than never
-            end_wait();
-        }
-    }
-    void let_go() noexcept {
-        if (!descriptor_) return;
-        try {
-            descriptor_->release();
-        } catch (...) {  // it is not registered any more
-        }
-        descriptor_.reset();
-        ::close(own_);
-    }
-
-    asio::any_io_executor executor_;
-    int fd_;                                      // the library's
-    int own_ = -1;                                // the duplicate that is registered
-    std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
-    std::optional<asio::steady_timer> alarm_;
-    time_point armed_ = never;  // when it rings; never: it is not armed
-    time_point due_ = never;    // the bound of the latest wait, which may be over
-    bool nudged_ = false;
-    std::optional<asio::posix::stream_descriptor> descriptor_;
-    std::shared_ptr<context_end> context_;
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// A step of an operation on its way to another thread or executor, and the operation with it.
-//
-// One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
-// kind of call: that was most of what an asynchronous call took to compile.
-#ifndef STRATA_ASYNC_HOP_HPP
-#define STRATA_ASYNC_HOP_HPP
+// Threads for what blocks: begun when the first of it comes, for a database whose driver waits in the loop may never need them.
+#ifndef STRATA_ASYNC_WORK_THREADS_HPP
+#define STRATA_ASYNC_WORK_THREADS_HPP
 
 namespace strata::inline STRATA_ABI {
 
@@ -367,37 +224,35 @@ namespace asio = boost::asio;
 
 namespace detail {
 
-/// Owns the operation: where the hop is destroyed before it is called, since a context has ended, so is the operation.
-class hop {
+/// The threads of a runtime, shared by its faces. Thread-safe.
+class work_threads {
 public:
-    /// `take` runs the step and owns `operation` from then on; `drop` destroys it.
-    hop(void* operation, void (*take)(void*), void (*drop)(void*) noexcept) noexcept : operation_(operation), take_(take), drop_(drop) {}
-    hop(hop&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)), take_(other.take_), drop_(other.drop_) {}
-    hop& operator=(hop&&) = delete;
-    ~hop() {
-        if (operation_ != nullptr) drop_(operation_);
+    explicit work_threads(std::size_t number) noexcept : number_(number) {}
+    work_threads(const work_threads&) = delete;
+    work_threads& operator=(const work_threads&) = delete;
+
+    /// Throws `std::exception` where the process has no room for them; then the next call tries again.
+    [[nodiscard]] asio::thread_pool::executor_type executor() {
+        std::call_once(begun_, [this] { threads_.emplace(number_); });
+        return threads_->get_executor();
     }
 
-    template <class... Ignored>
-    void operator()(Ignored&&...) {
-        take_(std::exchange(operation_, nullptr));
-    }
+    /// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
+    struct end {
+        void operator()(work_threads* w) const {
+            if (w->threads_ && w->threads_->get_executor().running_in_this_thread())
+                std::thread([w] { delete w; }).detach();
+            else
+                delete w;
+        }
+    };
 
 private:
-    void* operation_;
-    void (*take_)(void*);
-    void (*drop_)(void*) noexcept;
-};
+    ~work_threads() = default;  // which joins them
 
-/// The same, to be called on an executor when a wait has ended.
-class hop_to : public hop {
-public:
-    using executor_type = asio::any_io_executor;
-    hop_to(hop&& h, const executor_type& where) noexcept : hop(std::move(h)), where_(where) {}
-    [[nodiscard]] executor_type get_executor() const noexcept { return where_; }
-
-private:
-    executor_type where_;
+    std::size_t number_;
+    std::once_flag begun_;
+    std::optional<asio::thread_pool> threads_;
 };
 
 }  // namespace detail
@@ -414,7 +269,8 @@ namespace strata::inline STRATA_ABI {
 
 /// How the asynchronous face works.
 struct async_options {
-    /// Threads that run what blocks; 0: one for each connection, but for SQLite at most one more than the machine has processors.
+    /// Threads that run what blocks, begun when they are first needed; 0: one for each connection, but for SQLite at most one more than
+    /// the machine has processors.
     std::size_t work_threads = 0;
 };
 
@@ -575,20 +431,224 @@ private:
 /// The executor of a face and the threads for blocking work, which all faces of a runtime share. Copies are of one object.
 class asio_world {
 public:
-    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers)
+    asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
         : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
-    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return parts_->workers->get_executor(); }
-    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return parts_->workers; }
+    /// Throws `std::exception` where the process has no room for threads.
+    [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
+    /// The same object: the same executor and threads. Two faces may be equal without.
+    [[nodiscard]] bool is(const asio_world& other) const noexcept { return parts_ == other.parts_; }
 
 private:
     struct parts {
         asio::any_io_executor executor;
-        std::shared_ptr<asio::thread_pool> workers;
+        std::shared_ptr<detail::work_threads> workers;
     };
     std::shared_ptr<const parts> parts_;
 };
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A connection's descriptor in the reactor of a context: registered once, as long as the connection is used there.
+//
+// What is registered is a duplicate of our own. The driver's library closes its descriptor as it likes, and another connection may
+// have the same number before we come to deregister it: then that one would never hear of its answers. Connection and context may end
+// in either order: the context's end releases first what is registered in it.
+//
+// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
+#ifndef STRATA_ASYNC_DESCRIPTOR_HPP
+#define STRATA_ASYNC_DESCRIPTOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Lies in a connection's `watch()`. Its calls are safe from any thread.
+class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
+public:
+    /// Registers a duplicate of the descriptor with the context of the face.
+    descriptor_watch(const asio_world& face, int fd) : face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
+        if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
+        try {
+            descriptor_.emplace(face_.executor(), own_);  // its service first: what was made later ends earlier
+            context_ = context_end::of(face_.executor());
+        } catch (...) {
+            if (descriptor_) descriptor_->release();
+            ::close(own_);
+            throw;
+        }
+        hold guard(context_->lock);
+        context_->link(*this);
+    }
+    ~descriptor_watch() override {
+        hold guard(context_->lock);
+        context_->unlink(*this);
+        let_go();
+    }
+
+    /// What lies in the place; null at first.
+    [[nodiscard]] static descriptor_watch* in(const watch_place& place) noexcept { return static_cast<descriptor_watch*>(place.get()); }
+    /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
+    [[nodiscard]] STRATA_COLD static descriptor_watch* of(watch_place& place, const asio_world& face, int fd) {
+        if (descriptor_watch* const there = in(place)) {
+            hold guard(there->context_->lock);
+            if (there->is_for(face, fd)) return there;
+        }
+        place.clear();  // two reactors must not know it at once
+        try {
+            auto made = std::make_shared<descriptor_watch>(face, fd);
+            descriptor_watch* const here = made.get();
+            place.put(std::move(made));
+            return here;
+        } catch (const boost::system::system_error&) {
+            return nullptr;
+        }
+    }
+
+    /// What became of a handler that was to wait.
+    enum class taken : std::uint8_t {
+        waits,      ///< it is called on its executor when the descriptor is ready, at the bound, or after `nudge()`
+        elsewhere,  ///< left: this is for another face or descriptor
+        ended,      ///< left: the context has ended. What it owns must not die under a lock
+        no_alarm    ///< left: nobody could end the wait at its bound
+    };
+    /// This may be gone when it returns.
+    template <class Handler>
+    [[nodiscard]] taken wait(const asio_world& face, const io_wait& w, Handler& go_on) {
+        hold guard(context_->lock);
+        if (!is_for(face, w.descriptor)) [[unlikely]]
+            return taken::elsewhere;
+        if (!descriptor_) [[unlikely]]
+            return taken::ended;
+        due_ = w.until;
+        if (w.until < armed_ && !arm(w.until)) [[unlikely]]
+            return taken::no_alarm;
+        descriptor_->async_wait(w.writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
+                                std::move(go_on));
+        if (std::exchange(nudged_, false)) [[unlikely]]
+            end_wait();
+        return taken::waits;
+    }
+    void nudge() noexcept override {
+        hold guard(context_->lock);
+        nudged_ = true;
+        end_wait();
+    }
+
+    void context_ends() noexcept override { let_go(); }
+
+private:
+    /// Another context may lie where one that has ended lay. Under the lock.
+    [[nodiscard]] bool is_for(const asio_world& face, int fd) const noexcept {
+        return !context_->ended && fd_ == fd && (face_.is(face) || face_.executor() == face.executor());
+    }
+    void end_wait() noexcept {
+        boost::system::error_code ignored;
+        if (descriptor_) descriptor_->cancel(ignored);
+    }
+    /// An older point may still ring: then it looks again. False where there is no room for a timer or its thread.
+    [[nodiscard]] STRATA_COLD bool arm(time_point at) noexcept {
+        try {
+            if (!alarm_) alarm_.emplace(face_.workers());
+            alarm_->expires_at(at);
+            armed_ = at;
+            alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
+                if (e) return;
+                if (const auto watch = weak.lock()) watch->rang();
+            });
+            return true;
+        } catch (...) {
+            armed_ = never;
+            return false;
+        }
+    }
+    void rang() noexcept {
+        hold guard(context_->lock);
+        armed_ = never;
+        if (due_ == never || !descriptor_) return;
+        const bool is_over = due_ <= steady_now();
+        if (!is_over && arm(due_)) return;  // else rather too early than never
+        if (is_over) due_ = never;
+        end_wait();
+    }
+    void let_go() noexcept {
+        if (!descriptor_) return;
+        try {
+            descriptor_->release();
+        } catch (...) {  // it is not registered any more
+        }
+        descriptor_.reset();
+        ::close(own_);
+    }
+
+    asio_world face_;  // with the work threads: before the timer, which must go first
+    int fd_;           // the library's
+    int own_;          // the duplicate that is registered
+    std::optional<asio::steady_timer> alarm_;
+    time_point armed_ = never;  // when it rings; never: it is not armed
+    time_point due_ = never;    // the bound of the latest wait, which may be over
+    bool nudged_ = false;
+    std::optional<asio::posix::stream_descriptor> descriptor_;
+    std::shared_ptr<context_end> context_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A step of an operation on its way to another thread or executor, and the operation with it.
+//
+// One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
+// kind of call: that was most of what an asynchronous call took to compile.
+#ifndef STRATA_ASYNC_HOP_HPP
+#define STRATA_ASYNC_HOP_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// Owns the operation: where the hop is destroyed before it is called, since a context has ended, so is the operation.
+class hop {
+public:
+    /// `take` runs the step and owns `operation` from then on; `drop` destroys it.
+    hop(void* operation, void (*take)(void*), void (*drop)(void*) noexcept) noexcept : operation_(operation), take_(take), drop_(drop) {}
+    hop(hop&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)), take_(other.take_), drop_(other.drop_) {}
+    hop& operator=(hop&&) = delete;
+    ~hop() {
+        if (operation_ != nullptr) drop_(operation_);
+    }
+
+    template <class... Ignored>
+    void operator()(Ignored&&...) {
+        take_(std::exchange(operation_, nullptr));
+    }
+
+private:
+    void* operation_;
+    void (*take_)(void*);
+    void (*drop_)(void*) noexcept;
+};
+
+/// The same, to be called on an executor when a wait has ended.
+class hop_to : public hop {
+public:
+    using executor_type = asio::any_io_executor;
+    hop_to(hop&& h, const executor_type& where) noexcept : hop(std::move(h)), where_(where) {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return where_; }
+
+private:
+    executor_type where_;
+};
+
+}  // namespace detail
 
 }  // namespace strata::inline STRATA_ABI
 
@@ -639,11 +699,11 @@ public:
 
     /// Starts; the handler is called later, on its executor, never in this call.
     template <class... Args>
-    static void launch(Handler handler, const asio_world& world, Args&&... args) {
+    static void launch(Handler handler, asio_world world, Args&&... args) {
         allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
         async_operation* raw = allocator_traits::allocate(a, 1);
         try {
-            allocator_traits::construct(a, raw, std::move(handler), world, std::forward<Args>(args)...);
+            allocator_traits::construct(a, raw, std::move(handler), std::move(world), std::forward<Args>(args)...);
         } catch (...) {
             allocator_traits::deallocate(a, raw, 1);
             throw;
@@ -660,8 +720,8 @@ public:
     }
 
     template <class... Args>
-    async_operation(Handler&& handler, const asio_world& world, Args&&... args)
-        : handler_(std::move(handler)), world_(world), place_(handler_, world_.executor()), job_(std::forward<Args>(args)...) {
+    async_operation(Handler&& handler, asio_world&& world, Args&&... args)
+        : handler_(std::move(handler)), world_(std::move(world)), place_(handler_, world_.executor()), job_(std::forward<Args>(args)...) {
         operation_base& op = job_.op();
         op.drive = this;
         if (place_.is_away()) at_work_.emplace(world_, executor(), true);
@@ -814,7 +874,7 @@ private:
     void go(owner self, need n, at where) {
         switch (n) {
             case need::work:
-                return to_worker(std::move(self));
+                return to_worker(std::move(self), where);
             // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_park>) : park(std::move(self));
@@ -845,26 +905,26 @@ private:
     void wait(owner self) {
         if constexpr (requires { job_.flown().awaited(); }) {
             const io_wait w = job_.flown().awaited();
-            descriptor_watch* const found =
-                descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
-            if (found == nullptr) [[unlikely]]
-                return look_again_soon(std::move(self), w.until);
-            descriptor_watch& watch = *found;
-            if (may_be_cancelled_) {
+            watch_place& place = job_.flown().watch();
+            descriptor_watch* watch = descriptor_watch::in(place);
+            if (may_be_cancelled_ || watch == nullptr) watch = descriptor_watch::of(place, world_, w.descriptor);
+            if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-                mine.park_on(watch);
+                mine.park_on(*watch);
             }
             auto go_on = after_wait(std::move(self), &take<&step_resume>);
-            watch.wait(w.writable, w.until, go_on);
+            using taken = descriptor_watch::taken;
+            taken t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
+            if (t == taken::elsewhere) {
+                watch = descriptor_watch::of(place, world_, w.descriptor);
+                t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
+            }
+            if (t == taken::no_alarm) [[unlikely]] {  // by looking now and then
+                const time_point soon = clock::now() + std::chrono::milliseconds{2};
+                waker_of_this()->park(w.until < soon ? w.until : soon, std::move(go_on));
+            }
         }
-    }
-
-    /// Without a descriptor for the reactor: by looking now and then.
-    STRATA_COLD void look_again_soon(owner self, time_point until) {
-        constexpr duration pause = std::chrono::milliseconds{2};
-        const time_point soon = clock::now() + pause;
-        waker_of_this()->park(until < soon ? until : soon, after_wait(std::move(self), &take<&step_resume>));
     }
 
     void to_executor(owner self, step s) {
@@ -883,11 +943,18 @@ private:
         asio::post(ex, hop_of(std::move(self), &take<&step_to_executor>));
     }
 
-    void to_worker(owner self) {
+    void to_worker(owner self, at where) {
+        std::optional<asio::thread_pool::executor_type> threads;
+        try {
+            threads.emplace(world_.workers());
+        } catch (const std::exception&) {  // none can be had: rather here than never
+            need n = need::work;
+            while (n == need::work) n = resume();
+            return go(std::move(self), n, where);
+        }
         if (!at_work_) at_work_.emplace(world_, executor(), false);
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
-        auto workers = world_.workers();
-        asio::post(workers, hop_of(std::move(self), &take<&run_away>));
+        asio::post(*threads, hop_of(std::move(self), &take<&run_away>));
     }
 
     /// On a work thread: works on while the next step may block, then goes back.
@@ -1035,7 +1102,11 @@ struct start_job {
     [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
 
     template <class Handler, class... Args>
-    void operator()(Handler&& handler, Args&&... args) const {
+    void operator()(Handler&& handler, Args&&... args) && {
+        async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), std::move(world), std::forward<Args>(args)...);
+    }
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const& {
         async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), world, std::forward<Args>(args)...);
     }
 };
@@ -2188,8 +2259,12 @@ struct give_back_later {
     void operator()(holding<Runtime, Facts>* h) const {
         std::unique_ptr<holding<Runtime, Facts>> last{h};
         if (last->work.held == nullptr) return;
-        auto workers = world.workers();
-        asio::post(workers, [last = std::move(last)] { static_cast<void>(last->give_back(ending::roll_back)); });
+        try {
+            auto workers = world.workers();
+            asio::post(workers, [last = std::move(last)] { static_cast<void>(last->give_back(ending::roll_back)); });
+        } catch (const std::exception&) {  // no thread: here, then, unless it is gone already
+            if (last != nullptr) static_cast<void>(last->give_back(ending::roll_back));
+        }
     }
 };
 
@@ -2413,19 +2488,9 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
-struct end_threads {
-    void operator()(asio::thread_pool* threads) const {
-        if (threads->get_executor().running_in_this_thread())
-            std::thread([threads] { delete threads; }).detach();
-        else
-            delete threads;
-    }
-};
-
-/// One set of work threads a runtime, made by its first asynchronous face.
+/// One set of work threads a runtime, its number said by its first asynchronous face.
 template <class Runtime>
-[[nodiscard]] std::shared_ptr<asio::thread_pool> work_threads(Runtime& rt, const async_options& o) {
+[[nodiscard]] std::shared_ptr<work_threads> work_threads_of(Runtime& rt, const async_options& o) {
     typename Runtime::extension& e = rt.asynchronous();
     hold guard(e.lock);
     if (e.object == nullptr) {
@@ -2436,9 +2501,9 @@ template <class Runtime>
             // Where connections wait for each other's locks, fewer threads could all wait for one that has none.
             n = connections < processors + 1 || !Runtime::driver::single_writer ? connections : processors + 1;
         }
-        e.object = std::shared_ptr<asio::thread_pool>(new asio::thread_pool(n), end_threads{});
+        e.object = std::shared_ptr<work_threads>(new work_threads(n), work_threads::end{});
     }
-    return std::static_pointer_cast<asio::thread_pool>(e.object);
+    return std::static_pointer_cast<work_threads>(e.object);
 }
 
 }  // namespace detail
@@ -2462,7 +2527,7 @@ public:
 
     /// A face of an existing runtime: `db.async(executor)` is the same.
     async_database(std::shared_ptr<runtime_type> rt, asio::any_io_executor ex, const async_options& o = {})
-        : rt_(std::move(rt)), world_(std::move(ex), detail::work_threads(*rt_, o)) {}
+        : rt_(std::move(rt)), world_(std::move(ex), detail::work_threads_of(*rt_, o)) {}
     /// A runtime of its own; options as for `database`. Opens the first connections in this thread.
     template <class... Options>
     explicit async_database(asio::any_io_executor ex, const Options&... options)

@@ -9467,7 +9467,7 @@ public:
     static constexpr std::size_t longest_name = 63;  ///< what is longer is cut: names alike up to there share a line
 
     statement_counters() noexcept = default;
-    statement_counters(std::string_view name, std::uint64_t hash) noexcept : hash_(hash), size_(name.copy(name_, longest_name)) {}
+    statement_counters(std::string_view name, std::uint64_t hash) noexcept : hash_(hash) { size_ = name.copy(name_, longest_name); }
 
     STRATA_INLINE void record(duration d, bool ok) noexcept {
         latency_.record(d);

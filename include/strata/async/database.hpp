@@ -15,19 +15,9 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
-struct end_threads {
-    void operator()(asio::thread_pool* threads) const {
-        if (threads->get_executor().running_in_this_thread())
-            std::thread([threads] { delete threads; }).detach();
-        else
-            delete threads;
-    }
-};
-
-/// One set of work threads a runtime, made by its first asynchronous face.
+/// One set of work threads a runtime, its number said by its first asynchronous face.
 template <class Runtime>
-[[nodiscard]] std::shared_ptr<asio::thread_pool> work_threads(Runtime& rt, const async_options& o) {
+[[nodiscard]] std::shared_ptr<work_threads> work_threads_of(Runtime& rt, const async_options& o) {
     typename Runtime::extension& e = rt.asynchronous();
     hold guard(e.lock);
     if (e.object == nullptr) {
@@ -38,9 +28,9 @@ template <class Runtime>
             // Where connections wait for each other's locks, fewer threads could all wait for one that has none.
             n = connections < processors + 1 || !Runtime::driver::single_writer ? connections : processors + 1;
         }
-        e.object = std::shared_ptr<asio::thread_pool>(new asio::thread_pool(n), end_threads{});
+        e.object = std::shared_ptr<work_threads>(new work_threads(n), work_threads::end{});
     }
-    return std::static_pointer_cast<asio::thread_pool>(e.object);
+    return std::static_pointer_cast<work_threads>(e.object);
 }
 
 }  // namespace detail
@@ -64,7 +54,7 @@ public:
 
     /// A face of an existing runtime: `db.async(executor)` is the same.
     async_database(std::shared_ptr<runtime_type> rt, asio::any_io_executor ex, const async_options& o = {})
-        : rt_(std::move(rt)), world_(std::move(ex), detail::work_threads(*rt_, o)) {}
+        : rt_(std::move(rt)), world_(std::move(ex), detail::work_threads_of(*rt_, o)) {}
     /// A runtime of its own; options as for `database`. Opens the first connections in this thread.
     template <class... Options>
     explicit async_database(asio::any_io_executor ex, const Options&... options)

@@ -10,19 +10,20 @@
 #define STRATA_ASYNC_DESCRIPTOR_HPP
 
 #include <strata/async/context_end.hpp>
+#include <strata/async/world.hpp>
+#include <strata/core/signal.hpp>
 #include <strata/core/time.hpp>
 #include <strata/core/watch.hpp>
 
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/system/system_error.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -34,21 +35,15 @@ namespace detail {
 /// Lies in a connection's `watch()`. Its calls are safe from any thread.
 class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
 public:
-    /// Registers the descriptor with the context of `ex`.
-    descriptor_watch(const asio::any_io_executor& ex, std::shared_ptr<asio::thread_pool> workers, int fd)
-        : executor_(ex), fd_(fd), workers_(std::move(workers)) {
-        own_ = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    /// Registers a duplicate of the descriptor with the context of the face.
+    descriptor_watch(const asio_world& face, int fd) : face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
         if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
         try {
-            descriptor_.emplace(ex, own_);  // its service first: what was made later ends earlier
+            descriptor_.emplace(face_.executor(), own_);  // its service first: what was made later ends earlier
+            context_ = context_end::of(face_.executor());
         } catch (...) {
+            if (descriptor_) descriptor_->release();
             ::close(own_);
-            throw;
-        }
-        try {
-            context_ = context_end::of(ex);
-        } catch (...) {
-            let_go();
             throw;
         }
         hold guard(context_->lock);
@@ -60,15 +55,17 @@ public:
         let_go();
     }
 
-    /// The watch in `place`, made anew if it is for another executor or descriptor; null where the process or the reactor has no room.
-    [[nodiscard]] static descriptor_watch* of(watch_place& place, const asio::any_io_executor& ex,
-                                              const std::shared_ptr<asio::thread_pool>& workers, int fd) {
-        auto* const there = static_cast<descriptor_watch*>(place.get());
-        if (there != nullptr && there->is_for(ex, fd)) [[likely]]
-            return there;
+    /// What lies in the place; null at first.
+    [[nodiscard]] static descriptor_watch* in(const watch_place& place) noexcept { return static_cast<descriptor_watch*>(place.get()); }
+    /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
+    [[nodiscard]] STRATA_COLD static descriptor_watch* of(watch_place& place, const asio_world& face, int fd) {
+        if (descriptor_watch* const there = in(place)) {
+            hold guard(there->context_->lock);
+            if (there->is_for(face, fd)) return there;
+        }
         place.clear();  // two reactors must not know it at once
         try {
-            auto made = std::make_shared<descriptor_watch>(ex, workers, fd);
+            auto made = std::make_shared<descriptor_watch>(face, fd);
             descriptor_watch* const here = made.get();
             place.put(std::move(made));
             return here;
@@ -77,17 +74,29 @@ public:
         }
     }
 
-    /// Takes `go_on`, to be called on its executor when the descriptor is ready, at `until`, or after `nudge()`. Leaves it where the
-    /// context has ended: what it owns must not die under a lock. This may be gone when it returns.
+    /// What became of a handler that was to wait.
+    enum class taken : std::uint8_t {
+        waits,      ///< it is called on its executor when the descriptor is ready, at the bound, or after `nudge()`
+        elsewhere,  ///< left: this is for another face or descriptor
+        ended,      ///< left: the context has ended. What it owns must not die under a lock
+        no_alarm    ///< left: nobody could end the wait at its bound
+    };
+    /// This may be gone when it returns.
     template <class Handler>
-    void wait(bool writable, time_point until, Handler& go_on) {
+    [[nodiscard]] taken wait(const asio_world& face, const io_wait& w, Handler& go_on) {
         hold guard(context_->lock);
-        if (!descriptor_) return;
-        due_ = until;
-        if (until < armed_) arm(until);
-        descriptor_->async_wait(writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
+        if (!is_for(face, w.descriptor)) [[unlikely]]
+            return taken::elsewhere;
+        if (!descriptor_) [[unlikely]]
+            return taken::ended;
+        due_ = w.until;
+        if (w.until < armed_ && !arm(w.until)) [[unlikely]]
+            return taken::no_alarm;
+        descriptor_->async_wait(w.writable ? asio::posix::descriptor_base::wait_write : asio::posix::descriptor_base::wait_read,
                                 std::move(go_on));
-        if (std::exchange(nudged_, false)) end_wait();
+        if (std::exchange(nudged_, false)) [[unlikely]]
+            end_wait();
+        return taken::waits;
     }
     void nudge() noexcept override {
         hold guard(context_->lock);
@@ -98,38 +107,38 @@ public:
     void context_ends() noexcept override { let_go(); }
 
 private:
-    /// Another context may lie where one that has ended lay.
-    [[nodiscard]] bool is_for(const asio::any_io_executor& ex, int fd) const noexcept {
-        hold guard(context_->lock);
-        return !context_->ended && fd_ == fd && executor_ == ex;
+    /// Another context may lie where one that has ended lay. Under the lock.
+    [[nodiscard]] bool is_for(const asio_world& face, int fd) const noexcept {
+        return !context_->ended && fd_ == fd && (face_.is(face) || face_.executor() == face.executor());
     }
     void end_wait() noexcept {
         boost::system::error_code ignored;
         if (descriptor_) descriptor_->cancel(ignored);
     }
-    /// An older point may still ring: then it looks again.
-    void arm(time_point at) {
-        if (!alarm_) alarm_.emplace(workers_->get_executor());
-        alarm_->expires_at(at);
-        armed_ = at;
-        alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
-            if (e) return;
-            if (const auto watch = weak.lock()) watch->rang();
-        });
+    /// An older point may still ring: then it looks again. False where there is no room for a timer or its thread.
+    [[nodiscard]] STRATA_COLD bool arm(time_point at) noexcept {
+        try {
+            if (!alarm_) alarm_.emplace(face_.workers());
+            alarm_->expires_at(at);
+            armed_ = at;
+            alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
+                if (e) return;
+                if (const auto watch = weak.lock()) watch->rang();
+            });
+            return true;
+        } catch (...) {
+            armed_ = never;
+            return false;
+        }
     }
     void rang() noexcept {
         hold guard(context_->lock);
         armed_ = never;
         if (due_ == never || !descriptor_) return;
-        if (due_ <= steady_now()) {
-            due_ = never;
-            return end_wait();
-        }
-        try {
-            arm(due_);
-        } catch (...) {  // no memory: rather too early than never
-            end_wait();
-        }
+        const bool is_over = due_ <= steady_now();
+        if (!is_over && arm(due_)) return;  // else rather too early than never
+        if (is_over) due_ = never;
+        end_wait();
     }
     void let_go() noexcept {
         if (!descriptor_) return;
@@ -141,10 +150,9 @@ private:
         ::close(own_);
     }
 
-    asio::any_io_executor executor_;
-    int fd_;                                      // the library's
-    int own_ = -1;                                // the duplicate that is registered
-    std::shared_ptr<asio::thread_pool> workers_;  // before the timer, which must go first
+    asio_world face_;  // with the work threads: before the timer, which must go first
+    int fd_;           // the library's
+    int own_;          // the duplicate that is registered
     std::optional<asio::steady_timer> alarm_;
     time_point armed_ = never;  // when it rings; never: it is not armed
     time_point due_ = never;    // the bound of the latest wait, which may be over

@@ -22,6 +22,7 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 
+#include <exception>
 #include <optional>
 
 namespace strata::inline STRATA_ABI {
@@ -62,11 +63,11 @@ public:
 
     /// Starts; the handler is called later, on its executor, never in this call.
     template <class... Args>
-    static void launch(Handler handler, const asio_world& world, Args&&... args) {
+    static void launch(Handler handler, asio_world world, Args&&... args) {
         allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
         async_operation* raw = allocator_traits::allocate(a, 1);
         try {
-            allocator_traits::construct(a, raw, std::move(handler), world, std::forward<Args>(args)...);
+            allocator_traits::construct(a, raw, std::move(handler), std::move(world), std::forward<Args>(args)...);
         } catch (...) {
             allocator_traits::deallocate(a, raw, 1);
             throw;
@@ -83,8 +84,8 @@ public:
     }
 
     template <class... Args>
-    async_operation(Handler&& handler, const asio_world& world, Args&&... args)
-        : handler_(std::move(handler)), world_(world), place_(handler_, world_.executor()), job_(std::forward<Args>(args)...) {
+    async_operation(Handler&& handler, asio_world&& world, Args&&... args)
+        : handler_(std::move(handler)), world_(std::move(world)), place_(handler_, world_.executor()), job_(std::forward<Args>(args)...) {
         operation_base& op = job_.op();
         op.drive = this;
         if (place_.is_away()) at_work_.emplace(world_, executor(), true);
@@ -237,7 +238,7 @@ private:
     void go(owner self, need n, at where) {
         switch (n) {
             case need::work:
-                return to_worker(std::move(self));
+                return to_worker(std::move(self), where);
             // Never on a work thread: the first wait adds services to the context, whose end may have begun.
             case need::park:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_park>) : park(std::move(self));
@@ -268,26 +269,26 @@ private:
     void wait(owner self) {
         if constexpr (requires { job_.flown().awaited(); }) {
             const io_wait w = job_.flown().awaited();
-            descriptor_watch* const found =
-                descriptor_watch::of(job_.flown().watch(), world_.executor(), world_.work_threads(), w.descriptor);
-            if (found == nullptr) [[unlikely]]
-                return look_again_soon(std::move(self), w.until);
-            descriptor_watch& watch = *found;
-            if (may_be_cancelled_) {
+            watch_place& place = job_.flown().watch();
+            descriptor_watch* watch = descriptor_watch::in(place);
+            if (may_be_cancelled_ || watch == nullptr) watch = descriptor_watch::of(place, world_, w.descriptor);
+            if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-                mine.park_on(watch);
+                mine.park_on(*watch);
             }
             auto go_on = after_wait(std::move(self), &take<&step_resume>);
-            watch.wait(w.writable, w.until, go_on);
+            using taken = descriptor_watch::taken;
+            taken t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
+            if (t == taken::elsewhere) {
+                watch = descriptor_watch::of(place, world_, w.descriptor);
+                t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
+            }
+            if (t == taken::no_alarm) [[unlikely]] {  // by looking now and then
+                const time_point soon = clock::now() + std::chrono::milliseconds{2};
+                waker_of_this()->park(w.until < soon ? w.until : soon, std::move(go_on));
+            }
         }
-    }
-
-    /// Without a descriptor for the reactor: by looking now and then.
-    STRATA_COLD void look_again_soon(owner self, time_point until) {
-        constexpr duration pause = std::chrono::milliseconds{2};
-        const time_point soon = clock::now() + pause;
-        waker_of_this()->park(until < soon ? until : soon, after_wait(std::move(self), &take<&step_resume>));
     }
 
     void to_executor(owner self, step s) {
@@ -306,11 +307,18 @@ private:
         asio::post(ex, hop_of(std::move(self), &take<&step_to_executor>));
     }
 
-    void to_worker(owner self) {
+    void to_worker(owner self, at where) {
+        std::optional<asio::thread_pool::executor_type> threads;
+        try {
+            threads.emplace(world_.workers());
+        } catch (const std::exception&) {  // none can be had: rather here than never
+            need n = need::work;
+            while (n == need::work) n = resume();
+            return go(std::move(self), n, where);
+        }
         if (!at_work_) at_work_.emplace(world_, executor(), false);
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
-        auto workers = world_.workers();
-        asio::post(workers, hop_of(std::move(self), &take<&run_away>));
+        asio::post(*threads, hop_of(std::move(self), &take<&run_away>));
     }
 
     /// On a work thread: works on while the next step may block, then goes back.

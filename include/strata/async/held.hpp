@@ -18,8 +18,12 @@ struct give_back_later {
     void operator()(holding<Runtime, Facts>* h) const {
         std::unique_ptr<holding<Runtime, Facts>> last{h};
         if (last->work.held == nullptr) return;
-        auto workers = world.workers();
-        asio::post(workers, [last = std::move(last)] { static_cast<void>(last->give_back(ending::roll_back)); });
+        try {
+            auto workers = world.workers();
+            asio::post(workers, [last = std::move(last)] { static_cast<void>(last->give_back(ending::roll_back)); });
+        } catch (const std::exception&) {  // no thread: here, then, unless it is gone already
+            if (last != nullptr) static_cast<void>(last->give_back(ending::roll_back));
+        }
     }
 };
 

@@ -38,7 +38,11 @@ struct start_job {
     [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
 
     template <class Handler, class... Args>
-    void operator()(Handler&& handler, Args&&... args) const {
+    void operator()(Handler&& handler, Args&&... args) && {
+        async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), std::move(world), std::forward<Args>(args)...);
+    }
+    template <class Handler, class... Args>
+    void operator()(Handler&& handler, Args&&... args) const& {
         async_operation<std::decay_t<Handler>, Job>::launch(std::forward<Handler>(handler), world, std::forward<Args>(args)...);
     }
 };

@@ -3,13 +3,13 @@
 #define STRATA_ASYNC_WORLD_HPP
 
 #include <strata/async/context_end.hpp>
+#include <strata/async/work_threads.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/core/waiter.hpp>
 #include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include <memory>
 #include <optional>
@@ -18,7 +18,8 @@ namespace strata::inline STRATA_ABI {
 
 /// How the asynchronous face works.
 struct async_options {
-    /// Threads that run what blocks; 0: one for each connection, but for SQLite at most one more than the machine has processors.
+    /// Threads that run what blocks, begun when they are first needed; 0: one for each connection, but for SQLite at most one more than
+    /// the machine has processors.
     std::size_t work_threads = 0;
 };
 
@@ -179,17 +180,19 @@ private:
 /// The executor of a face and the threads for blocking work, which all faces of a runtime share. Copies are of one object.
 class asio_world {
 public:
-    asio_world(asio::any_io_executor executor, std::shared_ptr<asio::thread_pool> workers)
+    asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
         : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
-    [[nodiscard]] asio::thread_pool::executor_type workers() const noexcept { return parts_->workers->get_executor(); }
-    [[nodiscard]] const std::shared_ptr<asio::thread_pool>& work_threads() const noexcept { return parts_->workers; }
+    /// Throws `std::exception` where the process has no room for threads.
+    [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
+    /// The same object: the same executor and threads. Two faces may be equal without.
+    [[nodiscard]] bool is(const asio_world& other) const noexcept { return parts_ == other.parts_; }
 
 private:
     struct parts {
         asio::any_io_executor executor;
-        std::shared_ptr<asio::thread_pool> workers;
+        std::shared_ptr<detail::work_threads> workers;
     };
     std::shared_ptr<const parts> parts_;
 };
