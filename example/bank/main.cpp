@@ -11,6 +11,8 @@
 
 #include <cstdio>
 #include <optional>
+#include <stdexcept>
+#include <string>
 
 namespace bank {
 
@@ -105,7 +107,15 @@ static int run(Database& db, const options& o, const std::string& place) {
 
 // The books of a bank that somebody else has left.
 static int check(strata::any_session db, const options& o, const std::string& place) {
-    const books sums = audit(db);
+    const books sums = [&] {
+        try {
+            return audit(db);
+        } catch (const strata::failure& f) {
+            using strata::errc;
+            if (f.error().code() != errc::undefined_object && f.error().code() != errc::not_a_database) throw;
+            throw example::usage_error(place + " holds no bank: " + std::string(f.error().message()));
+        }
+    }();
     std::printf("bank in %s: %lld transactions in the history\n", place.c_str(), static_cast<long long>(sums.history_rows));
     if (!sums.agree()) return conclude("the sums of branches, tellers, accounts and history differ", stdout);
     if (o.acknowledge.empty()) return conclude("", stdout);
@@ -132,9 +142,11 @@ int main(int argc, char** argv) {
             o.file = scratch->file("bank.db");
             o.is_temporary = true;
         }
-        return bank::with_bank(o, [&](auto& db, const std::string& place) {
+        const int status = bank::with_bank(o, [&](auto& db, const std::string& place) {
             return o.check ? bank::check(db, o, place) : bank::run(db, o, place);
         });
+        if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw std::runtime_error("the report could not be written");
+        return status;
     } catch (const example::usage_error& e) {
         std::fprintf(stderr, "bank: %s\n", e.what());
         return 2;

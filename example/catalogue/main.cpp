@@ -137,6 +137,8 @@ static bool look_up(database& db, const std::string& name) {
 }
 
 static int run(const options& o) {
+    // Before the work, not after it; what is there stays until then.
+    if (!o.export_to.empty() && !std::ofstream(o.export_to, std::ios::app)) throw example::usage_error("cannot write " + o.export_to);
     std::optional<example::scratch_folder> scratch;
     if (o.database.empty()) scratch.emplace("strata-catalogue");
     const std::string file = scratch ? scratch->file("catalogue.db") : o.database;

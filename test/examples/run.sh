@@ -87,6 +87,11 @@ bank_refuses_text_file() {
     cp "$temp/text.db" "$temp/before"
     refused bank --file "$temp/text.db" && cmp "$temp/before" "$temp/text.db"
 }
+bank_full_disk() {
+    status=0
+    "$programs/bank" "${small[@]}" --no-faults >/dev/full 2>"$temp/err" </dev/null || status=$?
+    [ "$status" -eq 1 ] && grep -q 'could not be written' "$temp/err"
+}
 helps() { # PROGRAM
     run "$1" --help
     [ "$status" -eq 0 ] && grep -q "^usage: $1" "$temp/out" && [ ! -s "$temp/err" ]
@@ -115,6 +120,9 @@ check "a file that is no database" bank_refuses_text_file
 check "somebody else's database" bank_refuses_foreign_database
 check "an acknowledgement file that cannot be written" refused bank --acknowledge "$temp/nowhere/log"
 check "nothing to check" refused bank --check "$temp/nothing.db"
+check "a check of two banks" refused bank --check "$temp/again.db" --file "$temp/log.db"
+check "a check of somebody else's database" refused bank --check "$temp/foreign.db"
+check "a report that cannot be written" bank_full_disk
 
 # ---------------------------------------------------------------------------------------- the bank on PostgreSQL
 
@@ -223,6 +231,8 @@ catalogue_empty_file() {
 check "UnicodeData.txt comes back as it went in" catalogue_round_trip
 check "rows are streamed in bounded memory" catalogue_bounded_memory
 check "a name that is not there" catalogue_not_found
+check "an export to nowhere" refused catalogue --database "$temp/unexported.db" --export "$temp/nowhere/file"
+check "... is refused before the work" eval '[ ! -e "$temp/unexported.db" ]'
 check "a broken code point" catalogue_broken 123 '$1 = "00G7"' "field 0 (code point): '00G7' is not a hexadecimal code point up to 10FFFF"
 check "a broken combining class" catalogue_broken 123 '$4 = 255' "field 3 (combining class): '255' is not a number from 0 to 254"
 check "an empty name" catalogue_broken 1 '$2 = ""' "field 1 (name): '' is empty"
