@@ -41,6 +41,7 @@
 #include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
 
 // How an asynchronous call ends: an error, an exception of the user's, or a value; delivered in one of two forms.
 #ifndef STRATA_ASYNC_ANSWER_HPP
@@ -231,16 +232,22 @@ public:
     work_threads(const work_threads&) = delete;
     work_threads& operator=(const work_threads&) = delete;
 
-    /// Throws `std::exception` where the process has no room for them; then the next call tries again.
+    /// For what blocks. Throws `std::exception` where the process has no room for a thread; then the next call tries again. Where it has
+    /// room for some, these must do.
     [[nodiscard]] asio::thread_pool::executor_type executor() {
-        std::call_once(begun_, [this] { threads_.emplace(number_); });
+        std::call_once(begun_, [this] { begin(); });
         return threads_->get_executor();
+    }
+    /// For timers, which must ring while all the others are busy.
+    [[nodiscard]] asio::thread_pool::executor_type alarms() {
+        std::call_once(ringing_, [this] { alarms_.emplace(1); });
+        return alarms_->get_executor();
     }
 
     /// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
     struct end {
         void operator()(work_threads* w) const {
-            if (w->threads_ && w->threads_->get_executor().running_in_this_thread())
+            if (w->is_own_thread())
                 std::thread([w] { delete w; }).detach();
             else
                 delete w;
@@ -248,11 +255,30 @@ public:
     };
 
 private:
-    ~work_threads() = default;  // which joins them
+    ~work_threads() {
+        if (threads_) threads_->stop();
+        for (std::thread& t : more_) t.join();
+    }
+
+    /// One by one: a pool that cannot begin its second thread waits for ever for its first.
+    void begin() {
+        threads_.emplace(1);
+        try {
+            more_.reserve(number_ - 1);
+            while (more_.size() + 1 < number_) more_.emplace_back([this] { threads_->attach(); });
+        } catch (const std::exception&) {
+        }
+    }
+    [[nodiscard]] bool is_own_thread() {
+        return (threads_ && threads_->get_executor().running_in_this_thread()) ||
+               (alarms_ && alarms_->get_executor().running_in_this_thread());
+    }
 
     std::size_t number_;
-    std::once_flag begun_;
+    std::once_flag begun_, ringing_;
     std::optional<asio::thread_pool> threads_;
+    std::vector<std::thread> more_;  // of the same pool
+    std::optional<asio::thread_pool> alarms_;
 };
 
 }  // namespace detail
@@ -437,6 +463,7 @@ public:
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
+    [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
     /// The same object: the same executor and threads. Two faces may be equal without.
     [[nodiscard]] bool is(const asio_world& other) const noexcept { return parts_ == other.parts_; }
 
@@ -458,7 +485,7 @@ private:
 // have the same number before we come to deregister it: then that one would never hear of its answers. Connection and context may end
 // in either order: the context's end releases first what is registered in it.
 //
-// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// The bound of a wait is kept by a timer on a thread of the library's, which does not keep the user's context from its end. It is
 // armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
 #ifndef STRATA_ASYNC_DESCRIPTOR_HPP
 #define STRATA_ASYNC_DESCRIPTOR_HPP
@@ -471,11 +498,12 @@ namespace detail {
 class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
 public:
     /// Registers a duplicate of the descriptor with the context of the face.
-    descriptor_watch(const asio_world& face, int fd) : face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
+    descriptor_watch(const asio_world& face, int fd)
+        : threads_(face.threads()), face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
         if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
         try {
-            descriptor_.emplace(face_.executor(), own_);  // its service first: what was made later ends earlier
-            context_ = context_end::of(face_.executor());
+            descriptor_.emplace(face.executor(), own_);  // its service first: what was made later ends earlier
+            context_ = context_end::of(face.executor());
         } catch (...) {
             if (descriptor_) descriptor_->release();
             ::close(own_);
@@ -513,7 +541,6 @@ public:
     enum class taken : std::uint8_t {
         waits,      ///< it is called on its executor when the descriptor is ready, at the bound, or after `nudge()`
         elsewhere,  ///< left: this is for another face or descriptor
-        ended,      ///< left: the context has ended. What it owns must not die under a lock
         no_alarm    ///< left: nobody could end the wait at its bound
     };
     /// This may be gone when it returns.
@@ -522,8 +549,6 @@ public:
         hold guard(context_->lock);
         if (!is_for(face, w.descriptor)) [[unlikely]]
             return taken::elsewhere;
-        if (!descriptor_) [[unlikely]]
-            return taken::ended;
         due_ = w.until;
         if (w.until < armed_ && !arm(w.until)) [[unlikely]]
             return taken::no_alarm;
@@ -539,12 +564,15 @@ public:
         end_wait();
     }
 
-    void context_ends() noexcept override { let_go(); }
+    void context_ends() noexcept override {
+        let_go();
+        face_.reset();  // its executor may need what goes with the context, such as a strand
+    }
 
 private:
-    /// Another context may lie where one that has ended lay. Under the lock.
+    /// Under the lock. Another context may lie where one that has ended lay, but then there is no face.
     [[nodiscard]] bool is_for(const asio_world& face, int fd) const noexcept {
-        return !context_->ended && fd_ == fd && (face_.is(face) || face_.executor() == face.executor());
+        return face_ && fd_ == fd && (face_->is(face) || face_->executor() == face.executor());
     }
     void end_wait() noexcept {
         boost::system::error_code ignored;
@@ -553,7 +581,7 @@ private:
     /// An older point may still ring: then it looks again. False where there is no room for a timer or its thread.
     [[nodiscard]] STRATA_COLD bool arm(time_point at) noexcept {
         try {
-            if (!alarm_) alarm_.emplace(face_.workers());
+            if (!alarm_) alarm_.emplace(threads_->alarms());
             alarm_->expires_at(at);
             armed_ = at;
             alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
@@ -585,9 +613,10 @@ private:
         ::close(own_);
     }
 
-    asio_world face_;  // with the work threads: before the timer, which must go first
-    int fd_;           // the library's
-    int own_;          // the duplicate that is registered
+    std::shared_ptr<work_threads> threads_;  // before the timer, which must go first
+    std::optional<asio_world> face_;         // until its context ends
+    int fd_;                                 // the library's
+    int own_;                                // the duplicate that is registered
     std::optional<asio::steady_timer> alarm_;
     time_point armed_ = never;  // when it rings; never: it is not armed
     time_point due_ = never;    // the bound of the latest wait, which may be over
@@ -729,7 +758,10 @@ public:
     }
     async_operation(const async_operation&) = delete;
     async_operation& operator=(const async_operation&) = delete;
-    ~async_operation() = default;
+    ~async_operation() {
+        // Before the connection goes, with the watch that a late waker would nudge.
+        if (asio_waker* w = waker_.made.load(std::memory_order_relaxed)) w->unpark();
+    }
 
 private:
     enum class at : std::uint8_t { start, executor, worker };
@@ -907,7 +939,7 @@ private:
             const io_wait w = job_.flown().awaited();
             watch_place& place = job_.flown().watch();
             descriptor_watch* watch = descriptor_watch::in(place);
-            if (may_be_cancelled_ || watch == nullptr) watch = descriptor_watch::of(place, world_, w.descriptor);
+            if (may_be_cancelled_ || watch == nullptr) watch = look_at(place, w.descriptor);
             if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
@@ -917,7 +949,7 @@ private:
             using taken = descriptor_watch::taken;
             taken t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
             if (t == taken::elsewhere) {
-                watch = descriptor_watch::of(place, world_, w.descriptor);
+                watch = look_at(place, w.descriptor);
                 t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
             }
             if (t == taken::no_alarm) [[unlikely]] {  // by looking now and then
@@ -925,6 +957,14 @@ private:
                 waker_of_this()->park(w.until < soon ? w.until : soon, std::move(go_on));
             }
         }
+    }
+
+    /// The watch for this wait. A new one has not heard of a cancel before it.
+    [[nodiscard]] descriptor_watch* look_at(watch_place& place, int fd) {
+        descriptor_watch* const before = descriptor_watch::in(place);
+        descriptor_watch* const now = descriptor_watch::of(place, world_, fd);
+        if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
+        return now;
     }
 
     void to_executor(owner self, step s) {
@@ -953,6 +993,7 @@ private:
             return go(std::move(self), n, where);
         }
         if (!at_work_) at_work_.emplace(world_, executor(), false);
+        const asio_world keep = world_;  // the last owner may be gone while the threads are still being told
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
         asio::post(*threads, hop_of(std::move(self), &take<&run_away>));
     }

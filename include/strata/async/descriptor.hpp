@@ -4,7 +4,7 @@
 // have the same number before we come to deregister it: then that one would never hear of its answers. Connection and context may end
 // in either order: the context's end releases first what is registered in it.
 //
-// The bound of a wait is kept by a timer of the work threads, which does not keep the user's context from its end. It is
+// The bound of a wait is kept by a timer on a thread of the library's, which does not keep the user's context from its end. It is
 // armed anew only for an earlier point: to arm one for each call would be a system call, a tenth of a round trip.
 #ifndef STRATA_ASYNC_DESCRIPTOR_HPP
 #define STRATA_ASYNC_DESCRIPTOR_HPP
@@ -36,11 +36,12 @@ namespace detail {
 class descriptor_watch final : public io_watch, public ends_with_context, public std::enable_shared_from_this<descriptor_watch> {
 public:
     /// Registers a duplicate of the descriptor with the context of the face.
-    descriptor_watch(const asio_world& face, int fd) : face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
+    descriptor_watch(const asio_world& face, int fd)
+        : threads_(face.threads()), face_(face), fd_(fd), own_(::fcntl(fd, F_DUPFD_CLOEXEC, 0)) {
         if (own_ < 0) throw boost::system::system_error(errno, boost::system::system_category(), "strata: no second descriptor");
         try {
-            descriptor_.emplace(face_.executor(), own_);  // its service first: what was made later ends earlier
-            context_ = context_end::of(face_.executor());
+            descriptor_.emplace(face.executor(), own_);  // its service first: what was made later ends earlier
+            context_ = context_end::of(face.executor());
         } catch (...) {
             if (descriptor_) descriptor_->release();
             ::close(own_);
@@ -78,7 +79,6 @@ public:
     enum class taken : std::uint8_t {
         waits,      ///< it is called on its executor when the descriptor is ready, at the bound, or after `nudge()`
         elsewhere,  ///< left: this is for another face or descriptor
-        ended,      ///< left: the context has ended. What it owns must not die under a lock
         no_alarm    ///< left: nobody could end the wait at its bound
     };
     /// This may be gone when it returns.
@@ -87,8 +87,6 @@ public:
         hold guard(context_->lock);
         if (!is_for(face, w.descriptor)) [[unlikely]]
             return taken::elsewhere;
-        if (!descriptor_) [[unlikely]]
-            return taken::ended;
         due_ = w.until;
         if (w.until < armed_ && !arm(w.until)) [[unlikely]]
             return taken::no_alarm;
@@ -104,12 +102,15 @@ public:
         end_wait();
     }
 
-    void context_ends() noexcept override { let_go(); }
+    void context_ends() noexcept override {
+        let_go();
+        face_.reset();  // its executor may need what goes with the context, such as a strand
+    }
 
 private:
-    /// Another context may lie where one that has ended lay. Under the lock.
+    /// Under the lock. Another context may lie where one that has ended lay, but then there is no face.
     [[nodiscard]] bool is_for(const asio_world& face, int fd) const noexcept {
-        return !context_->ended && fd_ == fd && (face_.is(face) || face_.executor() == face.executor());
+        return face_ && fd_ == fd && (face_->is(face) || face_->executor() == face.executor());
     }
     void end_wait() noexcept {
         boost::system::error_code ignored;
@@ -118,7 +119,7 @@ private:
     /// An older point may still ring: then it looks again. False where there is no room for a timer or its thread.
     [[nodiscard]] STRATA_COLD bool arm(time_point at) noexcept {
         try {
-            if (!alarm_) alarm_.emplace(face_.workers());
+            if (!alarm_) alarm_.emplace(threads_->alarms());
             alarm_->expires_at(at);
             armed_ = at;
             alarm_->async_wait([weak = weak_from_this()](const boost::system::error_code& e) {
@@ -150,9 +151,10 @@ private:
         ::close(own_);
     }
 
-    asio_world face_;  // with the work threads: before the timer, which must go first
-    int fd_;           // the library's
-    int own_;          // the duplicate that is registered
+    std::shared_ptr<work_threads> threads_;  // before the timer, which must go first
+    std::optional<asio_world> face_;         // until its context ends
+    int fd_;                                 // the library's
+    int own_;                                // the duplicate that is registered
     std::optional<asio::steady_timer> alarm_;
     time_point armed_ = never;  // when it rings; never: it is not armed
     time_point due_ = never;    // the bound of the latest wait, which may be over

@@ -93,7 +93,10 @@ public:
     }
     async_operation(const async_operation&) = delete;
     async_operation& operator=(const async_operation&) = delete;
-    ~async_operation() = default;
+    ~async_operation() {
+        // Before the connection goes, with the watch that a late waker would nudge.
+        if (asio_waker* w = waker_.made.load(std::memory_order_relaxed)) w->unpark();
+    }
 
 private:
     enum class at : std::uint8_t { start, executor, worker };
@@ -271,7 +274,7 @@ private:
             const io_wait w = job_.flown().awaited();
             watch_place& place = job_.flown().watch();
             descriptor_watch* watch = descriptor_watch::in(place);
-            if (may_be_cancelled_ || watch == nullptr) watch = descriptor_watch::of(place, world_, w.descriptor);
+            if (may_be_cancelled_ || watch == nullptr) watch = look_at(place, w.descriptor);
             if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
@@ -281,7 +284,7 @@ private:
             using taken = descriptor_watch::taken;
             taken t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
             if (t == taken::elsewhere) {
-                watch = descriptor_watch::of(place, world_, w.descriptor);
+                watch = look_at(place, w.descriptor);
                 t = watch != nullptr ? watch->wait(world_, w, go_on) : taken::no_alarm;
             }
             if (t == taken::no_alarm) [[unlikely]] {  // by looking now and then
@@ -289,6 +292,14 @@ private:
                 waker_of_this()->park(w.until < soon ? w.until : soon, std::move(go_on));
             }
         }
+    }
+
+    /// The watch for this wait. A new one has not heard of a cancel before it.
+    [[nodiscard]] descriptor_watch* look_at(watch_place& place, int fd) {
+        descriptor_watch* const before = descriptor_watch::in(place);
+        descriptor_watch* const now = descriptor_watch::of(place, world_, fd);
+        if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
+        return now;
     }
 
     void to_executor(owner self, step s) {
@@ -317,6 +328,7 @@ private:
             return go(std::move(self), n, where);
         }
         if (!at_work_) at_work_.emplace(world_, executor(), false);
+        const asio_world keep = world_;  // the last owner may be gone while the threads are still being told
         away().leave(traveller_ = {.cancelled = &job_.op().cancelled});
         asio::post(*threads, hop_of(std::move(self), &take<&run_away>));
     }

@@ -7,9 +7,11 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include <cstddef>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 namespace strata::inline STRATA_ABI {
 
@@ -24,16 +26,22 @@ public:
     work_threads(const work_threads&) = delete;
     work_threads& operator=(const work_threads&) = delete;
 
-    /// Throws `std::exception` where the process has no room for them; then the next call tries again.
+    /// For what blocks. Throws `std::exception` where the process has no room for a thread; then the next call tries again. Where it has
+    /// room for some, these must do.
     [[nodiscard]] asio::thread_pool::executor_type executor() {
-        std::call_once(begun_, [this] { threads_.emplace(number_); });
+        std::call_once(begun_, [this] { begin(); });
         return threads_->get_executor();
+    }
+    /// For timers, which must ring while all the others are busy.
+    [[nodiscard]] asio::thread_pool::executor_type alarms() {
+        std::call_once(ringing_, [this] { alarms_.emplace(1); });
+        return alarms_->get_executor();
     }
 
     /// The last operation of a runtime may end on one of the threads themselves, which cannot join itself.
     struct end {
         void operator()(work_threads* w) const {
-            if (w->threads_ && w->threads_->get_executor().running_in_this_thread())
+            if (w->is_own_thread())
                 std::thread([w] { delete w; }).detach();
             else
                 delete w;
@@ -41,11 +49,30 @@ public:
     };
 
 private:
-    ~work_threads() = default;  // which joins them
+    ~work_threads() {
+        if (threads_) threads_->stop();
+        for (std::thread& t : more_) t.join();
+    }
+
+    /// One by one: a pool that cannot begin its second thread waits for ever for its first.
+    void begin() {
+        threads_.emplace(1);
+        try {
+            more_.reserve(number_ - 1);
+            while (more_.size() + 1 < number_) more_.emplace_back([this] { threads_->attach(); });
+        } catch (const std::exception&) {
+        }
+    }
+    [[nodiscard]] bool is_own_thread() {
+        return (threads_ && threads_->get_executor().running_in_this_thread()) ||
+               (alarms_ && alarms_->get_executor().running_in_this_thread());
+    }
 
     std::size_t number_;
-    std::once_flag begun_;
+    std::once_flag begun_, ringing_;
     std::optional<asio::thread_pool> threads_;
+    std::vector<std::thread> more_;  // of the same pool
+    std::optional<asio::thread_pool> alarms_;
 };
 
 }  // namespace detail

@@ -186,6 +186,7 @@ public:
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
+    [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
     /// The same object: the same executor and threads. Two faces may be equal without.
     [[nodiscard]] bool is(const asio_world& other) const noexcept { return parts_ == other.parts_; }
 

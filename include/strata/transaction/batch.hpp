@@ -80,7 +80,14 @@ public:
             executed_ = {};
             error_ = {};
         }
-        const signal s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) { return run(c, op, e); });
+        const signal s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) {
+            try {
+                return run(c, op, e);
+            } catch (...) {
+                now_.reset();  // before the rollback
+                throw;
+            }
+        });
         if (s == signal::failed) result.replace(std::move(error_));
         return s;
     }

@@ -180,7 +180,8 @@ public:
             for (const char* const name : {"PGHOST", "PGHOSTADDR", "PGSERVICE"}) elsewhere = elsewhere || std::getenv(name) != nullptr;
             return elsewhere ? look_up::several : look_up::none;
         }
-        const bool several = hosts.find(',') != hosts.npos;
+        // Looked up again by a step in the middle: each of several, and the one where a standby is only preferred.
+        const bool several = hosts.find(',') != hosts.npos || value("target_session_attrs") == "prefer-standby";
         for (std::string_view rest = hosts; !rest.empty();) {
             const std::size_t comma = rest.find(',');
             const std::string host{rest.substr(0, comma)};
@@ -582,7 +583,7 @@ using result_owner = std::unique_ptr<PGresult, clear_result>;
 struct prepared_statement {
     hash128 key{};
     std::string text;
-    char name[40];  // on the server
+    char name[52];  // on the server
     std::vector<::Oid> parameters;
     result_owner columns;  // of the description
     row_plan plan{};       // made for its tag
@@ -621,12 +622,12 @@ public:
     /// A new one; another one of the same key is forgotten (on the server it was replaced).
     [[nodiscard]] prepared_statement& put(const hash128& key, std::string_view text) {
         forget(key);
-        order_.emplace_front();
-        prepared_statement& s = order_.front();
-        s.key = key;
-        s.text = text;
-        found_.emplace(key, order_.begin());
-        return s;
+        std::list<prepared_statement> one(1);
+        one.front().key = key;
+        one.front().text = text;
+        found_.emplace(key, one.begin());
+        order_.splice(order_.begin(), one);
+        return order_.front();
     }
     void forget(const hash128& key) noexcept {
         if (const auto at = found_.find(key); at != found_.end()) {
@@ -676,7 +677,8 @@ public:
     postgres_wire(const postgres_wire&) = delete;
     postgres_wire& operator=(const postgres_wire&) = delete;
 
-    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
+    /// Or left in the middle of a round by a call that was destroyed.
+    [[nodiscard]] bool is_lost() const noexcept { return lost_ || round_.under_way || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept {
         if (db_ == nullptr) return false;
@@ -788,6 +790,10 @@ inline postgres_wire::waited postgres_wire::look_for_result() {
     if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
     if (!look_at_guard()) return waited::out_of_time;
     awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
+    if (unsent > 0) {  // the server may want to be read from before it reads on
+        const time_point soon = clock::now() + std::chrono::milliseconds{5};
+        if (soon < awaited_.until) awaited_.until = soon;
+    }
     waiting_ = true;
     return waited::not_yet;
 }
@@ -922,7 +928,11 @@ public:
     STRATA_COLD postgres_dialling(postgres_target target, bool to_the_end, time_point until)
         : shared_(std::make_shared<shared>(std::move(target))) {
         std::thread([s = shared_, to_the_end, until] {
-            PGconn* const c = s->target.start();
+            PGconn* c = nullptr;
+            try {
+                c = s->target.start();
+            } catch (...) {  // no memory
+            }
             if (c != nullptr && to_the_end) walk(c, *s, until);
             s->made = c;
             if (s->at.exchange(ended, std::memory_order_acq_rel) == abandoned)
@@ -960,6 +970,7 @@ private:
 
     static void walk(PGconn* c, const shared& s, time_point until) noexcept {
         for (PostgresPollingStatusType p = PGRES_POLLING_WRITING; p == PGRES_POLLING_WRITING || p == PGRES_POLLING_READING;) {
+            if (::PQstatus(c) == CONNECTION_BAD) return;
             if (clock::now() >= until || s.at.load(std::memory_order_relaxed) == abandoned) return;
             ::pollfd d{::PQsocket(c), static_cast<short>(p == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
             if (::poll(&d, 1, 10) != 0) p = ::PQconnectPoll(c);
@@ -1656,7 +1667,10 @@ public:
     /// `io`, `work`, `done` with the statement in `entry` where it is kept, or `failed` with the error in `e`.
     [[nodiscard]] signal step(postgres_wire& w, prepared_statements& cache, type_catalogue& types, error& e, prepared_statement*& entry);
 
-    void clear() noexcept { description_.reset(); }
+    void clear() noexcept {
+        description_.reset();
+        suffix_ = 0;
+    }
 
 private:
     enum class stage : std::uint8_t { ask_types, make_room, prepare, describe, learn, finish };
@@ -1670,6 +1684,7 @@ private:
         std::string n = "strata_";
         for (const std::uint64_t half : {now_.key.high, now_.key.low})
             for (int shift = 60; shift >= 0; shift -= 4) n += "0123456789abcdef"[half >> shift & 15];
+        if (suffix_ != 0) n.append("_").append(std::to_string(suffix_));
         return n;
     }
     [[nodiscard]] bool put(prepared_statements& cache, error& e, prepared_statement*& entry);
@@ -1677,6 +1692,7 @@ private:
     to_prepare now_;
     stage at_ = stage::ask_types;
     bool replaced_ = false;
+    std::uint32_t suffix_ = 0;
     result_owner description_;
     std::vector<std::pair<std::size_t, std::string_view>> wanted_;
     std::vector<::Oid> numbers_;
@@ -1698,7 +1714,11 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
                 w.ask(::PQsendQuery(db, joined({"deallocate \"", name(), "\""}).c_str()));
                 continue;
             }
-            if (e) return signal::failed;
+            if (e) {
+                // What was cut short may be there or not, under its name: the next one gets another.
+                if (at_ != stage::describe || !w.round_.failed) ++suffix_;
+                return signal::failed;
+            }
         }
         switch (at_) {
             case stage::ask_types:
@@ -1784,10 +1804,13 @@ STRATA_COLD inline void postgres_preparation::ask_catalogue(postgres_wire& w, co
 }
 
 STRATA_COLD inline bool postgres_preparation::put(prepared_statements& cache, error& e, prepared_statement*& entry) {
-    prepared_statement& s = cache.put(now_.key, now_.what->postgres_text);
-    s.name[name().copy(s.name, sizeof s.name - 1)] = '\0';
+    const std::string called = name();
     const int count = ::PQnparams(description_.get());
-    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description_.get(), i));
+    std::vector<::Oid> parameters;
+    for (int i = 0; i < count; ++i) parameters.push_back(::PQparamtype(description_.get(), i));
+    prepared_statement& s = cache.put(now_.key, now_.what->postgres_text);
+    s.name[called.copy(s.name, sizeof s.name - 1)] = '\0';
+    s.parameters = std::move(parameters);
     s.columns = std::move(description_);
     entry = &s;
     if (count == now_.what->parameters) return true;
@@ -2524,7 +2547,7 @@ class postgres_server_limit {
 public:
     void reset(bool on) noexcept {
         on_ = on;
-        session_ = now_ = on ? unknown : 0;  // the server, the role or the URL may have a value of their own
+        session_ = now_ = none;
         asking_ = false;
     }
     [[nodiscard]] bool is_on() const noexcept { return on_; }
@@ -2533,16 +2556,17 @@ public:
 
     /// Sends what the guard's deadline asks for if that is not in force: `io` or `work` where the drive waits, `done`, or `failed`.
     [[nodiscard]] STRATA_COLD signal step(postgres_wire& w, error& e) {
-        if (!std::exchange(asking_, true)) {
+        if (!asking_) {
             const PGTransactionStatusType s = ::PQtransactionStatus(w.db_);
             if (s == PQTRANS_IDLE) now_ = session_;
-            asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : 0;
+            asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : none;
             locally_ = s != PQTRANS_IDLE;
             if (asked_ == now_ || s == PQTRANS_INERROR) {  // a failed transaction takes nothing any more
-                asking_ = false;
                 return signal::done;
             }
-            w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout = ", digits_of(asked_)}).c_str()));
+            const std::string to = asked_ == none ? "default" : std::to_string(asked_);
+            w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout to ", to}).c_str()));
+            asking_ = true;
         }
         const signal s = w.hear();
         if (s == signal::io || s == signal::work) return s;
@@ -2564,12 +2588,20 @@ public:
         return signal::failed;
     }
 
-    /// Part of a transaction was rolled back, or the user ran what begins and ends one.
+    /// A transaction begins.
+    void back_to_session() noexcept { now_ = session_; }
+    /// Part of a transaction was rolled back.
     void forget() noexcept {
         if (on_) now_ = unknown;
     }
+    /// The user runs a statement that may change what is in force.
+    void look_at(statement_kind k) noexcept {
+        if (k == statement_kind::transaction_control || k == statement_kind::session) forget();
+        if (on_ && k == statement_kind::session) session_ = unknown;
+    }
 
 private:
+    static constexpr std::int64_t none = 0;  // of ours: what the server, the role or the URL says
     static constexpr std::int64_t unknown = -1;
 
     /// In milliseconds; no longer than the server's own bound, an int.
@@ -3059,6 +3091,7 @@ public:
         statements_.clear();
         preparation_.clear();
         round_ = {};
+        controlling_ = 0;
         watch_.clear();  // before libpq closes the descriptor
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
@@ -3125,6 +3158,7 @@ private:
     detail::postgres_hooks hooks_;
     std::unique_ptr<detail::postgres_connecting> connecting_;  // while it is being opened
     duration finish_limit_{};
+    std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
     bool busy_ = false;                  // a stream stands on the connection
@@ -3150,7 +3184,12 @@ STRATA_COLD inline error postgres_connection::open(const postgres_options& o, in
     guard_ = i;
     yields_ = false;
     error e;
-    static_cast<void>(open_step(o, role, e));
+    try {
+        static_cast<void>(open_step(o, role, e));
+    } catch (...) {  // no memory, or no thread
+        close();
+        throw;
+    }
     return e;
 }
 
@@ -3161,6 +3200,7 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         auto made = std::make_unique<detail::postgres_connecting>();
         if ((e = made->read(o, guard_))) return signal::failed;
         connecting_ = std::move(made);
+        owned_ = true;
         ended_by_ = errc::ok;
         if (yields_) return signal::work;  // it begins with what may block: files, names
     }
@@ -3174,7 +3214,6 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         install(o, true);
         return s;
     }
-    owned_ = true;
     close();
     guard_ = guard;
     ended->name_target(e);
@@ -3193,6 +3232,11 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
 inline signal postgres_connection::control_step(std::string_view sql, error& e) {
     const bool commit = sql == "commit";
     const phase at = commit ? phase::commit : phase::execute;
+    const std::uint64_t key = hash_text(sql).low | 1;
+    if (round_.under_way && controlling_ != key) {  // of a call that was destroyed midway
+        lost_ = true;
+        round_ = {};
+    }
     if (!round_.under_way) {
         e = {};
         if (is_lost())
@@ -3202,15 +3246,21 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
+        if (!began_in_transaction_) limit_.back_to_session();
         ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        controlling_ = key;
         if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();
     if (s == signal::io || s == signal::work) return s;
+    controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
         e = detail::make_postgres_error(round_.last.get(), at, {}, sql);
-        if (round_.was_hit) e.set(ended_by_);
+        if (round_.was_hit)
+            e.set(ended_by_);
+        else if (e.code() == errc::cancelled && limit_.limits())
+            e.set(errc::timeout);
     } else if (lost_) {
         const bool nothing = !round_.sent || !commit;  // a transaction that hardly began, or was to be rolled back
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
@@ -4489,6 +4539,8 @@ protected:
     ~postgres_run() {
         if (under_way_) [[unlikely]]
             abandon();
+        else if ((preparing_ || limiting_) && connection_.round_.under_way) [[unlikely]]
+            connection_.lost_ = true;
     }
 
     void begin(const descriptor& what, bool literal) noexcept {
@@ -4512,10 +4564,6 @@ protected:
             return limit();
         connection_.start_the_clock();
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        if (connection_.round_.under_way) [[unlikely]] {  // of a call that was destroyed midway
-            connection_.lost_ = true;
-            return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        }
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
             return signal::failed;
@@ -4715,7 +4763,7 @@ private:
 STRATA_COLD inline signal postgres_run::limit() {
     const signal s = connection_.limit_.step(connection_, error_);
     limiting_ = s == signal::io || s == signal::work;
-    if (what_->kind == statement_kind::transaction_control) connection_.limit_.forget();
+    connection_.limit_.look_at(what_->kind);
     return s == signal::done ? find() : s;
 }
 
@@ -4728,6 +4776,8 @@ STRATA_COLD inline signal postgres_run::begin_to_prepare() {
 STRATA_COLD inline signal postgres_run::prepare() {
     const signal s = connection_.preparation_.step(connection_, connection_.statements_, connection_.reading_.types, error_, entry_);
     preparing_ = s == signal::io || s == signal::work;
+    const bool limited = s == signal::failed && error_.code() == errc::cancelled && connection_.ended_by_ == errc::ok;
+    if (limited && connection_.limit_.limits()) error_.set(errc::timeout);
     return s;
 }
 
@@ -4851,14 +4901,14 @@ private:
             if (again_at_ == again_.size()) again_.clear(), again_at_ = 0;
         }
         filling_ = true;
-        if (stop_now()) return filled::nothing;
+        if (!preparing_ && stop_now()) return filled::nothing;  // what is being prepared looks at the guard itself
         const bool repeating = again_at_ < again_.size();
         if (!was_in_transaction_ && !repeating && connection_.prepares_) {
             // Whatever is missing is prepared first, so that all goes in one flight.
             for (std::size_t i = item_; i < items_.size(); ++i) {
                 const readiness r = items_[i]->count != 0 ? make_ready(*items_[i]) : readiness::ready;
                 if (r == readiness::waits) return filled::waits;
-                if (r == readiness::next_round || connection_.is_lost()) break;
+                if (r == readiness::next_round || connection_.lost_ || connection_.ended_by_ != errc::ok) break;
             }
         }
         spot last;
@@ -4977,6 +5027,7 @@ private:
             return fail(s, std::move(e)), false;
         }
         sent_.push_back(s);
+        connection_.limit_.look_at(s.item->what->kind);
         return true;
     }
     void sync() {

@@ -10,7 +10,9 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include <atomic>
 #include <numeric>
+#include <optional>
 #include <sstream>
 
 using namespace strata_test;
@@ -96,6 +98,79 @@ TEST_CASE("a cancel and a deadline end a pipeline over the loop", "[postgres][as
     io.run();
     CHECK(late.code() == errc::timeout);
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
+}
+
+TEST_CASE("a statement that is being prepared behind a lock ends with its deadline, and what follows is true", "[postgres][async][fault]") {
+    const strata::clock::time_point began = strata::clock::now();
+    bank<> b{2, 2};
+    b.db.execute("create table locked (id bigint)"_sql());
+    std::optional<decltype(b.in.admin().begin())> holder;
+    const auto lock = [&] {
+        holder.emplace(b.in.admin().begin());
+        holder->execute(strata::statement{"lock table " + b.in.schema() + ".locked in access exclusive mode"});
+    };
+    constexpr auto read_locked = "select count(*) from locked"_sql;
+    constexpr auto read_again = "select count(*), 1 from locked"_sql;
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    SECTION("in a transaction, whose COMMIT is sent") {
+        auto in_tx = [&](auto& tx) -> asio::awaitable<void> {
+            co_await tx.async_execute(add_balance(-1, 1));
+            lock();
+            auto [late] = co_await tx.async_try_pipeline(strata::call_options{.deadline = 50ms}, strata::one<std::int64_t>(read_locked()));
+            CHECK(late.error().code() == errc::timeout);
+            holder.reset();
+        };
+        strata::error e;
+        adb.async_try_transaction(in_tx, [&](strata::result<void> r) { e = r ? strata::error{} : r.error(); });
+        io.run();
+        CHECK(e.effect() != strata::effect::unknown);
+        CHECK(b.balance_of(1) == (e ? 100 : 99));
+    }
+    SECTION("the end of its context") {
+        lock();
+        {
+            asio::io_context other;
+            b.db.async(other.get_executor()).async_try_one<std::int64_t>(read_locked(), [](const strata::result<std::int64_t>&) {});
+            other.run_for(50ms);
+        }
+        holder.reset();
+        for (int i = 0; i < 4; ++i) {
+            CHECK(b.db.try_one<int>("select 1"_sql()).value_or(0) == 1);
+            const std::vector<std::tuple<std::int64_t, std::int64_t>> wrong{{-5, 1}, {5, 99}};
+            b.db.execute_many(add_balance, wrong);
+        }
+        CHECK(b.balance_of(1) == 80);
+    }
+    SECTION("a pipeline that blocks, of two such statements") {
+        lock();
+        const auto [one, two] = b.db.try_pipeline(strata::call_options{.deadline = 50ms}, strata::one<std::int64_t>(read_locked()),
+                                                  strata::one<std::tuple<std::int64_t, int>>(read_again()));
+        CHECK(one.error().code() == errc::timeout);
+        CHECK(!two);
+        holder.reset();
+        CHECK(b.db.connections().opened == 1);  // and its connection is as good as before
+        CHECK(b.db.one<std::int64_t>(read_locked()) == 0);
+    }
+    CHECK(strata::clock::now() - began < 60s);
+}
+
+TEST_CASE("a server that reads nothing while it cannot write does not stop a pipeline", "[postgres][async][pipeline]") {
+    bank<> b{1, 1};
+    asio::io_context io;
+    auto adb = b.db.async(io.get_executor());
+    const std::string much(50'000, 'x');
+    const std::vector<std::tuple<std::string>> arguments(200, std::tuple{much});
+    bool called = false;
+    auto body = [&]() -> asio::awaitable<void> {
+        auto [big, sizes] = co_await adb.async_pipeline(strata::one<std::string>("select repeat('x', 30000000)"_sql()),
+                                                        strata::one_each<std::int64_t>("select length(:t)::int8"_sql, arguments));
+        CHECK(big.size() == 30'000'000);
+        CHECK(sizes.size() == 200);
+        called = true;
+    };
+    run(io, body());
+    CHECK(called);
 }
 
 TEST_CASE("preparing, transactions, savepoints, batches and sessions go over the loop alone", "[postgres][async]") {

@@ -47,6 +47,9 @@ TEST_CASE("addresses, names and lists of them lead to the server", "[postgres][c
     const strata::error unknown = first_call(at(server_url(), "no-such-host.invalid", port), over_the_loop);
     CHECK(unknown.code() == errc::cannot_connect);
     CHECK_THAT(unknown.to_string(), contains_text("no-such-host.invalid"));
+    const in_time guard;  // and not by a bound
+    const strata::error none = first_call(at(server_url(), "no-such-host.invalid,nor-this.invalid", "1,1"), over_the_loop);
+    CHECK(none.code() == errc::cannot_connect);
     const strata::error nobody = first_call(at(server_url(), "localhost,127.0.0.1", "1,1"), over_the_loop);
     CHECK(nobody.code() == errc::cannot_connect);
     CHECK(nobody.phase() == phase::connect);
@@ -96,15 +99,21 @@ TEST_CASE("a connection that never comes is ended by its bound and by a cancel",
         CHECK(db.connections().open == 0);
     }
     SECTION("the end of its context") {
-        strata::database<plain_stack> db{o, strata::pool_options{.min_size = 0, .max_size = 1}};
-        bool called = false;
+        const std::ptrdiff_t held = descriptors();
         {
-            asio::io_context io;
-            auto adb = db.async(io.get_executor());
-            adb.async_try_one<int>("select 1"_sql(), [&](const strata::result<int>&) { called = true; });
-            io.run_for(30ms);
+            strata::database<plain_stack> db{o, strata::pool_options{.min_size = 0, .max_size = 1}};
+            bool called = false;
+            {
+                asio::io_context io;
+                auto adb = db.async(io.get_executor());
+                adb.async_try_one<int>("select 1"_sql(), [&](const strata::result<int>&) { called = true; });
+                io.run_for(30ms);
+            }
+            CHECK(!called);
+            CHECK(db.connections().open == 0);
         }
-        CHECK(!called);
-        CHECK(db.connections().open == 0);
+        b.proxy.black_hole(false);
+        b.proxy.cut();  // its own
+        CHECK(comes_true([&] { return descriptors() <= held; }, std::chrono::seconds{10}));
     }
 }

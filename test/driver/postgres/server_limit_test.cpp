@@ -49,6 +49,9 @@ TEST_CASE("a transaction takes back the limit that was set in it", "[postgres][l
         CHECK(tx.template one<std::string>(limit(), {.deadline = 1500ms}) == "2048ms");
         CHECK(tx.template one<std::string>(limit()) == "0");
     });
+    b.db.transaction([&](auto& tx) { CHECK(tx.template one<std::string>(limit()) == "0"); });
+    b.db.transaction([&](auto& tx) { CHECK(tx.template one<std::string>(limit(), {.deadline = 3s}) == "4096ms"); });
+    b.db.transaction([&](auto& tx) { CHECK(tx.template one<std::string>(limit()) == "0"); });
     // The session has what it had.
     CHECK(b.db.one<std::string>(limit(), {.deadline = 3s}) == "4096ms");
     auto s = b.db.session();
@@ -63,6 +66,11 @@ TEST_CASE("a transaction takes back the limit that was set in it", "[postgres][l
     CHECK(s.one<std::string>(limit()) == "0");
     s.execute("rollback to a"_sql());
     CHECK(s.one<std::string>(limit()) == "0");
+    s.execute("commit"_sql());
+    // What the user sets himself is not taken for ours.
+    CHECK(s.one<std::string>(limit(), {.deadline = 1500ms}) == "2048ms");
+    s.execute("set statement_timeout = 77777"_sql());
+    CHECK(s.one<std::string>(limit(), {.deadline = 1500ms}) == "2048ms");
 }
 
 TEST_CASE("COMMIT is not ended by the limit of a statement before it, which is the server's own doing", "[postgres][limit]") {

@@ -32,7 +32,11 @@ public:
     STRATA_COLD postgres_dialling(postgres_target target, bool to_the_end, time_point until)
         : shared_(std::make_shared<shared>(std::move(target))) {
         std::thread([s = shared_, to_the_end, until] {
-            PGconn* const c = s->target.start();
+            PGconn* c = nullptr;
+            try {
+                c = s->target.start();
+            } catch (...) {  // no memory
+            }
             if (c != nullptr && to_the_end) walk(c, *s, until);
             s->made = c;
             if (s->at.exchange(ended, std::memory_order_acq_rel) == abandoned)
@@ -70,6 +74,7 @@ private:
 
     static void walk(PGconn* c, const shared& s, time_point until) noexcept {
         for (PostgresPollingStatusType p = PGRES_POLLING_WRITING; p == PGRES_POLLING_WRITING || p == PGRES_POLLING_READING;) {
+            if (::PQstatus(c) == CONNECTION_BAD) return;
             if (clock::now() >= until || s.at.load(std::memory_order_relaxed) == abandoned) return;
             ::pollfd d{::PQsocket(c), static_cast<short>(p == PGRES_POLLING_READING ? POLLIN : POLLOUT), 0};
             if (::poll(&d, 1, 10) != 0) p = ::PQconnectPoll(c);

@@ -15,6 +15,7 @@
 
 #include <libpq-fe.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -55,6 +56,7 @@ public:
         statements_.clear();
         preparation_.clear();
         round_ = {};
+        controlling_ = 0;
         watch_.clear();  // before libpq closes the descriptor
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
@@ -121,6 +123,7 @@ private:
     detail::postgres_hooks hooks_;
     std::unique_ptr<detail::postgres_connecting> connecting_;  // while it is being opened
     duration finish_limit_{};
+    std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
     bool busy_ = false;                  // a stream stands on the connection
@@ -146,7 +149,12 @@ STRATA_COLD inline error postgres_connection::open(const postgres_options& o, in
     guard_ = i;
     yields_ = false;
     error e;
-    static_cast<void>(open_step(o, role, e));
+    try {
+        static_cast<void>(open_step(o, role, e));
+    } catch (...) {  // no memory, or no thread
+        close();
+        throw;
+    }
     return e;
 }
 
@@ -157,6 +165,7 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         auto made = std::make_unique<detail::postgres_connecting>();
         if ((e = made->read(o, guard_))) return signal::failed;
         connecting_ = std::move(made);
+        owned_ = true;
         ended_by_ = errc::ok;
         if (yields_) return signal::work;  // it begins with what may block: files, names
     }
@@ -170,7 +179,6 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         install(o, true);
         return s;
     }
-    owned_ = true;
     close();
     guard_ = guard;
     ended->name_target(e);
@@ -189,6 +197,11 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
 inline signal postgres_connection::control_step(std::string_view sql, error& e) {
     const bool commit = sql == "commit";
     const phase at = commit ? phase::commit : phase::execute;
+    const std::uint64_t key = hash_text(sql).low | 1;
+    if (round_.under_way && controlling_ != key) {  // of a call that was destroyed midway
+        lost_ = true;
+        round_ = {};
+    }
     if (!round_.under_way) {
         e = {};
         if (is_lost())
@@ -198,15 +211,21 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         if (e) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
+        if (!began_in_transaction_) limit_.back_to_session();
         ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        controlling_ = key;
         if (sql.starts_with("rollback to")) limit_.forget();
     }
     const signal s = hear();
     if (s == signal::io || s == signal::work) return s;
+    controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
         e = detail::make_postgres_error(round_.last.get(), at, {}, sql);
-        if (round_.was_hit) e.set(ended_by_);
+        if (round_.was_hit)
+            e.set(ended_by_);
+        else if (e.code() == errc::cancelled && limit_.limits())
+            e.set(errc::timeout);
     } else if (lost_) {
         const bool nothing = !round_.sent || !commit;  // a transaction that hardly began, or was to be rolled back
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);

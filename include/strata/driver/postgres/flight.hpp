@@ -122,14 +122,14 @@ private:
             if (again_at_ == again_.size()) again_.clear(), again_at_ = 0;
         }
         filling_ = true;
-        if (stop_now()) return filled::nothing;
+        if (!preparing_ && stop_now()) return filled::nothing;  // what is being prepared looks at the guard itself
         const bool repeating = again_at_ < again_.size();
         if (!was_in_transaction_ && !repeating && connection_.prepares_) {
             // Whatever is missing is prepared first, so that all goes in one flight.
             for (std::size_t i = item_; i < items_.size(); ++i) {
                 const readiness r = items_[i]->count != 0 ? make_ready(*items_[i]) : readiness::ready;
                 if (r == readiness::waits) return filled::waits;
-                if (r == readiness::next_round || connection_.is_lost()) break;
+                if (r == readiness::next_round || connection_.lost_ || connection_.ended_by_ != errc::ok) break;
             }
         }
         spot last;
@@ -248,6 +248,7 @@ private:
             return fail(s, std::move(e)), false;
         }
         sent_.push_back(s);
+        connection_.limit_.look_at(s.item->what->kind);
         return true;
     }
     void sync() {

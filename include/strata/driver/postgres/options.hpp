@@ -154,7 +154,8 @@ public:
             for (const char* const name : {"PGHOST", "PGHOSTADDR", "PGSERVICE"}) elsewhere = elsewhere || std::getenv(name) != nullptr;
             return elsewhere ? look_up::several : look_up::none;
         }
-        const bool several = hosts.find(',') != hosts.npos;
+        // Looked up again by a step in the middle: each of several, and the one where a standby is only preferred.
+        const bool several = hosts.find(',') != hosts.npos || value("target_session_attrs") == "prefer-standby";
         for (std::string_view rest = hosts; !rest.empty();) {
             const std::size_t comma = rest.find(',');
             const std::string host{rest.substr(0, comma)};

@@ -51,7 +51,10 @@ public:
     /// `io`, `work`, `done` with the statement in `entry` where it is kept, or `failed` with the error in `e`.
     [[nodiscard]] signal step(postgres_wire& w, prepared_statements& cache, type_catalogue& types, error& e, prepared_statement*& entry);
 
-    void clear() noexcept { description_.reset(); }
+    void clear() noexcept {
+        description_.reset();
+        suffix_ = 0;
+    }
 
 private:
     enum class stage : std::uint8_t { ask_types, make_room, prepare, describe, learn, finish };
@@ -65,6 +68,7 @@ private:
         std::string n = "strata_";
         for (const std::uint64_t half : {now_.key.high, now_.key.low})
             for (int shift = 60; shift >= 0; shift -= 4) n += "0123456789abcdef"[half >> shift & 15];
+        if (suffix_ != 0) n.append("_").append(std::to_string(suffix_));
         return n;
     }
     [[nodiscard]] bool put(prepared_statements& cache, error& e, prepared_statement*& entry);
@@ -72,6 +76,7 @@ private:
     to_prepare now_;
     stage at_ = stage::ask_types;
     bool replaced_ = false;
+    std::uint32_t suffix_ = 0;
     result_owner description_;
     std::vector<std::pair<std::size_t, std::string_view>> wanted_;
     std::vector<::Oid> numbers_;
@@ -93,7 +98,11 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
                 w.ask(::PQsendQuery(db, joined({"deallocate \"", name(), "\""}).c_str()));
                 continue;
             }
-            if (e) return signal::failed;
+            if (e) {
+                // What was cut short may be there or not, under its name: the next one gets another.
+                if (at_ != stage::describe || !w.round_.failed) ++suffix_;
+                return signal::failed;
+            }
         }
         switch (at_) {
             case stage::ask_types:
@@ -179,10 +188,13 @@ STRATA_COLD inline void postgres_preparation::ask_catalogue(postgres_wire& w, co
 }
 
 STRATA_COLD inline bool postgres_preparation::put(prepared_statements& cache, error& e, prepared_statement*& entry) {
-    prepared_statement& s = cache.put(now_.key, now_.what->postgres_text);
-    s.name[name().copy(s.name, sizeof s.name - 1)] = '\0';
+    const std::string called = name();
     const int count = ::PQnparams(description_.get());
-    for (int i = 0; i < count; ++i) s.parameters.push_back(::PQparamtype(description_.get(), i));
+    std::vector<::Oid> parameters;
+    for (int i = 0; i < count; ++i) parameters.push_back(::PQparamtype(description_.get(), i));
+    prepared_statement& s = cache.put(now_.key, now_.what->postgres_text);
+    s.name[called.copy(s.name, sizeof s.name - 1)] = '\0';
+    s.parameters = std::move(parameters);
     s.columns = std::move(description_);
     entry = &s;
     if (count == now_.what->parameters) return true;

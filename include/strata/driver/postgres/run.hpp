@@ -40,6 +40,8 @@ protected:
     ~postgres_run() {
         if (under_way_) [[unlikely]]
             abandon();
+        else if ((preparing_ || limiting_) && connection_.round_.under_way) [[unlikely]]
+            connection_.lost_ = true;
     }
 
     void begin(const descriptor& what, bool literal) noexcept {
@@ -63,10 +65,6 @@ protected:
             return limit();
         connection_.start_the_clock();
         if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        if (connection_.round_.under_way) [[unlikely]] {  // of a call that was destroyed midway
-            connection_.lost_ = true;
-            return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        }
         if (connection_.busy_) {
             error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
             return signal::failed;
@@ -266,7 +264,7 @@ private:
 STRATA_COLD inline signal postgres_run::limit() {
     const signal s = connection_.limit_.step(connection_, error_);
     limiting_ = s == signal::io || s == signal::work;
-    if (what_->kind == statement_kind::transaction_control) connection_.limit_.forget();
+    connection_.limit_.look_at(what_->kind);
     return s == signal::done ? find() : s;
 }
 
@@ -279,6 +277,8 @@ STRATA_COLD inline signal postgres_run::begin_to_prepare() {
 STRATA_COLD inline signal postgres_run::prepare() {
     const signal s = connection_.preparation_.step(connection_, connection_.statements_, connection_.reading_.types, error_, entry_);
     preparing_ = s == signal::io || s == signal::work;
+    const bool limited = s == signal::failed && error_.code() == errc::cancelled && connection_.ended_by_ == errc::ok;
+    if (limited && connection_.limit_.limits()) error_.set(errc::timeout);
     return s;
 }
 

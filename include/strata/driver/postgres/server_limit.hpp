@@ -8,6 +8,7 @@
 
 #include <strata/core/joined.hpp>
 #include <strata/driver/postgres/wire.hpp>
+#include <strata/sql/facts.hpp>
 
 #include <libpq-fe.h>
 
@@ -15,7 +16,7 @@
 #include <bit>
 #include <chrono>
 #include <cstdint>
-#include <utility>
+#include <string>
 
 namespace strata::inline STRATA_ABI {
 namespace detail {
@@ -25,7 +26,7 @@ class postgres_server_limit {
 public:
     void reset(bool on) noexcept {
         on_ = on;
-        session_ = now_ = on ? unknown : 0;  // the server, the role or the URL may have a value of their own
+        session_ = now_ = none;
         asking_ = false;
     }
     [[nodiscard]] bool is_on() const noexcept { return on_; }
@@ -34,16 +35,17 @@ public:
 
     /// Sends what the guard's deadline asks for if that is not in force: `io` or `work` where the drive waits, `done`, or `failed`.
     [[nodiscard]] STRATA_COLD signal step(postgres_wire& w, error& e) {
-        if (!std::exchange(asking_, true)) {
+        if (!asking_) {
             const PGTransactionStatusType s = ::PQtransactionStatus(w.db_);
             if (s == PQTRANS_IDLE) now_ = session_;
-            asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : 0;
+            asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : none;
             locally_ = s != PQTRANS_IDLE;
             if (asked_ == now_ || s == PQTRANS_INERROR) {  // a failed transaction takes nothing any more
-                asking_ = false;
                 return signal::done;
             }
-            w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout = ", digits_of(asked_)}).c_str()));
+            const std::string to = asked_ == none ? "default" : std::to_string(asked_);
+            w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout to ", to}).c_str()));
+            asking_ = true;
         }
         const signal s = w.hear();
         if (s == signal::io || s == signal::work) return s;
@@ -65,12 +67,20 @@ public:
         return signal::failed;
     }
 
-    /// Part of a transaction was rolled back, or the user ran what begins and ends one.
+    /// A transaction begins.
+    void back_to_session() noexcept { now_ = session_; }
+    /// Part of a transaction was rolled back.
     void forget() noexcept {
         if (on_) now_ = unknown;
     }
+    /// The user runs a statement that may change what is in force.
+    void look_at(statement_kind k) noexcept {
+        if (k == statement_kind::transaction_control || k == statement_kind::session) forget();
+        if (on_ && k == statement_kind::session) session_ = unknown;
+    }
 
 private:
+    static constexpr std::int64_t none = 0;  // of ours: what the server, the role or the URL says
     static constexpr std::int64_t unknown = -1;
 
     /// In milliseconds; no longer than the server's own bound, an int.

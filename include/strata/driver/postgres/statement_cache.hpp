@@ -27,7 +27,7 @@ using result_owner = std::unique_ptr<PGresult, clear_result>;
 struct prepared_statement {
     hash128 key{};
     std::string text;
-    char name[40];  // on the server
+    char name[52];  // on the server
     std::vector<::Oid> parameters;
     result_owner columns;  // of the description
     row_plan plan{};       // made for its tag
@@ -66,12 +66,12 @@ public:
     /// A new one; another one of the same key is forgotten (on the server it was replaced).
     [[nodiscard]] prepared_statement& put(const hash128& key, std::string_view text) {
         forget(key);
-        order_.emplace_front();
-        prepared_statement& s = order_.front();
-        s.key = key;
-        s.text = text;
-        found_.emplace(key, order_.begin());
-        return s;
+        std::list<prepared_statement> one(1);
+        one.front().key = key;
+        one.front().text = text;
+        found_.emplace(key, one.begin());
+        order_.splice(order_.begin(), one);
+        return order_.front();
     }
     void forget(const hash128& key) noexcept {
         if (const auto at = found_.find(key); at != found_.end()) {

@@ -41,7 +41,8 @@ public:
     postgres_wire(const postgres_wire&) = delete;
     postgres_wire& operator=(const postgres_wire&) = delete;
 
-    [[nodiscard]] bool is_lost() const noexcept { return lost_ || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
+    /// Or left in the middle of a round by a call that was destroyed.
+    [[nodiscard]] bool is_lost() const noexcept { return lost_ || round_.under_way || db_ == nullptr || ::PQstatus(db_) != CONNECTION_OK; }
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept {
         if (db_ == nullptr) return false;
@@ -153,6 +154,10 @@ inline postgres_wire::waited postgres_wire::look_for_result() {
     if (unsent == 0 && ::PQisBusy(db_) == 0) return waited::ready;
     if (!look_at_guard()) return waited::out_of_time;
     awaited_ = {::PQsocket(db_), unsent > 0, look_again_at()};
+    if (unsent > 0) {  // the server may want to be read from before it reads on
+        const time_point soon = clock::now() + std::chrono::milliseconds{5};
+        if (soon < awaited_.until) awaited_.until = soon;
+    }
     waiting_ = true;
     return waited::not_yet;
 }
