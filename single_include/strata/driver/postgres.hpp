@@ -5164,9 +5164,7 @@ private:
     std::size_t distinct_ = 0;  // statements of this round
     postgres_flown* now_ = nullptr;
     bool started_ = false;
-    bool filling_ = false;
-    bool skipped_ = false;
-    bool stopped_ = false, applied_ = false;
+    bool filling_ = false, skipped_ = false, stopped_ = false, applied_ = false;
     bool hit_ = false;  // by our own cancel
     bool unflushed_ = false;
     signal wait_ = signal::done;  // of a statement that is being prepared
