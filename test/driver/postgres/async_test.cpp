@@ -194,6 +194,7 @@ TEST_CASE("a connection that dies under an asynchronous statement is an error, a
     CHECK(b.db.one<int>("select 1"_sql()) == 1);
 }
 
+#if !STRATA_TEST_SANITIZED  // UBSan asks pipes of its own whether memory is there
 TEST_CASE("a process without descriptors to spare still gets its answers over the loop", "[postgres][async]") {
     bank<> b{1, 1};
     asio::io_context io;
@@ -228,6 +229,8 @@ TEST_CASE("a process without descriptors to spare still gets its answers over th
     CHECK_FALSE(e);
     CHECK(answer == 42);
 }
+
+#endif
 
 TEST_CASE("close reaches statements that wait for their descriptor, in a transaction, too", "[postgres][async][close]") {
     bank<> b{1, 2};

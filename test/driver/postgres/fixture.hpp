@@ -18,6 +18,18 @@
 
 #include <unistd.h>
 
+/// Built with AddressSanitizer or ThreadSanitizer, which clang tells in a way of its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define STRATA_TEST_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define STRATA_TEST_SANITIZED 1
+#endif
+#endif
+#ifndef STRATA_TEST_SANITIZED
+#define STRATA_TEST_SANITIZED 0
+#endif
+
 namespace strata_test {
 
 using namespace strata::literals;
