@@ -1555,6 +1555,16 @@ public:
     }
     [[nodiscard]] own_type& put(::Oid type) { return own_[type]; }
 
+    /// Those types of a description's columns and parameters that are still to be looked up, as the text of an array; empty: none.
+    [[nodiscard]] STRATA_COLD std::string unknown_in(const PGresult* description) const {
+        std::string unknown;
+        const int columns = ::PQnfields(description);
+        for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
+            const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
+            if (!knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
+        }
+        return unknown.empty() ? unknown : unknown + '}';
+    }
     /// The statement that looks types up, `$1` being their numbers, and all that they are made of. Multiranges came with PostgreSQL 14.
     [[nodiscard]] STRATA_COLD static std::string question(int server_version) {
         const bool multiranges = server_version >= 140000;
@@ -1789,15 +1799,8 @@ STRATA_COLD inline void postgres_preparation::ask_types(postgres_wire& w) const 
 
 /// For those types of columns and parameters that the database defines and the connection has not met.
 STRATA_COLD inline void postgres_preparation::ask_catalogue(postgres_wire& w, const type_catalogue& types) const {
-    std::string unknown;
-    const PGresult* const d = description_.get();
-    const int columns = ::PQnfields(d);
-    for (int i = 0, n = columns + ::PQnparams(d); i < n; ++i) {
-        const ::Oid type = i < columns ? ::PQftype(d, i) : ::PQparamtype(d, i - columns);
-        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
-    }
+    const std::string unknown = types.unknown_in(description_.get());
     if (unknown.empty()) return;
-    unknown += '}';
     const char* const values[] = {unknown.c_str()};
     const std::string question = type_catalogue::question(::PQserverVersion(w.db_));
     w.ask(::PQsendQueryParams(w.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0));
@@ -2561,9 +2564,7 @@ public:
             if (s == PQTRANS_IDLE) now_ = session_;
             asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : none;
             locally_ = s != PQTRANS_IDLE;
-            if (asked_ == now_ || s == PQTRANS_INERROR) {  // a failed transaction takes nothing any more
-                return signal::done;
-            }
+            if (asked_ == now_ || s == PQTRANS_INERROR) return signal::done;  // a failed transaction takes nothing any more
             const std::string to = asked_ == none ? "default" : std::to_string(asked_);
             w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout to ", to}).c_str()));
             asking_ = true;
@@ -3130,7 +3131,7 @@ public:
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
-        if (is_lost() || busy_ || round_.under_way) return health::lost;
+        if (is_lost() || busy_) return health::lost;
         if (!in_transaction()) return health::good;
         try {
             const error e = control("rollback");
@@ -3149,6 +3150,14 @@ private:
     friend class detail::postgres_copy;
 
     void install(const postgres_options& o, bool owned);
+    /// Why no call may begin on it; `did`: what became of the caller's work where the connection is gone.
+    [[nodiscard]] error unusable(effect did) const {
+        if (is_lost()) [[unlikely]]
+            return lost_error(phase::execute, did);
+        if (busy_) [[unlikely]]
+            return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        return {};
+    }
 
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
@@ -3238,12 +3247,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         round_ = {};
     }
     if (!round_.under_way) {
-        e = {};
-        if (is_lost())
-            e = lost_error(phase::execute, effect::rolled_back);
-        else if (busy_)
-            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        if (e) return signal::failed;
+        if ((e = unusable(effect::rolled_back))) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
         if (!began_in_transaction_) limit_.back_to_session();
@@ -3420,11 +3424,8 @@ private:
         return g->deadline != never && clock::now() >= g->deadline ? errc::timeout : errc::ok;
     }
     [[nodiscard]] error usable() {
-        if (connection_.is_lost()) return connection_.lost_error(phase::execute, effect::none);
-        if (connection_.busy_)
-            return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        error e;
-        if (connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
+        error e = connection_.unusable(effect::none);
+        if (!e && connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
         return e;
     }
     [[nodiscard]] STRATA_COLD error lose() {
@@ -3436,12 +3437,8 @@ private:
     /// Looks up those types of the columns that the database defines and the connection has not met.
     [[nodiscard]] error learn_types() {
         type_catalogue& types = connection_.reading_.types;
-        std::string unknown;
-        for (int i = 0; i < ::PQnfields(columns()); ++i)
-            if (const ::Oid t = ::PQftype(columns(), i); !types.knows(t))
-                unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(t));
+        const std::string unknown = types.unknown_in(columns());
         if (unknown.empty()) return {};
-        unknown += '}';
         const char* const values[] = {unknown.c_str()};
         sql_ = type_catalogue::question(::PQserverVersion(connection_.db_));
         if (::PQsendQueryParams(connection_.db_, sql_.c_str(), 1, nullptr, values, nullptr, nullptr, 0) == 0) return lose();
@@ -4563,11 +4560,8 @@ protected:
         if (limiting_) [[unlikely]]
             return limit();
         connection_.start_the_clock();
-        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        if (connection_.busy_) {
-            error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        if ((error_ = connection_.unusable(effect::none))) [[unlikely]]
             return signal::failed;
-        }
         was_in_transaction_ = connection_.in_transaction();
         if (connection_.limit_.is_on()) [[unlikely]]
             return limit();
@@ -4861,12 +4855,7 @@ private:
         }
         sent_.reserve(number < most_statements ? 2 * number + 1 : 2 * most_statements + 1);
         connection_.start_the_clock();
-        error e;
-        if (connection_.is_lost())
-            e = connection_.lost_error(phase::execute, effect::none);
-        else if (connection_.busy_)
-            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        if (e) return fail_rest(std::move(e)), false;
+        if (error e = connection_.unusable(effect::none)) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
         limiting_ = connection_.limit_.is_on();
         return true;

@@ -213,6 +213,16 @@ public:
     }
     [[nodiscard]] own_type& put(::Oid type) { return own_[type]; }
 
+    /// Those types of a description's columns and parameters that are still to be looked up, as the text of an array; empty: none.
+    [[nodiscard]] STRATA_COLD std::string unknown_in(const PGresult* description) const {
+        std::string unknown;
+        const int columns = ::PQnfields(description);
+        for (int i = 0, n = columns + ::PQnparams(description); i < n; ++i) {
+            const ::Oid type = i < columns ? ::PQftype(description, i) : ::PQparamtype(description, i - columns);
+            if (!knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
+        }
+        return unknown.empty() ? unknown : unknown + '}';
+    }
     /// The statement that looks types up, `$1` being their numbers, and all that they are made of. Multiranges came with PostgreSQL 14.
     [[nodiscard]] STRATA_COLD static std::string question(int server_version) {
         const bool multiranges = server_version >= 140000;

@@ -95,7 +95,7 @@ public:
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
-        if (is_lost() || busy_ || round_.under_way) return health::lost;
+        if (is_lost() || busy_) return health::lost;
         if (!in_transaction()) return health::good;
         try {
             const error e = control("rollback");
@@ -114,6 +114,14 @@ private:
     friend class detail::postgres_copy;
 
     void install(const postgres_options& o, bool owned);
+    /// Why no call may begin on it; `did`: what became of the caller's work where the connection is gone.
+    [[nodiscard]] error unusable(effect did) const {
+        if (is_lost()) [[unlikely]]
+            return lost_error(phase::execute, did);
+        if (busy_) [[unlikely]]
+            return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        return {};
+    }
 
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
@@ -203,12 +211,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         round_ = {};
     }
     if (!round_.under_way) {
-        e = {};
-        if (is_lost())
-            e = lost_error(phase::execute, effect::rolled_back);
-        else if (busy_)
-            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        if (e) return signal::failed;
+        if ((e = unusable(effect::rolled_back))) return signal::failed;
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
         if (!began_in_transaction_) limit_.back_to_session();

@@ -142,11 +142,8 @@ private:
         return g->deadline != never && clock::now() >= g->deadline ? errc::timeout : errc::ok;
     }
     [[nodiscard]] error usable() {
-        if (connection_.is_lost()) return connection_.lost_error(phase::execute, effect::none);
-        if (connection_.busy_)
-            return error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        error e;
-        if (connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
+        error e = connection_.unusable(effect::none);
+        if (!e && connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
         return e;
     }
     [[nodiscard]] STRATA_COLD error lose() {
@@ -158,12 +155,8 @@ private:
     /// Looks up those types of the columns that the database defines and the connection has not met.
     [[nodiscard]] error learn_types() {
         type_catalogue& types = connection_.reading_.types;
-        std::string unknown;
-        for (int i = 0; i < ::PQnfields(columns()); ++i)
-            if (const ::Oid t = ::PQftype(columns(), i); !types.knows(t))
-                unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(t));
+        const std::string unknown = types.unknown_in(columns());
         if (unknown.empty()) return {};
-        unknown += '}';
         const char* const values[] = {unknown.c_str()};
         sql_ = type_catalogue::question(::PQserverVersion(connection_.db_));
         if (::PQsendQueryParams(connection_.db_, sql_.c_str(), 1, nullptr, values, nullptr, nullptr, 0) == 0) return lose();

@@ -82,12 +82,7 @@ private:
         }
         sent_.reserve(number < most_statements ? 2 * number + 1 : 2 * most_statements + 1);
         connection_.start_the_clock();
-        error e;
-        if (connection_.is_lost())
-            e = connection_.lost_error(phase::execute, effect::none);
-        else if (connection_.busy_)
-            e = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
-        if (e) return fail_rest(std::move(e)), false;
+        if (error e = connection_.unusable(effect::none)) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
         limiting_ = connection_.limit_.is_on();
         return true;

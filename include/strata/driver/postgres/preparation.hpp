@@ -173,15 +173,8 @@ STRATA_COLD inline void postgres_preparation::ask_types(postgres_wire& w) const 
 
 /// For those types of columns and parameters that the database defines and the connection has not met.
 STRATA_COLD inline void postgres_preparation::ask_catalogue(postgres_wire& w, const type_catalogue& types) const {
-    std::string unknown;
-    const PGresult* const d = description_.get();
-    const int columns = ::PQnfields(d);
-    for (int i = 0, n = columns + ::PQnparams(d); i < n; ++i) {
-        const ::Oid type = i < columns ? ::PQftype(d, i) : ::PQparamtype(d, i - columns);
-        if (!types.knows(type)) unknown.append(unknown.empty() ? "{" : ",").append(std::to_string(type));
-    }
+    const std::string unknown = types.unknown_in(description_.get());
     if (unknown.empty()) return;
-    unknown += '}';
     const char* const values[] = {unknown.c_str()};
     const std::string question = type_catalogue::question(::PQserverVersion(w.db_));
     w.ask(::PQsendQueryParams(w.db_, question.c_str(), 1, nullptr, values, nullptr, nullptr, 0));

@@ -64,11 +64,8 @@ protected:
         if (limiting_) [[unlikely]]
             return limit();
         connection_.start_the_clock();
-        if (connection_.is_lost()) return error_ = connection_.lost_error(phase::execute, effect::none), signal::failed;
-        if (connection_.busy_) {
-            error_ = error{errc::misuse, "a stream of rows is still open on this connection: end it first", phase::execute};
+        if ((error_ = connection_.unusable(effect::none))) [[unlikely]]
             return signal::failed;
-        }
         was_in_transaction_ = connection_.in_transaction();
         if (connection_.limit_.is_on()) [[unlikely]]
             return limit();

@@ -40,9 +40,7 @@ public:
             if (s == PQTRANS_IDLE) now_ = session_;
             asked_ = w.guard_ != nullptr && w.guard_->deadline != never ? rung(w.guard_->deadline - clock::now()) : none;
             locally_ = s != PQTRANS_IDLE;
-            if (asked_ == now_ || s == PQTRANS_INERROR) {  // a failed transaction takes nothing any more
-                return signal::done;
-            }
+            if (asked_ == now_ || s == PQTRANS_INERROR) return signal::done;  // a failed transaction takes nothing any more
             const std::string to = asked_ == none ? "default" : std::to_string(asked_);
             w.ask(::PQsendQuery(w.db_, joined({locally_ ? "set local" : "set", " statement_timeout to ", to}).c_str()));
             asking_ = true;
