@@ -177,7 +177,7 @@ struct session_functions {
         const auto run = [&](const auto& what) -> result<void> {
             using options = transaction_options<typename Session::driver>;
             if constexpr (requires { session.transaction(what, options{}); })
-                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags});
+                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags, .priority = o.priority});
             else
                 return session.transaction(what);
         };

@@ -7,9 +7,10 @@
 namespace strata::inline STRATA_ABI {
 
 struct call_options {
-    duration deadline{};        ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
+    duration deadline{};             ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
     std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
-    bool idempotent = false;    ///< repeating the call after it may have been sent changes nothing
+    bool idempotent = false;         ///< repeating the call after it may have been sent changes nothing
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
 };
 
 /// What `execute` returns.

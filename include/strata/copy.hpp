@@ -82,6 +82,7 @@ private:
             operation<facts_of_copy(Session::where == scope::transaction)> op;
             op.statement = statement;
             op.tags = o.tags;
+            op.priority = o.priority;
             op.reads_only = reads;
             op.deadline = deadline_of(rt.world(), o.deadline, outer);
             op.outer = outer;

@@ -124,6 +124,7 @@ private:
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
         h->op.name = o.name;
         h->op.tags = o.tags;
+        h->op.priority = o.priority;
         h->op.reads_only = o.read_only;
         h->op.deadline = detail::deadline_of(rt_->world(), o.deadline, nullptr);
         if (error e = h->take()) return e;

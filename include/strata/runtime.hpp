@@ -44,8 +44,9 @@ public:
 
     template <class... Options>
     explicit runtime(const Options&... options) : runtime(in_world{}, detail::own_world{}, options...) {
-        static_assert(!detail::shared_world<World>, "strata: a simulated world is shared: give it first, as in database<stack<...>, "
-                                                    "strata::simulated_world> db{world, options...}");
+        static_assert(!detail::shared_world<World>,
+                      "strata: a simulated world is shared: give it first, as in database<stack<...>, "
+                      "strata::simulated_world> db{world, options...}");
     }
     /// In a world that is shared; it must outlive the runtime.
     template <class... Options>
@@ -73,7 +74,7 @@ public:
     /// The state of a layer, to look at or to steer: `db.policy<strata::circuit_breaker<>>().state()`.
     template <class P>
     [[nodiscard]] P& policy() noexcept {
-        return find<P>(std::make_index_sequence<interceptors::size>{});
+        return policies_.template of<P>();
     }
 
     /// Stops admission, waits up to `grace` for what is on its way, then cancels it and waits for its end.
@@ -91,22 +92,6 @@ public:
     [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
 
 private:
-    template <class P, std::size_t... I>
-    [[nodiscard]] P& find(std::index_sequence<I...>) noexcept {
-        constexpr bool there = (std::is_same_v<P, std::remove_reference_t<decltype(policies_.template at<I>())>> || ... || false);
-        static_assert(there, "strata: no such layer in the stack");
-        P* found = nullptr;
-        static_cast<void>(((found = as<P>(policies_.template at<I>())) || ...));
-        return *found;
-    }
-    template <class P, class Q>
-    [[nodiscard]] static P* as(Q& q) noexcept {
-        if constexpr (std::is_same_v<P, Q>)
-            return &q;
-        else
-            return nullptr;
-    }
-
     detail::world_of_runtime<World> world_;
     interceptors policies_;
     source source_;

@@ -41,6 +41,7 @@ STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& 
     op.name = statement.label();
     op.statement = statement.text().text;
     op.tags = options.tags;
+    op.priority = options.priority;
     classify(op, statement, options);
 }
 

@@ -2244,6 +2244,7 @@ public:
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.name = o.name;
         op_.tags = o.tags;
+        op_.priority = o.priority;
         op_.reads_only = o.read_only;
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
@@ -2324,6 +2325,7 @@ public:
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
         state_->op.name = o.name;
         state_->op.tags = o.tags;
+        state_->op.priority = o.priority;
         state_->op.reads_only = o.read_only;
         state_->op.deadline = deadline_of(rt->world(), o.deadline, nullptr);
     }

@@ -306,6 +306,7 @@ public:
     template <class Op>
     void describe(Op& op, const call_options& o) {
         op.tags = o.tags;
+        op.priority = o.priority;
         std::apply(
             [&](auto&... i) {
                 op.run_time_idempotent = o.idempotent || (i.idempotent() && ...);

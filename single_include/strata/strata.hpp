@@ -3256,6 +3256,7 @@ public:
         ++size_;
     }
     [[nodiscard]] waiter* front() noexcept { return first_; }
+    [[nodiscard]] waiter* back() noexcept { return last_; }
     void remove(waiter& w) noexcept {
         if (!w.queued) return;
         (w.previous != nullptr ? w.previous->next : first_) = w.next;
@@ -3312,6 +3313,9 @@ struct operation_facts {
     bool inside_transaction = false;      ///< only layers with `inside_transaction = true` are asked
 };
 
+/// Who goes first where operations wait for a slot of a bulkhead or a concurrency limit. The pool's queue is strictly first in, first out.
+enum class priority : std::uint8_t { normal, high, low };
+
 /// A user's mark on a call, for logs and metrics of their own. The views must live as long as the call.
 struct tag {
     std::string_view key;
@@ -3328,12 +3332,13 @@ struct operation_base : interruption {
     std::string_view statement;  ///< text, for logs; empty for a transaction
     std::span<const tag> tags;
     std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
-    bool handed_over = false;    ///< a row or a handle has reached the user: never repeated any more
+    bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
+    bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
-    std::uint8_t unused = 0;     ///< with it these make eight bytes, which are written as one
+    strata::priority priority = strata::priority::normal;  ///< with it these make eight bytes, which are written as one
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive
@@ -3385,9 +3390,10 @@ inline constexpr bool surely_reads<operation<Facts>> = Facts.kind_known && Facts
 namespace strata::inline STRATA_ABI {
 
 struct call_options {
-    duration deadline{};        ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
+    duration deadline{};             ///< from the start of the call; zero: none of its own. A call past it ends with `errc::timeout`
     std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
-    bool idempotent = false;    ///< repeating the call after it may have been sent changes nothing
+    bool idempotent = false;         ///< repeating the call after it may have been sent changes nothing
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
 };
 
 /// What `execute` returns.
@@ -5351,7 +5357,7 @@ struct [[nodiscard]] verdict {
     enum class what : std::uint8_t { proceed, refuse, fail, park, answer, accept, again };
 
     what kind;
-    errc code;                ///< refuse, fail
+    errc code;                ///< refuse, fail; park: what the end of `until` is refused with, where the operation's own deadline is later
     bool works;               ///< park: the wait stands for work, so running out of time fails the attempt instead of refusing it
     duration after;           ///< refuse: retry_after; again: the pause
     unset<time_point> until;  ///< park: how long at most
@@ -5359,8 +5365,8 @@ struct [[nodiscard]] verdict {
 
     explicit verdict(what k) noexcept : kind(k) {}
     verdict(what k, errc c, duration d) noexcept : kind(k), code(c), after(d) {}
-    verdict(waiter* on, time_point end, bool busy) noexcept
-        : kind(what::park), code(errc::ok), works(busy), after{}, until(end), node(on) {}
+    verdict(waiter* on, time_point end, bool busy, errc at_end) noexcept
+        : kind(what::park), code(at_end), works(busy), after{}, until(end), node(on) {}
 };
 
 static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
@@ -5377,13 +5383,14 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
 [[nodiscard]] inline verdict fail(errc code) noexcept {
     return {verdict::what::fail, code, {}};
 }
-/// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here.
-[[nodiscard]] inline verdict park(waiter* node, time_point until) noexcept {
-    return {node, until, false};
+/// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here: with `at_end`
+/// where it was `until` that came, not the operation's deadline.
+[[nodiscard]] inline verdict park(waiter* node, time_point until, errc at_end = errc::timeout) noexcept {
+    return {node, until, false, at_end};
 }
 /// admit: the attempt is busy until then (injected latency). A park for time whose end by deadline is the attempt's own failure.
 [[nodiscard]] inline verdict work_until(time_point until) noexcept {
-    return {nullptr, until, true};
+    return {nullptr, until, true, errc::timeout};
 }
 /// admit: the result already lies in the operation's slot (cache).
 [[nodiscard]] inline verdict answer() noexcept {
@@ -5598,7 +5605,23 @@ struct layers {
         return detail::slot_at<I>(state_);
     }
 
+    /// The layer of this type.
+    template <class Policy>
+    [[nodiscard]] Policy& of() noexcept {
+        static_assert((std::is_same_v<Policy, P> || ...), "strata: no such layer in the stack");
+        Policy* found = nullptr;
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (pick<Policy>(at<I>(), found), ...);
+        }(std::index_sequence_for<P...>{});
+        return *found;
+    }
+
 private:
+    template <class Policy, class Layer>
+    static void pick(Layer& layer, Policy*& found) noexcept {
+        if constexpr (std::is_same_v<Policy, Layer>) found = &layer;
+    }
+
     template <std::size_t... I, class Make>
     layers(std::index_sequence<I...>, Make& make) : state_{{make(std::type_identity<P>{})}...} {}
 
@@ -5784,7 +5807,7 @@ private:
                 return cold_out<K>(m);
             case verdict::what::park: {
                 const time_point until = v.until;
-                parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, false, v.works};
+                parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, v.code, false, v.works};
                 entered_ = K + 1;  // destroyed while parked: the layer's frame must be abandoned too
                 return step::park;
             }
@@ -5796,7 +5819,7 @@ private:
     template <std::size_t K>
     STRATA_COLD step repeat(duration after, moment m) noexcept {
         entered_ = K + 1;
-        parked_ = {nullptr, add_saturated(m.now, after), K, true, false};
+        parked_ = {nullptr, add_saturated(m.now, after), K, errc::timeout, true, false};
         return after > duration::zero() ? step::park : reenter<K>(m);
     }
 
@@ -5804,6 +5827,7 @@ private:
     template <std::size_t K>
     STRATA_COLD step reenter(moment m) noexcept {
         ++op_.attempt;
+        op_.waited_for_lease = false;
         result_.clear();
         return in<K + 1>(m);
     }
@@ -5829,7 +5853,8 @@ private:
         }
         if (parked_.on != nullptr ? !parked_.on->withdraw() : (!cancelled && m.now < op_.deadline)) return cold_ask<K>(m);
         detail::call_abandon(policies_.template at<K>(), frame<K>());
-        if (!parked_.works || cancelled) return refused<K>(cancelled ? errc::cancelled : errc::timeout, {}, m);
+        if (!parked_.works || cancelled)
+            return refused<K>(cancelled ? errc::cancelled : m.now < op_.deadline ? parked_.code : errc::timeout, {}, m);
         result_.replace(error{errc::timeout, phase::execute});
         return cold_out<K>(m);
     }
@@ -5852,6 +5877,7 @@ private:
         waiter* on;
         unset<time_point> until;
         std::size_t at;  ///< the layer
+        errc code;       ///< what it is refused with when the layer's own patience ends
         bool asleep;     ///< by `again`, not by `admit`
         bool works;      ///< see verdict::works
     };
@@ -6004,6 +6030,7 @@ private:
     }
 
     [[nodiscard]] STRATA_COLD need acquire_otherwise(acquired a) noexcept {
+        op_.waited_for_lease = true;
         switch (a) {
             case acquired::connect:
                 return begin_connecting();
@@ -6305,6 +6332,7 @@ STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& 
     op.name = statement.label();
     op.statement = statement.text().text;
     op.tags = options.tags;
+    op.priority = options.priority;
     classify(op, statement, options);
 }
 
@@ -6403,6 +6431,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     using way = passage<layers_type, op_type, outcome&>;
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
+    op.priority = o.priority;
     classify(op, statement, o);
     way through{rt.policies(), op, ended};
     moment m{};
@@ -6973,6 +7002,7 @@ void describe_batch(Op& op, const Statement& statement, const call_options& o) {
     op.name = statement.label();
     op.statement = statement.text().text;
     op.tags = o.tags;
+    op.priority = o.priority;
     op.run_time_idempotent = o.idempotent || Bound::idempotent();
 }
 
@@ -7403,7 +7433,8 @@ template <class Driver>
 struct transaction_options {
     duration deadline{};  ///< over all attempts, from the start of the call; zero: none of its own
     std::span<const tag> tags = {};
-    std::string_view name = {};  ///< for metrics and logs
+    std::string_view name = {};                            ///< for metrics and logs
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
     /// Only reads: runs on a reading connection, where a write fails with `errc::read_only`. A pool of one connection has
     /// none; there it is the caller's promise.
     bool read_only = false;
@@ -7619,7 +7650,7 @@ struct session_functions {
         const auto run = [&](const auto& what) -> result<void> {
             using options = transaction_options<typename Session::driver>;
             if constexpr (requires { session.transaction(what, options{}); })
-                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags});
+                return session.transaction(what, options{.deadline = o.deadline, .tags = o.tags, .priority = o.priority});
             else
                 return session.transaction(what);
         };
@@ -7906,8 +7937,9 @@ public:
 
     template <class... Options>
     explicit runtime(const Options&... options) : runtime(in_world{}, detail::own_world{}, options...) {
-        static_assert(!detail::shared_world<World>, "strata: a simulated world is shared: give it first, as in database<stack<...>, "
-                                                    "strata::simulated_world> db{world, options...}");
+        static_assert(!detail::shared_world<World>,
+                      "strata: a simulated world is shared: give it first, as in database<stack<...>, "
+                      "strata::simulated_world> db{world, options...}");
     }
     /// In a world that is shared; it must outlive the runtime.
     template <class... Options>
@@ -7935,7 +7967,7 @@ public:
     /// The state of a layer, to look at or to steer: `db.policy<strata::circuit_breaker<>>().state()`.
     template <class P>
     [[nodiscard]] P& policy() noexcept {
-        return find<P>(std::make_index_sequence<interceptors::size>{});
+        return policies_.template of<P>();
     }
 
     /// Stops admission, waits up to `grace` for what is on its way, then cancels it and waits for its end.
@@ -7953,22 +7985,6 @@ public:
     [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
 
 private:
-    template <class P, std::size_t... I>
-    [[nodiscard]] P& find(std::index_sequence<I...>) noexcept {
-        constexpr bool there = (std::is_same_v<P, std::remove_reference_t<decltype(policies_.template at<I>())>> || ... || false);
-        static_assert(there, "strata: no such layer in the stack");
-        P* found = nullptr;
-        static_cast<void>(((found = as<P>(policies_.template at<I>())) || ...));
-        return *found;
-    }
-    template <class P, class Q>
-    [[nodiscard]] static P* as(Q& q) noexcept {
-        if constexpr (std::is_same_v<P, Q>)
-            return &q;
-        else
-            return nullptr;
-    }
-
     detail::world_of_runtime<World> world_;
     interceptors policies_;
     source source_;
@@ -8171,6 +8187,7 @@ error drive_transaction(Runtime& rt, Source& source, Work& work, const transacti
     op_type op;
     op.name = o.name;
     op.tags = o.tags;
+    op.priority = o.priority;
     op.reads_only = o.read_only;
     op.deadline = deadline_of(rt.world(), o.deadline, outer);
     op.outer = outer;
@@ -8620,6 +8637,7 @@ private:
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
         h->op.name = o.name;
         h->op.tags = o.tags;
+        h->op.priority = o.priority;
         h->op.reads_only = o.read_only;
         h->op.deadline = detail::deadline_of(rt_->world(), o.deadline, nullptr);
         if (error e = h->take()) return e;
@@ -8774,76 +8792,6 @@ private:
 
 #endif
 
-// The numbers and names of a circuit breaker, apart from its machinery.
-#ifndef STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
-#define STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
-
-namespace strata::inline STRATA_ABI {
-
-enum class circuit_state : std::uint8_t {
-    closed,    ///< attempts pass and are sampled
-    open,      ///< attempts are refused until the open time is over
-    half_open  ///< a few attempts pass as probes and decide
-};
-
-[[nodiscard]] constexpr std::string_view to_string(circuit_state s) noexcept {
-    constexpr std::string_view names[] = {"closed", "open", "half_open"};
-    return names[static_cast<std::size_t>(s)];
-}
-
-/// A breaker went from one state to another.
-struct circuit_change {
-    circuit_state from;
-    circuit_state to;
-    time_point at;
-};
-
-/// Two rules may be used, alone or together; at least one must be.
-struct circuit_breaker_options {
-    unsigned consecutive_failures = 5;                  ///< opens after so many failures in a row; 0: not by this rule
-    double failure_rate = 0;                            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
-    unsigned window = 100;                              ///< how many of the latest attempts the rate looks at; 1 to 1,000,000
-    unsigned minimum_calls = 20;                        ///< the rate is silent below so many; 1 to `window`
-    duration open_time = std::chrono::seconds{5};       ///< positive; doubles with each failed probe
-    duration max_open_time = std::chrono::seconds{60};  ///< not below `open_time`
-    double jitter = 0.1;                                ///< up to this share of an open time is left out at random, in [0, 1)
-    unsigned half_open_permits = 1;                     ///< so many probes at a time, and so many must succeed to close; at least 1
-    /// Told of each change, after it, from the thread that caused it; must not block. Null costs nothing.
-    void (*on_change)(void* context, const circuit_change& change) noexcept = nullptr;
-    void* context = nullptr;  ///< handed to `on_change`
-
-    [[nodiscard]] error validate() const {
-        const auto bad = [](std::string_view field, std::string_view rule) {
-            return detail::bad_option(std::string{"circuit_breaker_options."}.append(field), rule);
-        };
-        if (!(failure_rate >= 0.0 && failure_rate <= 1.0)) return bad("failure_rate", "must lie in 0 to 1");
-        if (consecutive_failures == 0 && failure_rate == 0.0)
-            return bad("consecutive_failures", "is 0, and so is failure_rate: nothing could open it");
-        if (window < 1 || window > 1'000'000) return bad("window", "must lie in 1 to 1,000,000");
-        if (failure_rate > 0.0 && (minimum_calls < 1 || minimum_calls > window)) return bad("minimum_calls", "must lie in 1 to window");
-        if (open_time <= duration::zero()) return bad("open_time", "must be positive");
-        if (max_open_time < open_time) return bad("max_open_time", "must not be less than open_time");
-        if (!(jitter >= 0.0 && jitter < 1.0)) return bad("jitter", "must lie in 0 to 1, without 1");
-        if (half_open_permits < 1) return bad("half_open_permits", "must be at least 1");
-        return {};
-    }
-};
-
-/// What a breaker has seen and done so far.
-struct circuit_breaker_snapshot {
-    circuit_state state = circuit_state::closed;
-    std::uint64_t opened = 0;  ///< changes to open, also from half_open
-    std::uint64_t half_opened = 0;
-    std::uint64_t closed = 0;
-    std::uint64_t refused = 0;   ///< attempts refused
-    std::uint64_t failures = 0;  ///< attempts counted as failed
-    std::uint64_t stale = 0;     ///< results dropped because the breaker had changed since they were admitted
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // What a condition means to the policies that decide by it: the one table of retry and circuit breaker.
 //
 // Two questions, answered for each condition. Is it transient: may the same call succeed a little later? And
@@ -8935,13 +8883,226 @@ struct condition_traits {
     return silence;
 }
 
+/// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an
+/// extension out (`e.texts().native_code`). Must not block. An option of `retry`, `circuit_breaker` and `throttle`; null: the table.
+using condition_judge = condition_traits (*)(const error& e, condition_traits by_table) noexcept;
+
+[[nodiscard]] inline condition_traits traits_of(const error& e, condition_judge judge) noexcept {
+    const condition_traits by_table = traits_of(e.code());
+    return judge == nullptr ? by_table : judge(e, by_table);
+}
+
 /// What an attempt that failed with `e` tells about the database. A refusal of this process tells nothing; nor does a timeout
 /// before a connection was there, or one that an outer deadline made shorter than attempt_timeout allows.
-[[nodiscard]] inline health_sign sign_of(const error& e, const operation_base& op) noexcept {
+[[nodiscard]] inline health_sign sign_of(const error& e, const operation_base& op, condition_judge judge = nullptr) noexcept {
     if (e.local()) return health_sign::none;
     if (e.code() == errc::timeout && (op.hurried || e.phase() == phase::admission || e.phase() == phase::acquire)) return health_sign::none;
-    return traits_of(e.code()).sign;
+    return traits_of(e, judge).sign;
 }
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The numbers and names of a circuit breaker, apart from its machinery.
+#ifndef STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
+#define STRATA_POLICY_CIRCUIT_BREAKER_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+enum class circuit_state : std::uint8_t {
+    closed,    ///< attempts pass and are sampled
+    open,      ///< attempts are refused until the open time is over
+    half_open  ///< a few attempts pass as probes and decide
+};
+
+/// Who decides: the breaker, or the user (`circuit_breaker::set_mode`).
+enum class circuit_mode : std::uint8_t {
+    automatic,      ///< the breaker
+    forced_open,    ///< all attempts are refused, until another mode is set; the refusal names no time
+    forced_closed,  ///< all pass; failures are counted, but open nothing
+    disabled,       ///< all pass, and nothing is counted
+    observing       ///< the breaker changes its state as ever and counts what it would refuse, but all pass
+};
+
+/// Why a breaker is in its state.
+enum class circuit_cause : std::uint8_t {
+    start,                 ///< nothing has happened yet
+    consecutive_failures,  ///< opened by that rule
+    failure_rate,
+    slow_rate,
+    probe_failed,
+    probes_unanswered,  ///< half-open for `half_open_time` without a decision
+    open_time_over,
+    probes_succeeded,
+    user  ///< `set_mode`
+};
+
+[[nodiscard]] constexpr std::string_view to_string(circuit_state s) noexcept {
+    constexpr std::string_view names[] = {"closed", "open", "half_open"};
+    return names[static_cast<std::size_t>(s)];
+}
+[[nodiscard]] constexpr std::string_view to_string(circuit_mode m) noexcept {
+    constexpr std::string_view names[] = {"automatic", "forced_open", "forced_closed", "disabled", "observing"};
+    return names[static_cast<std::size_t>(m)];
+}
+[[nodiscard]] constexpr std::string_view to_string(circuit_cause c) noexcept {
+    constexpr std::string_view names[] = {"start",          "consecutive_failures", "failure_rate",
+                                          "slow_rate",      "probe_failed",         "probes_unanswered",
+                                          "open_time_over", "probes_succeeded",     "user"};
+    return names[static_cast<std::size_t>(c)];
+}
+
+/// A breaker went from one state to another.
+struct circuit_change {
+    circuit_state from;
+    circuit_state to;
+    time_point at;
+    circuit_cause cause = circuit_cause::start;
+    errc failure = errc::ok;  ///< the failure that opened it; ok where it was none
+};
+
+/// Three rules may be used, alone or together; at least one must be.
+struct circuit_breaker_options {
+    unsigned consecutive_failures = 5;                  ///< opens after so many failures in a row; 0: not by this rule
+    double failure_rate = 0;                            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
+    double slow_rate = 0;                               ///< opens when this share of the window was slow, in (0, 1]; 0: not by this rule
+    duration slow_call{};                               ///< an attempt is slow when it takes longer than this; positive with `slow_rate`
+    unsigned window = 100;                              ///< how many of the latest attempts the rates look at; 1 to 1,000,000
+    duration window_time{};                             ///< positive: they look at the attempts of so long instead; at least 1 microsecond
+    unsigned minimum_calls = 20;                        ///< the rates are silent below so many; 1 to `window`
+    duration open_time = std::chrono::seconds{5};       ///< positive; doubles with each failed probe
+    duration max_open_time = std::chrono::seconds{60};  ///< not below `open_time`
+    double jitter = 0.1;                                ///< up to this share of an open time is left out at random, in [0, 1)
+    unsigned half_open_permits = 1;                     ///< so many probes at a time, and so many must succeed to close; at least 1
+    /// Half-open no longer than this: if the probes have not decided by then, the next attempt finds it open once more. Positive.
+    duration half_open_time = std::chrono::seconds{30};
+    condition_judge judge = nullptr;  ///< what counts as failure, where it is not the table
+    /// Told of each change, after it, from the thread that caused it; must not block. Null costs nothing.
+    void (*on_change)(void* context, const circuit_change& change) noexcept = nullptr;
+    void* context = nullptr;  ///< handed to `on_change`
+
+    [[nodiscard]] bool has_window() const noexcept { return failure_rate > 0.0 || slow_rate > 0.0; }
+
+    [[nodiscard]] error validate() const {
+        const auto bad = [](std::string_view field, std::string_view rule) {
+            return detail::bad_option(std::string{"circuit_breaker_options."}.append(field), rule);
+        };
+        if (!(failure_rate >= 0.0 && failure_rate <= 1.0)) return bad("failure_rate", "must lie in 0 to 1");
+        if (!(slow_rate >= 0.0 && slow_rate <= 1.0)) return bad("slow_rate", "must lie in 0 to 1");
+        if (consecutive_failures == 0 && !has_window())
+            return bad("consecutive_failures", "is 0, and so are failure_rate and slow_rate: nothing could open it");
+        if (slow_call < duration::zero() || (slow_rate > 0.0 && slow_call == duration::zero()))
+            return bad("slow_call", "must be positive where slow_rate is given");
+        if (window < 1 || window > 1'000'000) return bad("window", "must lie in 1 to 1,000,000");
+        if (window_time != duration::zero() && window_time < std::chrono::microseconds{1})
+            return bad("window_time", "must be at least 1 microsecond, or zero");
+        if (has_window() && (minimum_calls < 1 || (minimum_calls > window && window_time == duration::zero())))
+            return bad("minimum_calls", "must lie in 1 to window");
+        if (open_time <= duration::zero()) return bad("open_time", "must be positive");
+        if (max_open_time < open_time) return bad("max_open_time", "must not be less than open_time");
+        if (!(jitter >= 0.0 && jitter < 1.0)) return bad("jitter", "must lie in 0 to 1, without 1");
+        if (half_open_permits < 1) return bad("half_open_permits", "must be at least 1");
+        if (half_open_time <= duration::zero()) return bad("half_open_time", "must be positive");
+        return {};
+    }
+};
+
+/// What a breaker has seen and done so far. The first four are of one moment.
+struct circuit_breaker_snapshot {
+    circuit_state state = circuit_state::closed;
+    circuit_mode mode = circuit_mode::automatic;
+    circuit_change last{circuit_state::closed, circuit_state::closed, {}};  ///< the latest change, with its cause
+    std::string reason{};                                                   ///< what the user said in `set_mode`
+    std::uint64_t opened = 0;                                               ///< changes to open, also from half_open
+    std::uint64_t half_opened = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t refused = 0;   ///< attempts refused; in mode `observing` those that would have been
+    std::uint64_t failures = 0;  ///< attempts counted as failed
+    std::uint64_t stale = 0;     ///< results dropped because the breaker had changed since they were admitted
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a circuit breaker remembers of the latest attempts: how many there were, how many of them failed, how many were slow.
+#ifndef STRATA_POLICY_OUTCOME_WINDOW_HPP
+#define STRATA_POLICY_OUTCOME_WINDOW_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+struct outcome_counts {
+    std::uint64_t calls = 0;
+    std::uint64_t failures = 0;
+    std::uint64_t slow = 0;
+
+    constexpr void add(const outcome_counts& o) noexcept {
+        calls += o.calls;
+        failures += o.failures;
+        slow += o.slow;
+    }
+    constexpr void remove(const outcome_counts& o) noexcept {
+        calls -= o.calls;
+        failures -= o.failures;
+        slow -= o.slow;
+    }
+};
+
+/// The latest `size` attempts, or those of the latest `time` (in ten slices, so a slice more or less). A ring whose sum is kept. Not
+/// synchronised.
+class outcome_window {
+public:
+    /// `time` zero: by number. `size` 0 and no time: remembers nothing.
+    outcome_window(std::size_t size, duration time)
+        : parts_(time > duration::zero() ? slices : size), size_(time > duration::zero() ? slices : size), slice_(time / slices) {}
+
+    void add(bool failed, bool slow, time_point now) noexcept {
+        if (size_ == 0) return;
+        const outcome_counts one{1, failed ? 1u : 0u, slow ? 1u : 0u};
+        if (slice_ > duration::zero()) {
+            forget_until(now);
+            parts_[at_].add(one);
+        } else {
+            sum_.remove(parts_[at_]);
+            parts_[at_] = one;
+            step();
+        }
+        sum_.add(one);
+    }
+    void clear() noexcept {
+        for (std::size_t i = 0; i < size_; ++i) parts_[i] = {};
+        sum_ = {};
+    }
+    [[nodiscard]] const outcome_counts& sum() const noexcept { return sum_; }
+
+private:
+    static constexpr std::size_t slices = 10;
+
+    void step() noexcept { at_ = at_ + 1 == size_ ? 0 : at_ + 1; }
+
+    void forget_until(time_point now) noexcept {
+        if (now < next_) return;
+        const auto passed = static_cast<std::uint64_t>((now - next_) / slice_) + 1;
+        next_ += slice_ * passed;
+        for (std::uint64_t i = 0; i < passed && i < slices; ++i) {
+            step();
+            sum_.remove(parts_[at_]);
+            parts_[at_] = {};
+        }
+    }
+
+    heap_array<outcome_counts> parts_;
+    std::size_t size_;
+    std::size_t at_ = 0;
+    outcome_counts sum_;
+    duration slice_;
+    time_point next_{};  ///< when the next slice begins
+};
+
+}  // namespace detail
 
 }  // namespace strata::inline STRATA_ABI
 
@@ -8950,46 +9111,16 @@ struct condition_traits {
 // Leaving an ill database alone: after enough failures attempts are refused at once, then a few probes decide.
 //
 // Each attempt remembers the state it was admitted in, with that state's generation; a result of another generation is
-// dropped, so what began before a change can neither open nor close anything after it. A probe that never comes
-// back does not hold the breaker half-open for ever: after another open time one more probe is let through.
-// What counts as failure is told by policy/conditions.hpp.
+// dropped, so what began before a change can neither open nor close anything after it. Probes that never come back
+// do not hold the breaker half-open for ever: after `half_open_time` it is open once more.
+// What counts as failure is told by policy/conditions.hpp. A breaker for each shard or host: policy/keyed.hpp.
 #ifndef STRATA_POLICY_CIRCUIT_BREAKER_HPP
 #define STRATA_POLICY_CIRCUIT_BREAKER_HPP
 
 namespace strata::inline STRATA_ABI {
 
-namespace detail {
-
-/// The latest outcomes of up to `size` attempts, with the number of failures among them. Not synchronised.
-class outcome_window {
-public:
-    explicit outcome_window(std::size_t size) : failed_(size), size_(size) {}
-
-    void add(bool failed) noexcept {
-        if (count_ == size_)
-            failures_ -= failed_[next_] ? 1u : 0u;
-        else
-            ++count_;
-        failed_[next_] = failed;
-        failures_ += failed ? 1u : 0u;
-        next_ = next_ + 1 == size_ ? 0 : next_ + 1;
-    }
-    void clear() noexcept { next_ = count_ = failures_ = 0; }
-    [[nodiscard]] std::size_t count() const noexcept { return count_; }
-    [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
-
-private:
-    heap_array<bool> failed_;
-    std::size_t size_;
-    std::size_t next_ = 0;
-    std::size_t count_ = 0;
-    std::size_t failures_ = 0;
-};
-
-}  // namespace detail
-
-/// Thread-safe. A success while nothing is on record costs two relaxed loads and no store; with `failure_rate` each
-/// result takes a short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
+/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
+/// short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -8997,18 +9128,22 @@ public:
     static constexpr auto place = strata::place::breaker;
     static constexpr bool holds = true;
     struct frame {
-        unset<std::uint64_t> admitted;  ///< state and generation at admission
+        unset<std::uint64_t> admitted;  ///< the word at admission
+        unset<time_point> started;
     };
 
     circuit_breaker() : circuit_breaker(options{}) {}
     explicit circuit_breaker(const options& o)
-        : options_(detail::untagged(o)), window_(options_.failure_rate > 0.0 ? options_.window : 0), quiet_(options_.failure_rate <= 0.0) {}
+        : options_(detail::untagged(o)),
+          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{}),
+          quiet_(!options_.has_window()) {}
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
-        if (state_of(now) != circuit_state::closed) [[unlikely]] {
+        f.started = m.now;
+        if ((now & position_bits) != closed) [[unlikely]] {
             const time_point until = open_until();
-            if (state_of(now) != circuit_state::open || m.now >= until) return admit_probe(f, m);
+            if ((now & (position_bits | observed)) != open || m.now >= until) return admit_otherwise(f, m);
             refused_.fetch_add(1, std::memory_order_relaxed);
             return refuse(errc::circuit_open, until - m.now);
         }
@@ -9019,137 +9154,197 @@ public:
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
         if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
             return;
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op), m);
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
     }
 
     /// A probe's permit goes back; nothing is counted.
     void abandon(frame& f) noexcept {
-        if (state_of(f.admitted) == circuit_state::half_open) sample(f, health_sign::none, moment{});
+        if ((f.admitted & position_bits) == half_open) sample(f, health_sign::none, errc::ok, moment{});
     }
 
     /// The state now; an open breaker says `open` until an attempt finds that its time is over.
     [[nodiscard]] circuit_state state() const noexcept { return state_of(word_.load(std::memory_order_acquire)); }
+    [[nodiscard]] circuit_mode mode() const noexcept { return mode_of(word_.load(std::memory_order_acquire)); }
 
-    [[nodiscard]] circuit_breaker_snapshot snapshot() const noexcept {
-        const auto read = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };
-        return {state(), read(opened_), read(half_opened_), read(closed_), read(refused_), read(failures_), read(stale_)};
+    /// Takes the decision away from the breaker, or gives it back; then it begins closed, with nothing on record. `reason` is kept
+    /// for the snapshot. `at`: now, in the time of the database's world.
+    void set_mode(circuit_mode mode, std::string_view reason = {}, time_point at = steady_now()) {
+        std::string said{reason};
+        hold guard{lock_};
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        const bool decides = mode == circuit_mode::automatic || mode == circuit_mode::observing;
+        std::uint64_t to = before & position_bits;
+        if (!decides) {
+            to = mode == circuit_mode::forced_open ? forced_open : mode == circuit_mode::forced_closed ? forced_closed : disabled;
+        } else if (to > half_open) {
+            to = closed;
+        } else if (to == half_open) {  // permits taken in the other mode are void: begin with new ones
+            to = open;
+            set_open_until(at);
+        }
+        if (to != open) {
+            in_a_row_ = 0;
+            window_.clear();
+        }
+        reason_.swap(said);
+        last_ = {state_of(before), state_of(to), at, circuit_cause::user};
+        set_word(to | (mode == circuit_mode::observing ? observed : 0));
+        announce(guard, before);
+    }
+
+    [[nodiscard]] circuit_breaker_snapshot snapshot() const {
+        hold guard{lock_};
+        return {state(), mode(), last_, reason_, opens_, half_opens_, closes_, refused_.load(std::memory_order_relaxed), failures_, stale_};
     }
 
 private:
-    [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept { return static_cast<circuit_state>(word & 3); }
+    // The word: a position, whether the breaker is only observed, and above these the generation.
+    static constexpr std::uint64_t closed = 0, open = 1, half_open = 2, forced_open = 3, forced_closed = 4, disabled = 5;
+    static constexpr std::uint64_t position_bits = 7, observed = 8, generation = 16;
+    static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
 
-    STRATA_COLD verdict admit_probe(frame& f, moment m) noexcept {
-        hold guard{lock_};
-        const circuit_state before = state();
-        if (before == circuit_state::open && m.now >= open_until()) {
-            taken_ = succeeded_ = 0;
-            change_to(circuit_state::half_open, half_opened_);
-        }
-        f.admitted = word_.load(std::memory_order_relaxed);
-        const circuit_state now = state_of(f.admitted);
-        if (now == circuit_state::half_open && (taken_ < options_.half_open_permits || m.now >= open_until())) {
-            ++taken_;
-            set_open_until(add_saturated(m.now, open_for_));  // if this probe is never heard of again, another may go then
-        } else if (now != circuit_state::closed) {
-            refused_.fetch_add(1, std::memory_order_relaxed);
-            return refuse(errc::circuit_open, open_until() - m.now);
-        }
-        guard.unlock();
-        if (before != now) tell({before, now, m.now});
-        return proceed();
+    [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
+        const std::uint64_t p = word & position_bits;
+        return p == open || p == forced_open ? circuit_state::open : p == half_open ? circuit_state::half_open : circuit_state::closed;
+    }
+    [[nodiscard]] static constexpr circuit_mode mode_of(std::uint64_t word) noexcept {
+        const std::uint64_t p = word & position_bits;
+        if (p > half_open) return static_cast<circuit_mode>(p - forced_open + static_cast<std::uint64_t>(circuit_mode::forced_open));
+        return (word & observed) != 0 ? circuit_mode::observing : circuit_mode::automatic;
     }
 
-    STRATA_COLD void sample(const frame& f, health_sign sign, moment m) noexcept {
+    STRATA_COLD verdict admit_otherwise(frame& f, moment m) noexcept {
         hold guard{lock_};
-        if (word_.load(std::memory_order_relaxed) != f.admitted) {
-            stale_.fetch_add(1, std::memory_order_relaxed);
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        const std::uint64_t found = before & position_bits;
+        if (found == open && m.now >= open_until()) {
+            taken_ = succeeded_ = 0;
+            ++half_opens_;
+            set_open_until(add_saturated(m.now, options_.half_open_time));
+            change_to(half_open, circuit_cause::open_time_over, errc::ok, m);
+        } else if (found == half_open && m.now >= open_until()) {
+            open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+        }
+        const std::uint64_t now = word_.load(std::memory_order_relaxed), position = now & position_bits;
+        const bool probe = position == half_open && taken_ < options_.half_open_permits;
+        if (probe) ++taken_;
+        const bool passes = probe || (position != open && position != half_open && position != forced_open);
+        f.admitted = passes ? now : no_sample;
+        duration left = position == forced_open ? duration::zero() : open_until() - m.now;
+        if (position == half_open && left > options_.open_time) left = options_.open_time;  // the probes will have decided by then
+        announce(guard, before);
+        if (passes) return proceed();
+        refused_.fetch_add(1, std::memory_order_relaxed);
+        return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+    }
+
+    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {
+        if (f.admitted == no_sample) return;
+        const bool slow = options_.slow_rate > 0.0 && m.now - time_point{f.started} > options_.slow_call;
+        hold guard{lock_};
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        if (before != f.admitted) {
+            ++stale_;
             return;
         }
-        const circuit_state before = state_of(f.admitted);
-        if (sign == health_sign::ill) failures_.fetch_add(1, std::memory_order_relaxed);
-        if (before == circuit_state::closed)
-            sample_closed(sign, m);
-        else
-            sample_probe(sign, m);
-        const circuit_state now = state();
-        guard.unlock();
-        if (before != now) tell({before, now, m.now});
+        const std::uint64_t position = before & position_bits;
+        if (sign == health_sign::ill && position != disabled) ++failures_;
+        if (position == closed && sign != health_sign::none) sample_closed(sign == health_sign::ill, slow, code, m);
+        if (position == half_open) sample_probe(sign, slow, code, m);
+        announce(guard, before);
     }
 
-    void sample_closed(health_sign sign, moment m) noexcept {
-        if (sign == health_sign::none) return;
-        const bool failed = sign == health_sign::ill;
+    // Under the lock.
+
+    void sample_closed(bool failed, bool slow, errc code, moment m) noexcept {
         in_a_row_ = failed ? in_a_row_ + 1 : 0;
-        bool too_many = options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures;
-        if (options_.failure_rate > 0.0) {
-            window_.add(failed);
-            const auto count = static_cast<double>(window_.count());
-            too_many |=
-                window_.count() >= options_.minimum_calls && static_cast<double>(window_.failures()) >= options_.failure_rate * count;
-        } else {
-            quiet_.store(!failed, std::memory_order_relaxed);
-        }
-        if (too_many) {
-            open_time_ = options_.open_time;
-            open(m);
+        window_.add(failed, slow, m.now);
+        set_quiet();
+        const circuit_cause broken = broken_rule();
+        if (broken == circuit_cause::start) return;
+        open_time_ = options_.open_time;
+        open_for_now(broken, code, m);
+    }
+    /// `start`: none.
+    [[nodiscard]] circuit_cause broken_rule() const noexcept {
+        if (options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures) return circuit_cause::consecutive_failures;
+        const detail::outcome_counts& n = window_.sum();
+        if (n.calls < options_.minimum_calls) return circuit_cause::start;
+        const auto reached = [&n](std::uint64_t count, double rate) {
+            return rate > 0.0 && static_cast<double>(count) >= rate * static_cast<double>(n.calls);
+        };
+        if (reached(n.failures, options_.failure_rate)) return circuit_cause::failure_rate;
+        return reached(n.slow, options_.slow_rate) ? circuit_cause::slow_rate : circuit_cause::start;
+    }
+
+    void sample_probe(health_sign sign, bool slow, errc code, moment m) noexcept {
+        if (sign == health_sign::none) {
+            --taken_;
+        } else if (sign == health_sign::ill || slow) {
+            open_longer(sign == health_sign::ill ? circuit_cause::probe_failed : circuit_cause::slow_rate, code, m);
+        } else if (++succeeded_ == options_.half_open_permits) {
+            in_a_row_ = 0;
+            window_.clear();
+            ++closes_;
+            change_to(closed, circuit_cause::probes_succeeded, errc::ok, m);
         }
     }
 
-    void sample_probe(health_sign sign, moment m) noexcept {
-        switch (sign) {
-            case health_sign::none:
-                --taken_;
-                break;
-            case health_sign::good:
-                if (++succeeded_ < options_.half_open_permits) break;
-                in_a_row_ = 0;
-                window_.clear();
-                change_to(circuit_state::closed, closed_);
-                quiet_.store(options_.failure_rate <= 0.0, std::memory_order_relaxed);
-                break;
-            case health_sign::ill:
-                open_time_ = open_time_ <= options_.max_open_time / 2 ? open_time_ * 2 : options_.max_open_time;
-                open(m);
-                break;
-        }
+    void open_longer(circuit_cause why, errc code, moment m) noexcept {
+        open_time_ = open_time_ <= options_.max_open_time / 2 ? open_time_ * 2 : options_.max_open_time;
+        open_for_now(why, code, m);
     }
-
-    void open(moment m) noexcept {
+    void open_for_now(circuit_cause why, errc code, moment m) noexcept {
         const double share = 1.0 - options_.jitter * m.random_unit();
-        open_for_ = duration{static_cast<duration::rep>(static_cast<double>(open_time_.count()) * share)};
-        set_open_until(add_saturated(m.now, open_for_));
-        quiet_.store(false, std::memory_order_relaxed);
-        change_to(circuit_state::open, opened_);
+        set_open_until(add_saturated(m.now, duration{static_cast<duration::rep>(static_cast<double>(open_time_.count()) * share)}));
+        ++opens_;
+        change_to(open, why, code, m);
     }
 
-    /// Publishes what was written before it.
-    void change_to(circuit_state s, std::atomic<std::uint64_t>& counter) noexcept {
-        const std::uint64_t generation = (word_.load(std::memory_order_relaxed) >> 2) + 1;
-        counter.fetch_add(1, std::memory_order_relaxed);
-        word_.store(generation << 2 | static_cast<std::uint64_t>(s), std::memory_order_release);
+    void change_to(std::uint64_t position, circuit_cause why, errc code, moment m) noexcept {
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        last_ = {state_of(before), state_of(position), m.now, why, code};
+        set_word(position | (before & observed));
+    }
+    /// A new generation. Publishes what was written before it.
+    void set_word(std::uint64_t low) noexcept {
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        word_.store((before / generation + 1) * generation | low, std::memory_order_release);
+        set_quiet();
+    }
+    void set_quiet() noexcept {
+        const std::uint64_t position = word_.load(std::memory_order_relaxed) & position_bits;
+        quiet_.store(position == disabled || (position == closed && in_a_row_ == 0 && !options_.has_window()), std::memory_order_relaxed);
     }
 
-    void tell(const circuit_change& change) const noexcept {
-        if (options_.on_change != nullptr) options_.on_change(options_.context, change);
+    /// Ends the lock, then tells of the change that was made under it, if there was one.
+    void announce(hold<inline_lock>& guard, std::uint64_t before) const noexcept {
+        const bool changed = word_.load(std::memory_order_relaxed) != before && last_.from != last_.to;
+        if (!changed || options_.on_change == nullptr) return guard.unlock();
+        const circuit_change change = last_;
+        guard.unlock();
+        options_.on_change(options_.context, change);
     }
 
     [[nodiscard]] time_point open_until() const noexcept { return time_point{duration{open_until_.load(std::memory_order_relaxed)}}; }
     void set_open_until(time_point at) noexcept { open_until_.store(at.time_since_epoch().count(), std::memory_order_relaxed); }
 
-    std::atomic<std::uint64_t> word_{0};        ///< generation << 2 | state; written under the lock
-    std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half_open: when one more may
+    std::atomic<std::uint64_t> word_{0};        ///< written under the lock
+    std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half-open: when that has lasted too long
     const circuit_breaker_options options_;
 
-    inline_lock lock_;
+    mutable inline_lock lock_;
     detail::outcome_window window_;
     unsigned in_a_row_ = 0;
     unsigned taken_ = 0;      ///< permits given out in this half-open state
     unsigned succeeded_ = 0;  ///< probes that succeeded in it
     duration open_time_{};    ///< before jitter
-    duration open_for_{};     ///< with jitter
+    circuit_change last_{circuit_state::closed, circuit_state::closed, {}};
+    std::string reason_;
+    std::uint64_t opens_ = 0, half_opens_ = 0, closes_ = 0, failures_ = 0, stale_ = 0;
 
-    std::atomic<bool> quiet_;  ///< closed, no failure on record, no window: a success changes nothing
-    std::atomic<std::uint64_t> opened_{0}, half_opened_{0}, closed_{0}, refused_{0}, failures_{0}, stale_{0};
+    std::atomic<bool> quiet_;  ///< a success changes nothing
+    std::atomic<std::uint64_t> refused_{0};
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -9669,13 +9864,25 @@ private:
 // when (`retry_after`), and soon (`patience`): an open breaker is there to fail fast. Never: what the caller cancelled, what
 // reached the user already, what could not begin before the deadline.
 //
-// Between attempts: full jitter, a pause uniform in [0, min(cap, base * 2^n)) (Brooker 2015: the least work under contention).
+// Between attempts a pause is drawn, by default with full jitter (Brooker 2015: the least work under contention). With bound = base * 2^n
+// (or base, where it is constant), never above cap:
+//
+//     full          uniform in [0, bound)
+//     equal         bound / 2 + uniform in [0, bound / 2)
+//     decorrelated  min(cap, uniform in [base, 3 * the pause before))
+//     none          bound
+//
 // Over all operations: a budget of tokens (Brooker 2022). A repetition costs one, a success gives back a tenth, so a long
 // outage is met with at most a tenth more load than without retry. When the budget is empty the original error goes out.
 #ifndef STRATA_POLICY_RETRY_HPP
 #define STRATA_POLICY_RETRY_HPP
 
 namespace strata::inline STRATA_ABI {
+
+/// How chance enters the pauses between attempts, so that callers which failed together do not come back together.
+enum class jitter : std::uint8_t { full, equal, decorrelated, none };
+/// How pauses grow from attempt to attempt (`decorrelated` grows by itself).
+enum class backoff : std::uint8_t { exponential, constant };
 
 struct retry_options {
     unsigned max_attempts = 3;                      ///< the first one included; 1 to 65535
@@ -9684,12 +9891,16 @@ struct retry_options {
     duration patience = std::chrono::seconds{1};    ///< a refusal that says to come back later than this goes out at once
     unsigned budget = 100;                          ///< repetitions in reserve over all operations; 0: no budget is kept
     double refund = 0.1;                            ///< what a success gives back, in [0, 1]
+    strata::jitter jitter = strata::jitter::full;
+    strata::backoff backoff = strata::backoff::exponential;
+    condition_judge judge = nullptr;  ///< what is worth another attempt, where it is not the table; never overrules safety
 
     [[nodiscard]] error validate() const {
         if (max_attempts < 1 || max_attempts > 65535)
             return detail::bad_option("retry_options.max_attempts", "must be between 1 and 65535");
         if (base < duration::zero()) return detail::bad_option("retry_options.base", "must not be negative");
         if (cap < base) return detail::bad_option("retry_options.cap", "must not be less than base");
+        if (cap > std::chrono::hours{87'600}) return detail::bad_option("retry_options.cap", "must be at most 10 years");
         if (patience < duration::zero()) return detail::bad_option("retry_options.patience", "must not be negative");
         if (budget > 1'000'000) return detail::bad_option("retry_options.budget", "must be at most 1,000,000");
         if (!(refund >= 0.0 && refund <= 1.0)) return detail::bad_option("retry_options.refund", "must lie in 0 to 1");
@@ -9713,6 +9924,7 @@ public:
     static constexpr auto place = strata::place::repeat;
     struct frame {
         unsigned made = 0;  ///< attempts that went further than a refusal of this process
+        duration paused{};  ///< before this attempt, by the jitter
     };
 
     retry() : retry(options{}) {}
@@ -9746,7 +9958,8 @@ private:
             return accept();
         }
         // Who was told when to come back waits at least so long; the jitter on top spreads those who were told the same.
-        const duration pause = add_saturated(time_point{e.retry_after()}, jitter(op.attempt - 1, m)).time_since_epoch();
+        f.paused = draw(op.attempt - 1, f.paused, m);
+        const duration pause = add_saturated(time_point{e.retry_after()}, f.paused).time_since_epoch();
         if (!op.may_repeat(pause, m)) return accept();  // the engine would refuse it too; here it costs no token
         if (!take_token()) {
             budget_used_up_.fetch_add(1, std::memory_order_relaxed);
@@ -9759,7 +9972,7 @@ private:
     [[nodiscard]] bool may_help(const error& e) const noexcept {
         if (e.retry_after() > options_.patience) return false;
         if (e.local()) return e.retry_after() > duration::zero() && e.code() != errc::cancelled && e.code() != errc::shutting_down;
-        return traits_of(e.code()).transient;
+        return traits_of(e, options_.judge).transient;
     }
 
     [[nodiscard]] static bool is_safe(const error& e, bool idempotent) noexcept {
@@ -9775,11 +9988,22 @@ private:
         return false;
     }
 
-    /// Uniform in [0, min(cap, base * 2^n)).
-    [[nodiscard]] duration jitter(unsigned n, moment m) const noexcept {
+    /// The pause after attempt n, from 0.
+    [[nodiscard]] duration draw(unsigned n, duration before, moment m) const noexcept {
+        if (options_.jitter == strata::jitter::decorrelated) {
+            const duration from = options_.base, last = before > from ? before : from;
+            const duration drawn = from + part(last * 3 - from, m);
+            return drawn < options_.cap ? drawn : options_.cap;
+        }
         duration bound = options_.base;
-        for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
-        return duration{static_cast<duration::rep>(static_cast<double>(bound.count()) * m.random_unit())};
+        if (options_.backoff == strata::backoff::exponential)
+            for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
+        if (options_.jitter == strata::jitter::none) return bound;
+        if (options_.jitter == strata::jitter::equal) return bound / 2 + part(bound - bound / 2, m);
+        return part(bound, m);
+    }
+    [[nodiscard]] static duration part(duration of, moment m) noexcept {
+        return duration{static_cast<duration::rep>(static_cast<double>(of.count()) * m.random_unit())};
     }
 
     [[nodiscard]] bool take_token() noexcept {

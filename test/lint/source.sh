@@ -87,6 +87,10 @@ headers=$(sources include)
             else if (index(may[room], " " other " ") == 0) print FILENAME ":" FNR ": " room " may not include " $2
         }' $headers | rule "arrows between the rooms point down only"
 
+    for patch in $(command -v git >/dev/null && find test/mutants -name '*.patch' | sort); do
+        git apply --unidiff-zero --check --include='include/*' "$patch" 2>/dev/null || echo "$patch"
+    done | rule "mutants whose patch does not apply"
+
     { grep -nE '\b(TODO|FIXME)\b' $headers $(sources test example bench) || true; } | rule "unfinished work left in the tree"
 }
 echo "$passed passed, $failed failed"

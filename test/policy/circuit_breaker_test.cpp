@@ -6,8 +6,11 @@
 #include <support/catch.hpp>
 #include <support/drive.hpp>
 
+#include <algorithm>
+#include <array>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -170,20 +173,40 @@ TEST_CASE("several permits: so many probes at once, and so many must succeed", "
     CHECK(f.state() == circuit_state::closed);
 }
 
-TEST_CASE("a probe that never comes back lets another one go after a further open time", "[breaker]") {
-    fixture f{{.consecutive_failures = 1, .open_time = 1s, .jitter = 0}};
+TEST_CASE("probes that never come back hold it half-open for no longer than half_open_time", "[breaker]") {
+    fixture f{{.consecutive_failures = 1, .open_time = 1s, .jitter = 0, .half_open_permits = 2, .half_open_time = 3s}};
     f.call(errc::io_error);
     f.w.pass(1s);
     open_call hangs{f.l, f.w};
     REQUIRE(hangs.admitted());
+    f.w.pass(2s);
+    open_call late{f.l, f.w};
+    REQUIRE(late.admitted());
     f.w.pass(1s - 1ns);
-    CHECK(f.call(errc::ok).code() == errc::circuit_open);
+    CHECK(f.call(errc::ok).retry_after() == strata::duration{1ns});
+    CHECK(f.state() == circuit_state::half_open);
     f.w.pass(1ns);
+    CHECK(f.call(errc::ok).retry_after() == strata::duration{2s});  // open once more, as after a failed probe
+    CHECK(f.state() == circuit_state::open);
+    CHECK(f.breaker().snapshot().last.cause == strata::circuit_cause::probes_unanswered);
+    late.end(errc::ok);  // of an earlier state
+    f.w.pass(2s);
+    CHECK_FALSE(f.call(errc::ok));
     CHECK_FALSE(f.call(errc::ok));
     CHECK(f.state() == circuit_state::closed);
     hangs.end(errc::io_error);  // too late to matter
     CHECK(f.state() == circuit_state::closed);
-    CHECK(f.breaker().snapshot().stale == 1);
+    CHECK(f.breaker().snapshot().stale == 2);
+}
+
+TEST_CASE("who is refused while probes are on their way is told to come back after an open time", "[breaker]") {
+    fixture f{{.consecutive_failures = 1, .open_time = 1s, .jitter = 0, .half_open_time = 30s}};
+    f.call(errc::io_error);
+    f.w.pass(1s);
+    open_call probe{f.l, f.w};
+    CHECK(f.call(errc::ok).retry_after() == strata::duration{1s});
+    f.w.pass(29s + 500ms);
+    CHECK(f.call(errc::ok).retry_after() == strata::duration{500ms});
 }
 
 TEST_CASE("late results of an earlier state are dropped", "[breaker]") {
@@ -317,6 +340,13 @@ TEST_CASE("the rate rule needs enough calls and looks at the latest ones", "[bre
             REQUIRE(f.state() == circuit_state::closed);
         }
     }
+    SECTION("nor do successes that have left it") {
+        f.calls(100, errc::ok);
+        f.calls(4, errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+    }
     SECTION("a recovery begins with an empty window") {
         f.calls(4, errc::io_error);
         REQUIRE(f.state() == circuit_state::open);
@@ -327,6 +357,198 @@ TEST_CASE("the rate rule needs enough calls and looks at the latest ones", "[bre
         CHECK(f.state() == circuit_state::closed);
         f.call(errc::io_error);
         CHECK(f.state() == circuit_state::open);
+    }
+}
+
+TEST_CASE("the rate may look at a time instead of a number", "[breaker]") {
+    fixture f{{.consecutive_failures = 0, .failure_rate = 0.5, .window_time = 10s, .minimum_calls = 4, .open_time = 1s, .jitter = 0}};
+    SECTION("what is older no longer counts") {
+        f.calls(3, errc::io_error);
+        f.w.pass(11s);
+        f.calls(3, errc::ok);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        f.call(errc::io_error);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+        CHECK(f.breaker().snapshot().last.cause == strata::circuit_cause::failure_rate);
+    }
+    SECTION("what is younger does, however many there were") {
+        f.calls(3'000, errc::ok);
+        f.w.pass(9s);
+        f.calls(2'999, errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+    }
+    SECTION("it goes slice by slice") {
+        for (int second = 0; second < 40; ++second) {  // two of five fail, for ever
+            f.calls(3, errc::ok);
+            f.calls(2, errc::io_error);
+            f.w.pass(1s);
+            CAPTURE(second);
+            REQUIRE(f.state() == circuit_state::closed);
+        }
+        for (int second = 0; second < 10 && f.state() == circuit_state::closed; ++second) {
+            f.calls(5, errc::io_error);
+            f.w.pass(1s);
+        }
+        CHECK(f.state() == circuit_state::open);
+    }
+}
+
+TEST_CASE("slow calls open it, though they succeed", "[breaker]") {
+    fixture f{
+        {.consecutive_failures = 0, .slow_rate = 0.5, .slow_call = 100ms, .window = 10, .minimum_calls = 4, .open_time = 1s, .jitter = 0}};
+    const auto takes = [&](strata::duration d, errc code = errc::ok) {
+        return run(f.l, f.w, [&](auto& op, strata::outcome& o) {
+            f.w.pass(d);
+            ends_with(code)(op, o);
+        });
+    };
+    SECTION("when the share is reached") {
+        takes(1s);
+        takes(100ms);  // just in time
+        takes(100ms);
+        CHECK(f.state() == circuit_state::closed);
+        takes(101ms);
+        CHECK(f.state() == circuit_state::open);
+        CHECK(f.breaker().snapshot().last.cause == strata::circuit_cause::slow_rate);
+        CHECK(f.breaker().snapshot().last.failure == errc::ok);
+        CHECK(f.breaker().snapshot().failures == 0);
+    }
+    SECTION("just in time is not slow") {
+        for (int i = 0; i < 10; ++i) takes(100ms);
+        CHECK(f.state() == circuit_state::closed);
+    }
+    SECTION("a failure that was quick is not slow") {
+        for (int i = 0; i < 10; ++i) takes(1ms, errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+    }
+    SECTION("a slow probe does not close it") {
+        for (int i = 0; i < 4; ++i) takes(1s);
+        REQUIRE(f.state() == circuit_state::open);
+        f.w.pass(1s);
+        takes(1s);
+        CHECK(f.state() == circuit_state::open);
+        f.w.pass(2s);
+        takes(10ms);
+        CHECK(f.state() == circuit_state::closed);
+    }
+}
+
+TEST_CASE("a user's judgement decides what is a failure", "[breaker]") {
+    fixture f{{.consecutive_failures = 2, .judge = [](const strata::error& e, strata::condition_traits t) noexcept {
+                   if (e.code() == errc::undefined_object) t.sign = strata::health_sign::ill;  // the wrong schema was deployed
+                   if (e.code() == errc::io_error) t.sign = strata::health_sign::none;
+                   return t;
+               }}};
+    f.calls(10, errc::io_error);
+    CHECK(f.state() == circuit_state::closed);
+    f.calls(2, errc::undefined_object);
+    CHECK(f.state() == circuit_state::open);
+    CHECK(f.breaker().snapshot().last.failure == errc::undefined_object);
+}
+
+TEST_CASE("the user may take the decision away, and give it back", "[breaker]") {
+    using strata::circuit_mode;
+    fixture f{{.consecutive_failures = 2, .open_time = 1s, .jitter = 0}};
+    auto& b = f.breaker();
+    SECTION("forced open: sticks, and names no time") {
+        b.set_mode(circuit_mode::forced_open, "the disk is being changed", f.w.now);
+        CHECK(f.state() == circuit_state::open);
+        CHECK(b.mode() == circuit_mode::forced_open);
+        for (int i = 0; i < 3; ++i) {
+            const strata::error e = f.call(errc::ok);
+            CHECK(e.code() == errc::circuit_open);
+            CHECK(e.retry_after() == strata::duration::zero());
+            f.w.pass(1h);
+        }
+        CHECK(b.snapshot().reason == "the disk is being changed");
+        CHECK(b.snapshot().last.cause == strata::circuit_cause::user);
+        CHECK(b.snapshot().refused == 3);
+        b.set_mode(circuit_mode::automatic);
+        CHECK(f.state() == circuit_state::closed);
+        CHECK_FALSE(f.call(errc::ok));
+        CHECK(b.snapshot().reason.empty());
+    }
+    SECTION("forced closed: counts, but does not open") {
+        f.call(errc::io_error);
+        b.set_mode(circuit_mode::forced_closed);
+        f.calls(10, errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        CHECK(b.snapshot().failures == 11);
+        b.set_mode(circuit_mode::automatic);
+        f.call(errc::io_error);  // nothing is on record from before
+        CHECK(f.state() == circuit_state::closed);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+    }
+    SECTION("disabled: counts nothing") {
+        f.calls(2, errc::io_error);
+        REQUIRE(f.state() == circuit_state::open);
+        b.set_mode(circuit_mode::disabled);
+        CHECK(f.call(errc::io_error).code() == errc::io_error);
+        CHECK(b.snapshot().failures == 2);
+        CHECK(b.mode() == circuit_mode::disabled);
+    }
+    SECTION("observing: changes as ever, but lets all pass") {
+        b.set_mode(circuit_mode::observing);
+        CHECK(b.mode() == circuit_mode::observing);
+        f.calls(2, errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+        CHECK_FALSE(f.call(errc::ok));
+        CHECK(f.call(errc::io_error).code() == errc::io_error);
+        CHECK(b.snapshot().refused == 2);
+        CHECK(b.snapshot().failures == 2);
+        f.w.pass(1s);
+        open_call probe{f.l, f.w};
+        CHECK(f.state() == circuit_state::half_open);
+        CHECK(f.call(errc::io_error).code() == errc::io_error);  // no probe, so it decides nothing
+        CHECK(f.state() == circuit_state::half_open);
+        probe.end(errc::ok);
+        CHECK(f.state() == circuit_state::closed);
+        CHECK(b.mode() == circuit_mode::observing);
+        SECTION("back to automatic, open stays open") {
+            f.calls(2, errc::io_error);
+            b.set_mode(circuit_mode::automatic);
+            CHECK(f.state() == circuit_state::open);
+            CHECK(f.call(errc::ok).code() == errc::circuit_open);
+        }
+    }
+    SECTION("a result from before the change is not counted") {
+        open_call before{f.l, f.w}, too{f.l, f.w};
+        b.set_mode(circuit_mode::forced_closed);
+        b.set_mode(circuit_mode::automatic);
+        before.end(errc::io_error);
+        too.end(errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        CHECK(b.snapshot().stale == 2);
+    }
+    SECTION("half-open when the mode changes: probes begin anew") {
+        f.calls(2, errc::io_error);
+        f.w.pass(1s);
+        open_call probe{f.l, f.w};
+        REQUIRE(f.state() == circuit_state::half_open);
+        b.set_mode(circuit_mode::observing, {}, f.w.now);
+        CHECK(f.state() == circuit_state::open);
+        CHECK_FALSE(f.call(errc::ok));
+        CHECK(f.state() == circuit_state::closed);
+        probe.end(errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+    }
+    SECTION("the hook is told") {
+        int heard = 0;
+        fixture g{{.consecutive_failures = 1,
+                   .on_change =
+                       [](void* n, const strata::circuit_change& c) noexcept {
+                           if (c.cause == strata::circuit_cause::user) ++*static_cast<int*>(n);
+                       },
+                   .context = &heard}};
+        g.breaker().set_mode(circuit_mode::forced_open);
+        g.breaker().set_mode(circuit_mode::forced_open, "still");  // no change
+        g.breaker().set_mode(circuit_mode::disabled);
+        CHECK(heard == 2);
     }
 }
 
@@ -359,6 +581,10 @@ TEST_CASE("the hook is told of each change", "[breaker]") {
     CHECK(h.all[2].from == circuit_state::half_open);
     CHECK(h.all[2].to == circuit_state::closed);
     CHECK(h.all[2].at == begin + 1s);
+    CHECK(h.all[0].cause == strata::circuit_cause::consecutive_failures);
+    CHECK(h.all[0].failure == errc::io_error);
+    CHECK(h.all[1].cause == strata::circuit_cause::open_time_over);
+    CHECK(h.all[2].cause == strata::circuit_cause::probes_succeeded);
 }
 
 TEST_CASE("a retry outside waits for a breaker that opens soon", "[breaker][retry]") {
@@ -388,6 +614,12 @@ TEST_CASE("breaker options that make no sense name their field", "[breaker]") {
     CHECK_THAT(says({.open_time = 2s, .max_open_time = 1s}), contains_text("circuit_breaker_options.max_open_time"));
     CHECK_THAT(says({.jitter = 1.0}), contains_text("circuit_breaker_options.jitter"));
     CHECK_THAT(says({.half_open_permits = 0}), contains_text("circuit_breaker_options.half_open_permits"));
+    CHECK_THAT(says({.half_open_time = 0s}), contains_text("circuit_breaker_options.half_open_time"));
+    CHECK_THAT(says({.slow_rate = 1.5}), contains_text("circuit_breaker_options.slow_rate"));
+    CHECK_THAT(says({.slow_rate = 0.5}), contains_text("circuit_breaker_options.slow_call"));
+    CHECK_FALSE((options{.consecutive_failures = 0, .slow_rate = 0.5, .slow_call = 1s}.validate()));
+    CHECK_THAT(says({.window_time = 1ns}), contains_text("circuit_breaker_options.window_time"));
+    CHECK_FALSE((options{.failure_rate = 0.5, .window = 10, .window_time = 1s, .minimum_calls = 11}.validate()));
 }
 
 TEST_CASE("two breakers of one stack have their own state and options", "[breaker]") {
@@ -496,4 +728,132 @@ TEST_CASE("many threads: the breaker opens, probes and closes without losing a p
         if (p.first({strata::clock::now()}) == step::attempt) static_cast<void>(p.landed({strata::clock::now()}));
     }
     CHECK(l.at<0>().state() == circuit_state::closed);
+}
+
+namespace {
+
+/// A breaker as one would tell it to a friend: slow, and without any thought of threads.
+struct breaker_model {
+    options o;
+    circuit_state state = circuit_state::closed;
+    int generation = 0;
+    unsigned row = 0;
+    std::deque<std::pair<strata::time_point, bool>> window{};  // when, failed
+    strata::time_point until{};
+    strata::duration open_time{};
+    unsigned taken = 0, succeeded = 0;
+
+    void become(circuit_state s) {
+        state = s;
+        ++generation;
+    }
+    void open(strata::time_point now) {
+        until = now + open_time;
+        become(circuit_state::open);
+    }
+    void open_longer(strata::time_point now) {
+        open_time = std::min(open_time * 2, o.max_open_time);
+        open(now);
+    }
+    /// Nothing when it passes, else the time to wait.
+    std::optional<strata::duration> admit(strata::time_point now) {
+        if (state == circuit_state::open && now >= until) {
+            taken = succeeded = 0;
+            until = now + o.half_open_time;
+            become(circuit_state::half_open);
+        } else if (state == circuit_state::half_open && now >= until) {
+            open_longer(now);
+        }
+        if (state == circuit_state::closed) return {};
+        if (state == circuit_state::half_open && taken < o.half_open_permits) {
+            ++taken;
+            return {};
+        }
+        return state == circuit_state::half_open ? std::min(until - now, o.open_time) : until - now;
+    }
+    void settle(int admitted_in, strata::health_sign sign, strata::time_point now) {
+        if (admitted_in != generation) return;
+        const bool failed = sign == strata::health_sign::ill;
+        if (state == circuit_state::half_open) {
+            if (sign == strata::health_sign::none)
+                --taken;
+            else if (failed)
+                open_longer(now);
+            else if (++succeeded == o.half_open_permits) {
+                row = 0;
+                window.clear();
+                become(circuit_state::closed);
+            }
+            return;
+        }
+        if (sign == strata::health_sign::none) return;
+        row = failed ? row + 1 : 0;
+        window.emplace_back(now, failed);
+        if (window.size() > o.window) window.pop_front();
+        const auto failures = static_cast<double>(std::count_if(window.begin(), window.end(), [](auto& w) { return w.second; }));
+        const bool by_row = o.consecutive_failures != 0 && row >= o.consecutive_failures;
+        const bool by_rate =
+            o.failure_rate > 0 && window.size() >= o.minimum_calls && failures >= o.failure_rate * static_cast<double>(window.size());
+        if (by_row || by_rate) {
+            open_time = o.open_time;
+            open(now);
+        }
+    }
+};
+
+}  // namespace
+
+TEST_CASE("random steps agree with a plain model", "[breaker][random]") {
+    std::mt19937 dice{23};
+    const auto below = [&](unsigned n) { return static_cast<unsigned>(dice() % n); };
+    int steps = 0;
+    std::array<int, 3> seen{};
+    while (steps < count(50'000, 1'000'000)) {
+        options o{.consecutive_failures = below(5),
+                  .window = 1 + below(8),
+                  .open_time = 1s * (1 + below(3)),
+                  .max_open_time = 8s,
+                  .jitter = 0,
+                  .half_open_permits = 1 + below(3),
+                  .half_open_time = 1s * (1 + below(6))};
+        if (o.consecutive_failures == 0 || below(2) == 0) o.failure_rate = 0.25 * (1 + below(4));
+        o.minimum_calls = 1 + below(o.window);
+        fixture f{o};
+        breaker_model model{.o = o};
+        std::deque<std::pair<std::unique_ptr<open_call>, int>> on_way;
+        const unsigned ill = 1 + below(9);
+        for (int i = 0; i < 500; ++i, ++steps) {
+            const unsigned what = below(10);
+            if (what >= 8) {
+                f.w.pass(1ms * below(1500));
+            } else if (what < 4 || on_way.empty()) {
+                auto c = std::make_unique<open_call>(f.l, f.w);
+                const auto refused = model.admit(f.w.now);
+                REQUIRE(c->admitted() != refused.has_value());
+                if (refused)
+                    REQUIRE(c->p.result().error().retry_after() == *refused);
+                else
+                    on_way.emplace_back(std::move(c), model.generation);
+            } else {
+                const auto at = on_way.begin() + below(static_cast<unsigned>(on_way.size()));
+                const unsigned end = below(10);
+                if (end == 0) {  // destroyed: only a probe's permit goes back
+                    if (model.state == circuit_state::half_open) model.settle(at->second, strata::health_sign::none, f.w.now);
+                } else {
+                    const errc code = end == 1 ? errc::cancelled : end < 1 + ill ? errc::io_error : errc::ok;
+                    at->first->end(code);
+                    model.settle(at->second,
+                                 code == errc::ok         ? strata::health_sign::good
+                                 : code == errc::io_error ? strata::health_sign::ill
+                                                          : strata::health_sign::none,
+                                 f.w.now);
+                }
+                on_way.erase(at);
+            }
+            REQUIRE(f.state() == model.state);
+            ++seen[static_cast<std::size_t>(model.state)];
+        }
+    }
+    CAPTURE(seen[0], seen[1], seen[2]);
+    for (const int n : seen) CHECK(n > steps / 50);  // it has been everywhere
 }

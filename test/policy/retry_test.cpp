@@ -5,8 +5,13 @@
 #include <support/catch.hpp>
 #include <support/drive.hpp>
 
+#include <cmath>
 #include <limits>
+#include <memory>
+#include <queue>
+#include <random>
 #include <string>
+#include <vector>
 
 using namespace std::chrono_literals;
 using namespace strata_test;
@@ -112,6 +117,60 @@ TEST_CASE("pauses are uniform below a doubling bound", "[retry]") {
         CHECK(longest[i] >= bounds[i] - 1us);
     }
     CHECK(pauses_at(0).empty());  // no pause, no park
+}
+
+TEST_CASE("jitter and growth can be chosen", "[retry]") {
+    using strata::backoff;
+    using strata::jitter;
+    using pauses = std::vector<strata::duration>;
+    const auto pauses_at = [&](jitter j, backoff b, double unit) {
+        alone l = build<alone>(strata::retry_options{.max_attempts = 5, .base = 10ms, .cap = 50ms, .jitter = j, .backoff = b});
+        manual_world w;
+        w.set_unit(unit);
+        pauses all;
+        run(l, w, ends_with(errc::busy), &all);
+        return all;
+    };
+    CHECK(pauses_at(jitter::none, backoff::exponential, 0.3) == pauses{10ms, 20ms, 40ms, 50ms});
+    CHECK(pauses_at(jitter::none, backoff::constant, 0.3) == pauses{10ms, 10ms, 10ms, 10ms});
+    CHECK(pauses_at(jitter::equal, backoff::exponential, 0.5) == pauses{7500us, 15ms, 30ms, 37500us});
+    CHECK(pauses_at(jitter::equal, backoff::exponential, 0) == pauses{5ms, 10ms, 20ms, 25ms});
+    CHECK(pauses_at(jitter::full, backoff::constant, 0.5) == pauses{5ms, 5ms, 5ms, 5ms});
+    // decorrelated: base + part of (3 * before - base), and only then the cap
+    CHECK(pauses_at(jitter::decorrelated, backoff::exponential, 0) == pauses{10ms, 10ms, 10ms, 10ms});
+    CHECK(pauses_at(jitter::decorrelated, backoff::exponential, 0.5) == pauses{20ms, 35ms, 50ms, 50ms});
+    CHECK(pauses_at(jitter::decorrelated, backoff::constant, 0.5) == pauses{20ms, 35ms, 50ms, 50ms});
+}
+
+TEST_CASE("decorrelated pauses begin anew with each operation", "[retry]") {
+    alone l = build<alone>(strata::retry_options{.base = 10ms, .cap = 1s, .jitter = strata::jitter::decorrelated});
+    manual_world w;
+    w.set_unit(0.5);
+    for (int i = 0; i < 2; ++i) {
+        std::vector<strata::duration> all;
+        run(l, w, ends_with(errc::busy), &all);
+        CHECK(all == std::vector<strata::duration>{20ms, 35ms});
+    }
+}
+
+TEST_CASE("a user's judgement decides what is worth another attempt, not what is safe", "[retry]") {
+    const strata::retry_options o{.judge = [](const strata::error& e, strata::condition_traits t) noexcept {
+        if (e.texts().native_code == "23505") t.transient = true;  // a hidden serialization failure, says the user
+        if (e.code() == errc::busy) t.transient = false;
+        return t;
+    }};
+    const auto unique = [](strata::effect did) {
+        return [=](auto&, strata::outcome& out) {
+            strata::error e{errc::unique_violation, strata::phase::execute, did};
+            e.edit_texts().native_code = "23505";
+            out.replace(std::move(e));
+        };
+    };
+    CHECK(attempts_of(unique(effect::rolled_back), o) == 3);
+    CHECK(attempts_of(unique(effect::unknown), o) == 1);
+    CHECK(attempts_of(ends_with(errc::busy), o) == 1);
+    CHECK(attempts_of(ends_with(errc::unique_violation), o) == 1);
+    CHECK(attempts_of(ends_with(errc::deadlock), o) == 3);
 }
 
 TEST_CASE("who is told when to come back waits at least so long", "[retry]") {
@@ -232,6 +291,7 @@ TEST_CASE("options that make no sense name their field", "[retry]") {
     CHECK_THAT(says({.max_attempts = 0}), contains_text("retry_options.max_attempts"));
     CHECK_THAT(says({.base = -1ms}), contains_text("retry_options.base"));
     CHECK_THAT(says({.base = 2s, .cap = 1s}), contains_text("retry_options.cap"));
+    CHECK_THAT(says({.cap = std::chrono::hours{87'601}}), contains_text("retry_options.cap"));
     CHECK_THAT(says({.patience = -1s}), contains_text("retry_options.patience"));
     CHECK_THAT(says({.budget = 2'000'000}), contains_text("retry_options.budget"));
     CHECK_THAT(says({.refund = 1.5}), contains_text("retry_options.refund"));
@@ -245,4 +305,106 @@ TEST_CASE("a tagged retry takes tagged options", "[retry]") {
     manual_world w;
     CHECK(run(l, w, ends_with(errc::busy)).attempts() == 1);
     CHECK(l.at<1>().snapshot().repeats == 3);
+}
+
+namespace {
+
+/// How often `clients` attempt, and how long it takes until all have succeeded, when each reads a version and writes it back if nobody
+/// has meanwhile: the optimistic workload of Brooker's simulation (2015), over a network of 10 +- 2 ms a way.
+struct contest {
+    double calls = 0;
+    double milliseconds = 0;
+};
+contest contend(std::size_t clients, const strata::retry_options& o, unsigned seed) {
+    alone l = build<alone>(o);
+    manual_world w;
+    std::mt19937_64 dice{seed};
+    std::normal_distribution<double> way{10.0, 2.0};
+    enum class stage { reads, has_read, writes, has_written, pauses };
+    struct event {
+        strata::time_point at;
+        std::size_t client;
+        stage what;
+        bool operator>(const event& other) const { return at > other.at; }
+    };
+    std::priority_queue<event, std::vector<event>, std::greater<>> events;
+    std::vector<std::unique_ptr<held_call<alone>>> on_way(clients);
+    std::vector<int> read(clients), conflict(clients);
+    int version = 0;
+    contest result;
+    const auto later = [&] { return strata::duration{static_cast<std::int64_t>(std::abs(way(dice)) * 1e6)}; };
+    const auto begin = w.now;
+    for (std::size_t i = 0; i < clients; ++i) events.push({w.now + later(), i, stage::reads});
+    while (!events.empty()) {
+        const event e = events.top();
+        events.pop();
+        w.now = e.at;
+        w.random = dice();
+        auto& c = on_way[e.client];
+        switch (e.what) {
+            case stage::reads:
+                if (!c) c = std::make_unique<held_call<alone>>(l, w);
+                read[e.client] = version;
+                events.push({w.now + later(), e.client, stage::has_read});
+                break;
+            case stage::has_read:
+                events.push({w.now + later(), e.client, stage::writes});
+                break;
+            case stage::writes:
+                ++result.calls;
+                conflict[e.client] = version != read[e.client];
+                if (!conflict[e.client]) ++version;
+                events.push({w.now + later(), e.client, stage::has_written});
+                break;
+            case stage::has_written:
+                c->end(conflict[e.client] ? errc::serialization_failure : errc::ok);
+                if (c->waits()) events.push({c->until(), e.client, stage::pauses});
+                if (c->is_inside()) events.push({w.now + later(), e.client, stage::reads});
+                if (c->is_over()) REQUIRE_FALSE(c->error());
+                break;
+            case stage::pauses:
+                c->resume();
+                REQUIRE(c->is_inside());
+                events.push({w.now + later(), e.client, stage::reads});
+                break;
+        }
+    }
+    REQUIRE(version == static_cast<int>(clients));
+    result.milliseconds = static_cast<double>((w.now - begin).count()) / 1e6;
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("a storm of 190 clients: jitter decides how much work it takes", "[retry][random]") {
+    using strata::jitter;
+    const auto mean = [](strata::retry_options o) {
+        o.max_attempts = 65'535;
+        o.budget = 0;
+        contest sum;
+        const int trials = count(3, 100);
+        for (int i = 0; i < trials; ++i) {
+            const contest one = contend(190, o, 100u + static_cast<unsigned>(i));
+            sum.calls += one.calls / trials;
+            sum.milliseconds += one.milliseconds / trials;
+        }
+        return sum;
+    };
+    const strata::duration base = 5ms, cap = 2s;
+    const contest at_once = mean({.base = 0ns, .cap = 0ns, .jitter = jitter::none});
+    const contest exponential = mean({.base = base, .cap = cap, .jitter = jitter::none});
+    const contest decorrelated = mean({.base = base, .cap = cap, .jitter = jitter::decorrelated});
+    const contest equal = mean({.base = base, .cap = cap, .jitter = jitter::equal});
+    const contest full = mean({.base = base, .cap = cap});
+    CAPTURE(at_once.calls, exponential.calls, decorrelated.calls, equal.calls, full.calls);
+    CAPTURE(at_once.milliseconds, exponential.milliseconds, decorrelated.milliseconds, equal.milliseconds, full.milliseconds);
+    CHECK(full.calls < decorrelated.calls);
+    CHECK(equal.calls < decorrelated.calls);
+    CHECK(decorrelated.calls < exponential.calls);
+    CHECK(exponential.calls < at_once.calls);
+    CHECK(full.calls * 3 < at_once.calls);
+    CHECK(full.calls < equal.calls * 1.15);         // about the same work
+    CHECK(full.milliseconds < equal.milliseconds);  // in less time
+    CHECK(full.milliseconds * 3 < exponential.milliseconds);
+    CHECK(at_once.milliseconds < full.milliseconds);
 }

@@ -57,6 +57,43 @@ strata::error run(Layers& l, manual_world& w, Attempt&& attempt, std::vector<str
     return std::move(drive(p, op, w, attempt, pauses));
 }
 
+/// One operation that its test carries on by hand, so that several can be on their way at once.
+template <class Layers, class Op = plain_operation>
+class held_call {
+public:
+    held_call(Layers& l, manual_world& w, strata::priority p = strata::priority::normal, strata::time_point deadline = strata::never)
+        : passage_(l, op_), world_(w) {
+        op_.priority = p;
+        op_.deadline = deadline;
+        step_ = passage_.first(w.moment());
+    }
+
+    [[nodiscard]] bool is_inside() const { return step_ == strata::step::attempt; }
+    [[nodiscard]] bool waits() const { return step_ == strata::step::park; }
+    [[nodiscard]] bool is_over() const { return step_ == strata::step::done; }
+    /// Whether what it waits for has come.
+    [[nodiscard]] bool is_granted() const { return waits() && passage_.parked_on() != nullptr && passage_.parked_on()->is_granted(); }
+    [[nodiscard]] strata::time_point until() const { return passage_.parked_until(); }
+    /// Somebody woke it, or time is up.
+    void resume() { step_ = passage_.resume(world_.moment()); }
+    void cancel() {
+        op_.cancelled.store(true);
+        resume();
+    }
+    void end(strata::errc code = strata::errc::ok) {
+        if (code != strata::errc::ok) passage_.result().replace(strata::error{code, strata::phase::execute});
+        step_ = passage_.landed(world_.moment());
+    }
+    [[nodiscard]] const strata::error& error() { return passage_.result().error(); }
+    [[nodiscard]] Op& operation() { return op_; }
+
+private:
+    Op op_;
+    strata::passage<Layers, Op> passage_;
+    manual_world& world_;
+    strata::step step_;
+};
+
 /// An attempt that ends as told, without taking time.
 inline auto ends_with(strata::errc code, strata::effect did = strata::effect::none) {
     return [=](auto&, strata::outcome& o) {

@@ -52,6 +52,7 @@ public:
             op_.statement = name_;
         }
         op_.tags = o.tags;
+        op_.priority = o.priority;
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
     }

@@ -42,6 +42,7 @@ public:
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
         state_->op.name = o.name;
         state_->op.tags = o.tags;
+        state_->op.priority = o.priority;
         state_->op.reads_only = o.read_only;
         state_->op.deadline = deadline_of(rt->world(), o.deadline, nullptr);
     }

@@ -137,6 +137,7 @@ private:
     }
 
     [[nodiscard]] STRATA_COLD need acquire_otherwise(acquired a) noexcept {
+        op_.waited_for_lease = true;
         switch (a) {
             case acquired::connect:
                 return begin_connecting();

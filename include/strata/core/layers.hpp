@@ -95,7 +95,23 @@ struct layers {
         return detail::slot_at<I>(state_);
     }
 
+    /// The layer of this type.
+    template <class Policy>
+    [[nodiscard]] Policy& of() noexcept {
+        static_assert((std::is_same_v<Policy, P> || ...), "strata: no such layer in the stack");
+        Policy* found = nullptr;
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (pick<Policy>(at<I>(), found), ...);
+        }(std::index_sequence_for<P...>{});
+        return *found;
+    }
+
 private:
+    template <class Policy, class Layer>
+    static void pick(Layer& layer, Policy*& found) noexcept {
+        if constexpr (std::is_same_v<Policy, Layer>) found = &layer;
+    }
+
     template <std::size_t... I, class Make>
     layers(std::index_sequence<I...>, Make& make) : state_{{make(std::type_identity<P>{})}...} {}
 

@@ -36,6 +36,9 @@ struct operation_facts {
     bool inside_transaction = false;      ///< only layers with `inside_transaction = true` are asked
 };
 
+/// Who goes first where operations wait for a slot of a bulkhead or a concurrency limit. The pool's queue is strictly first in, first out.
+enum class priority : std::uint8_t { normal, high, low };
+
 /// A user's mark on a call, for logs and metrics of their own. The views must live as long as the call.
 struct tag {
     std::string_view key;
@@ -52,12 +55,13 @@ struct operation_base : interruption {
     std::string_view statement;  ///< text, for logs; empty for a transaction
     std::span<const tag> tags;
     std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
-    bool handed_over = false;    ///< a row or a handle has reached the user: never repeated any more
+    bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
+    bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
-    std::uint8_t unused = 0;     ///< with it these make eight bytes, which are written as one
+    strata::priority priority = strata::priority::normal;  ///< with it these make eight bytes, which are written as one
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive

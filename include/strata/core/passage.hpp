@@ -175,7 +175,7 @@ private:
                 return cold_out<K>(m);
             case verdict::what::park: {
                 const time_point until = v.until;
-                parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, false, v.works};
+                parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, v.code, false, v.works};
                 entered_ = K + 1;  // destroyed while parked: the layer's frame must be abandoned too
                 return step::park;
             }
@@ -187,7 +187,7 @@ private:
     template <std::size_t K>
     STRATA_COLD step repeat(duration after, moment m) noexcept {
         entered_ = K + 1;
-        parked_ = {nullptr, add_saturated(m.now, after), K, true, false};
+        parked_ = {nullptr, add_saturated(m.now, after), K, errc::timeout, true, false};
         return after > duration::zero() ? step::park : reenter<K>(m);
     }
 
@@ -195,6 +195,7 @@ private:
     template <std::size_t K>
     STRATA_COLD step reenter(moment m) noexcept {
         ++op_.attempt;
+        op_.waited_for_lease = false;
         result_.clear();
         return in<K + 1>(m);
     }
@@ -220,7 +221,8 @@ private:
         }
         if (parked_.on != nullptr ? !parked_.on->withdraw() : (!cancelled && m.now < op_.deadline)) return cold_ask<K>(m);
         detail::call_abandon(policies_.template at<K>(), frame<K>());
-        if (!parked_.works || cancelled) return refused<K>(cancelled ? errc::cancelled : errc::timeout, {}, m);
+        if (!parked_.works || cancelled)
+            return refused<K>(cancelled ? errc::cancelled : m.now < op_.deadline ? parked_.code : errc::timeout, {}, m);
         result_.replace(error{errc::timeout, phase::execute});
         return cold_out<K>(m);
     }
@@ -243,6 +245,7 @@ private:
         waiter* on;
         unset<time_point> until;
         std::size_t at;  ///< the layer
+        errc code;       ///< what it is refused with when the layer's own patience ends
         bool asleep;     ///< by `again`, not by `admit`
         bool works;      ///< see verdict::works
     };

@@ -14,7 +14,7 @@ struct [[nodiscard]] verdict {
     enum class what : std::uint8_t { proceed, refuse, fail, park, answer, accept, again };
 
     what kind;
-    errc code;                ///< refuse, fail
+    errc code;                ///< refuse, fail; park: what the end of `until` is refused with, where the operation's own deadline is later
     bool works;               ///< park: the wait stands for work, so running out of time fails the attempt instead of refusing it
     duration after;           ///< refuse: retry_after; again: the pause
     unset<time_point> until;  ///< park: how long at most
@@ -22,8 +22,8 @@ struct [[nodiscard]] verdict {
 
     explicit verdict(what k) noexcept : kind(k) {}
     verdict(what k, errc c, duration d) noexcept : kind(k), code(c), after(d) {}
-    verdict(waiter* on, time_point end, bool busy) noexcept
-        : kind(what::park), code(errc::ok), works(busy), after{}, until(end), node(on) {}
+    verdict(waiter* on, time_point end, bool busy, errc at_end) noexcept
+        : kind(what::park), code(at_end), works(busy), after{}, until(end), node(on) {}
 };
 
 static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
@@ -40,13 +40,14 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
 [[nodiscard]] inline verdict fail(errc code) noexcept {
     return {verdict::what::fail, code, {}};
 }
-/// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here.
-[[nodiscard]] inline verdict park(waiter* node, time_point until) noexcept {
-    return {node, until, false};
+/// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here: with `at_end`
+/// where it was `until` that came, not the operation's deadline.
+[[nodiscard]] inline verdict park(waiter* node, time_point until, errc at_end = errc::timeout) noexcept {
+    return {node, until, false, at_end};
 }
 /// admit: the attempt is busy until then (injected latency). A park for time whose end by deadline is the attempt's own failure.
 [[nodiscard]] inline verdict work_until(time_point until) noexcept {
-    return {nullptr, until, true};
+    return {nullptr, until, true, errc::timeout};
 }
 /// admit: the result already lies in the operation's slot (cache).
 [[nodiscard]] inline verdict answer() noexcept {

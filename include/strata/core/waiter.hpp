@@ -128,6 +128,7 @@ public:
         ++size_;
     }
     [[nodiscard]] waiter* front() noexcept { return first_; }
+    [[nodiscard]] waiter* back() noexcept { return last_; }
     void remove(waiter& w) noexcept {
         if (!w.queued) return;
         (w.previous != nullptr ? w.previous->next : first_) = w.next;

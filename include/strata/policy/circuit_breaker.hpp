@@ -1,54 +1,23 @@
 // Leaving an ill database alone: after enough failures attempts are refused at once, then a few probes decide.
 //
 // Each attempt remembers the state it was admitted in, with that state's generation; a result of another generation is
-// dropped, so what began before a change can neither open nor close anything after it. A probe that never comes
-// back does not hold the breaker half-open for ever: after another open time one more probe is let through.
-// What counts as failure is told by policy/conditions.hpp.
+// dropped, so what began before a change can neither open nor close anything after it. Probes that never come back
+// do not hold the breaker half-open for ever: after `half_open_time` it is open once more.
+// What counts as failure is told by policy/conditions.hpp. A breaker for each shard or host: policy/keyed.hpp.
 #ifndef STRATA_POLICY_CIRCUIT_BREAKER_HPP
 #define STRATA_POLICY_CIRCUIT_BREAKER_HPP
 
-#include <strata/core/heap_array.hpp>
 #include <strata/core/interceptor.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/policy/circuit_breaker_options.hpp>
-#include <strata/policy/conditions.hpp>
+#include <strata/policy/outcome_window.hpp>
 
 #include <atomic>
 
 namespace strata::inline STRATA_ABI {
 
-namespace detail {
-
-/// The latest outcomes of up to `size` attempts, with the number of failures among them. Not synchronised.
-class outcome_window {
-public:
-    explicit outcome_window(std::size_t size) : failed_(size), size_(size) {}
-
-    void add(bool failed) noexcept {
-        if (count_ == size_)
-            failures_ -= failed_[next_] ? 1u : 0u;
-        else
-            ++count_;
-        failed_[next_] = failed;
-        failures_ += failed ? 1u : 0u;
-        next_ = next_ + 1 == size_ ? 0 : next_ + 1;
-    }
-    void clear() noexcept { next_ = count_ = failures_ = 0; }
-    [[nodiscard]] std::size_t count() const noexcept { return count_; }
-    [[nodiscard]] std::size_t failures() const noexcept { return failures_; }
-
-private:
-    heap_array<bool> failed_;
-    std::size_t size_;
-    std::size_t next_ = 0;
-    std::size_t count_ = 0;
-    std::size_t failures_ = 0;
-};
-
-}  // namespace detail
-
-/// Thread-safe. A success while nothing is on record costs two relaxed loads and no store; with `failure_rate` each
-/// result takes a short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
+/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
+/// short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -56,18 +25,22 @@ public:
     static constexpr auto place = strata::place::breaker;
     static constexpr bool holds = true;
     struct frame {
-        unset<std::uint64_t> admitted;  ///< state and generation at admission
+        unset<std::uint64_t> admitted;  ///< the word at admission
+        unset<time_point> started;
     };
 
     circuit_breaker() : circuit_breaker(options{}) {}
     explicit circuit_breaker(const options& o)
-        : options_(detail::untagged(o)), window_(options_.failure_rate > 0.0 ? options_.window : 0), quiet_(options_.failure_rate <= 0.0) {}
+        : options_(detail::untagged(o)),
+          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{}),
+          quiet_(!options_.has_window()) {}
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
-        if (state_of(now) != circuit_state::closed) [[unlikely]] {
+        f.started = m.now;
+        if ((now & position_bits) != closed) [[unlikely]] {
             const time_point until = open_until();
-            if (state_of(now) != circuit_state::open || m.now >= until) return admit_probe(f, m);
+            if ((now & (position_bits | observed)) != open || m.now >= until) return admit_otherwise(f, m);
             refused_.fetch_add(1, std::memory_order_relaxed);
             return refuse(errc::circuit_open, until - m.now);
         }
@@ -78,137 +51,197 @@ public:
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
         if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
             return;
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op), m);
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
     }
 
     /// A probe's permit goes back; nothing is counted.
     void abandon(frame& f) noexcept {
-        if (state_of(f.admitted) == circuit_state::half_open) sample(f, health_sign::none, moment{});
+        if ((f.admitted & position_bits) == half_open) sample(f, health_sign::none, errc::ok, moment{});
     }
 
     /// The state now; an open breaker says `open` until an attempt finds that its time is over.
     [[nodiscard]] circuit_state state() const noexcept { return state_of(word_.load(std::memory_order_acquire)); }
+    [[nodiscard]] circuit_mode mode() const noexcept { return mode_of(word_.load(std::memory_order_acquire)); }
 
-    [[nodiscard]] circuit_breaker_snapshot snapshot() const noexcept {
-        const auto read = [](const std::atomic<std::uint64_t>& n) { return n.load(std::memory_order_relaxed); };
-        return {state(), read(opened_), read(half_opened_), read(closed_), read(refused_), read(failures_), read(stale_)};
+    /// Takes the decision away from the breaker, or gives it back; then it begins closed, with nothing on record. `reason` is kept
+    /// for the snapshot. `at`: now, in the time of the database's world.
+    void set_mode(circuit_mode mode, std::string_view reason = {}, time_point at = steady_now()) {
+        std::string said{reason};
+        hold guard{lock_};
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        const bool decides = mode == circuit_mode::automatic || mode == circuit_mode::observing;
+        std::uint64_t to = before & position_bits;
+        if (!decides) {
+            to = mode == circuit_mode::forced_open ? forced_open : mode == circuit_mode::forced_closed ? forced_closed : disabled;
+        } else if (to > half_open) {
+            to = closed;
+        } else if (to == half_open) {  // permits taken in the other mode are void: begin with new ones
+            to = open;
+            set_open_until(at);
+        }
+        if (to != open) {
+            in_a_row_ = 0;
+            window_.clear();
+        }
+        reason_.swap(said);
+        last_ = {state_of(before), state_of(to), at, circuit_cause::user};
+        set_word(to | (mode == circuit_mode::observing ? observed : 0));
+        announce(guard, before);
+    }
+
+    [[nodiscard]] circuit_breaker_snapshot snapshot() const {
+        hold guard{lock_};
+        return {state(), mode(), last_, reason_, opens_, half_opens_, closes_, refused_.load(std::memory_order_relaxed), failures_, stale_};
     }
 
 private:
-    [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept { return static_cast<circuit_state>(word & 3); }
+    // The word: a position, whether the breaker is only observed, and above these the generation.
+    static constexpr std::uint64_t closed = 0, open = 1, half_open = 2, forced_open = 3, forced_closed = 4, disabled = 5;
+    static constexpr std::uint64_t position_bits = 7, observed = 8, generation = 16;
+    static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
 
-    STRATA_COLD verdict admit_probe(frame& f, moment m) noexcept {
-        hold guard{lock_};
-        const circuit_state before = state();
-        if (before == circuit_state::open && m.now >= open_until()) {
-            taken_ = succeeded_ = 0;
-            change_to(circuit_state::half_open, half_opened_);
-        }
-        f.admitted = word_.load(std::memory_order_relaxed);
-        const circuit_state now = state_of(f.admitted);
-        if (now == circuit_state::half_open && (taken_ < options_.half_open_permits || m.now >= open_until())) {
-            ++taken_;
-            set_open_until(add_saturated(m.now, open_for_));  // if this probe is never heard of again, another may go then
-        } else if (now != circuit_state::closed) {
-            refused_.fetch_add(1, std::memory_order_relaxed);
-            return refuse(errc::circuit_open, open_until() - m.now);
-        }
-        guard.unlock();
-        if (before != now) tell({before, now, m.now});
-        return proceed();
+    [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
+        const std::uint64_t p = word & position_bits;
+        return p == open || p == forced_open ? circuit_state::open : p == half_open ? circuit_state::half_open : circuit_state::closed;
+    }
+    [[nodiscard]] static constexpr circuit_mode mode_of(std::uint64_t word) noexcept {
+        const std::uint64_t p = word & position_bits;
+        if (p > half_open) return static_cast<circuit_mode>(p - forced_open + static_cast<std::uint64_t>(circuit_mode::forced_open));
+        return (word & observed) != 0 ? circuit_mode::observing : circuit_mode::automatic;
     }
 
-    STRATA_COLD void sample(const frame& f, health_sign sign, moment m) noexcept {
+    STRATA_COLD verdict admit_otherwise(frame& f, moment m) noexcept {
         hold guard{lock_};
-        if (word_.load(std::memory_order_relaxed) != f.admitted) {
-            stale_.fetch_add(1, std::memory_order_relaxed);
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        const std::uint64_t found = before & position_bits;
+        if (found == open && m.now >= open_until()) {
+            taken_ = succeeded_ = 0;
+            ++half_opens_;
+            set_open_until(add_saturated(m.now, options_.half_open_time));
+            change_to(half_open, circuit_cause::open_time_over, errc::ok, m);
+        } else if (found == half_open && m.now >= open_until()) {
+            open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+        }
+        const std::uint64_t now = word_.load(std::memory_order_relaxed), position = now & position_bits;
+        const bool probe = position == half_open && taken_ < options_.half_open_permits;
+        if (probe) ++taken_;
+        const bool passes = probe || (position != open && position != half_open && position != forced_open);
+        f.admitted = passes ? now : no_sample;
+        duration left = position == forced_open ? duration::zero() : open_until() - m.now;
+        if (position == half_open && left > options_.open_time) left = options_.open_time;  // the probes will have decided by then
+        announce(guard, before);
+        if (passes) return proceed();
+        refused_.fetch_add(1, std::memory_order_relaxed);
+        return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+    }
+
+    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {
+        if (f.admitted == no_sample) return;
+        const bool slow = options_.slow_rate > 0.0 && m.now - time_point{f.started} > options_.slow_call;
+        hold guard{lock_};
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        if (before != f.admitted) {
+            ++stale_;
             return;
         }
-        const circuit_state before = state_of(f.admitted);
-        if (sign == health_sign::ill) failures_.fetch_add(1, std::memory_order_relaxed);
-        if (before == circuit_state::closed)
-            sample_closed(sign, m);
-        else
-            sample_probe(sign, m);
-        const circuit_state now = state();
-        guard.unlock();
-        if (before != now) tell({before, now, m.now});
+        const std::uint64_t position = before & position_bits;
+        if (sign == health_sign::ill && position != disabled) ++failures_;
+        if (position == closed && sign != health_sign::none) sample_closed(sign == health_sign::ill, slow, code, m);
+        if (position == half_open) sample_probe(sign, slow, code, m);
+        announce(guard, before);
     }
 
-    void sample_closed(health_sign sign, moment m) noexcept {
-        if (sign == health_sign::none) return;
-        const bool failed = sign == health_sign::ill;
+    // Under the lock.
+
+    void sample_closed(bool failed, bool slow, errc code, moment m) noexcept {
         in_a_row_ = failed ? in_a_row_ + 1 : 0;
-        bool too_many = options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures;
-        if (options_.failure_rate > 0.0) {
-            window_.add(failed);
-            const auto count = static_cast<double>(window_.count());
-            too_many |=
-                window_.count() >= options_.minimum_calls && static_cast<double>(window_.failures()) >= options_.failure_rate * count;
-        } else {
-            quiet_.store(!failed, std::memory_order_relaxed);
-        }
-        if (too_many) {
-            open_time_ = options_.open_time;
-            open(m);
+        window_.add(failed, slow, m.now);
+        set_quiet();
+        const circuit_cause broken = broken_rule();
+        if (broken == circuit_cause::start) return;
+        open_time_ = options_.open_time;
+        open_for_now(broken, code, m);
+    }
+    /// `start`: none.
+    [[nodiscard]] circuit_cause broken_rule() const noexcept {
+        if (options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures) return circuit_cause::consecutive_failures;
+        const detail::outcome_counts& n = window_.sum();
+        if (n.calls < options_.minimum_calls) return circuit_cause::start;
+        const auto reached = [&n](std::uint64_t count, double rate) {
+            return rate > 0.0 && static_cast<double>(count) >= rate * static_cast<double>(n.calls);
+        };
+        if (reached(n.failures, options_.failure_rate)) return circuit_cause::failure_rate;
+        return reached(n.slow, options_.slow_rate) ? circuit_cause::slow_rate : circuit_cause::start;
+    }
+
+    void sample_probe(health_sign sign, bool slow, errc code, moment m) noexcept {
+        if (sign == health_sign::none) {
+            --taken_;
+        } else if (sign == health_sign::ill || slow) {
+            open_longer(sign == health_sign::ill ? circuit_cause::probe_failed : circuit_cause::slow_rate, code, m);
+        } else if (++succeeded_ == options_.half_open_permits) {
+            in_a_row_ = 0;
+            window_.clear();
+            ++closes_;
+            change_to(closed, circuit_cause::probes_succeeded, errc::ok, m);
         }
     }
 
-    void sample_probe(health_sign sign, moment m) noexcept {
-        switch (sign) {
-            case health_sign::none:
-                --taken_;
-                break;
-            case health_sign::good:
-                if (++succeeded_ < options_.half_open_permits) break;
-                in_a_row_ = 0;
-                window_.clear();
-                change_to(circuit_state::closed, closed_);
-                quiet_.store(options_.failure_rate <= 0.0, std::memory_order_relaxed);
-                break;
-            case health_sign::ill:
-                open_time_ = open_time_ <= options_.max_open_time / 2 ? open_time_ * 2 : options_.max_open_time;
-                open(m);
-                break;
-        }
+    void open_longer(circuit_cause why, errc code, moment m) noexcept {
+        open_time_ = open_time_ <= options_.max_open_time / 2 ? open_time_ * 2 : options_.max_open_time;
+        open_for_now(why, code, m);
     }
-
-    void open(moment m) noexcept {
+    void open_for_now(circuit_cause why, errc code, moment m) noexcept {
         const double share = 1.0 - options_.jitter * m.random_unit();
-        open_for_ = duration{static_cast<duration::rep>(static_cast<double>(open_time_.count()) * share)};
-        set_open_until(add_saturated(m.now, open_for_));
-        quiet_.store(false, std::memory_order_relaxed);
-        change_to(circuit_state::open, opened_);
+        set_open_until(add_saturated(m.now, duration{static_cast<duration::rep>(static_cast<double>(open_time_.count()) * share)}));
+        ++opens_;
+        change_to(open, why, code, m);
     }
 
-    /// Publishes what was written before it.
-    void change_to(circuit_state s, std::atomic<std::uint64_t>& counter) noexcept {
-        const std::uint64_t generation = (word_.load(std::memory_order_relaxed) >> 2) + 1;
-        counter.fetch_add(1, std::memory_order_relaxed);
-        word_.store(generation << 2 | static_cast<std::uint64_t>(s), std::memory_order_release);
+    void change_to(std::uint64_t position, circuit_cause why, errc code, moment m) noexcept {
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        last_ = {state_of(before), state_of(position), m.now, why, code};
+        set_word(position | (before & observed));
+    }
+    /// A new generation. Publishes what was written before it.
+    void set_word(std::uint64_t low) noexcept {
+        const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        word_.store((before / generation + 1) * generation | low, std::memory_order_release);
+        set_quiet();
+    }
+    void set_quiet() noexcept {
+        const std::uint64_t position = word_.load(std::memory_order_relaxed) & position_bits;
+        quiet_.store(position == disabled || (position == closed && in_a_row_ == 0 && !options_.has_window()), std::memory_order_relaxed);
     }
 
-    void tell(const circuit_change& change) const noexcept {
-        if (options_.on_change != nullptr) options_.on_change(options_.context, change);
+    /// Ends the lock, then tells of the change that was made under it, if there was one.
+    void announce(hold<inline_lock>& guard, std::uint64_t before) const noexcept {
+        const bool changed = word_.load(std::memory_order_relaxed) != before && last_.from != last_.to;
+        if (!changed || options_.on_change == nullptr) return guard.unlock();
+        const circuit_change change = last_;
+        guard.unlock();
+        options_.on_change(options_.context, change);
     }
 
     [[nodiscard]] time_point open_until() const noexcept { return time_point{duration{open_until_.load(std::memory_order_relaxed)}}; }
     void set_open_until(time_point at) noexcept { open_until_.store(at.time_since_epoch().count(), std::memory_order_relaxed); }
 
-    std::atomic<std::uint64_t> word_{0};        ///< generation << 2 | state; written under the lock
-    std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half_open: when one more may
+    std::atomic<std::uint64_t> word_{0};        ///< written under the lock
+    std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half-open: when that has lasted too long
     const circuit_breaker_options options_;
 
-    inline_lock lock_;
+    mutable inline_lock lock_;
     detail::outcome_window window_;
     unsigned in_a_row_ = 0;
     unsigned taken_ = 0;      ///< permits given out in this half-open state
     unsigned succeeded_ = 0;  ///< probes that succeeded in it
     duration open_time_{};    ///< before jitter
-    duration open_for_{};     ///< with jitter
+    circuit_change last_{circuit_state::closed, circuit_state::closed, {}};
+    std::string reason_;
+    std::uint64_t opens_ = 0, half_opens_ = 0, closes_ = 0, failures_ = 0, stale_ = 0;
 
-    std::atomic<bool> quiet_;  ///< closed, no failure on record, no window: a success changes nothing
-    std::atomic<std::uint64_t> opened_{0}, half_opened_{0}, closed_{0}, refused_{0}, failures_{0}, stale_{0};
+    std::atomic<bool> quiet_;  ///< a success changes nothing
+    std::atomic<std::uint64_t> refused_{0};
 };
 
 }  // namespace strata::inline STRATA_ABI

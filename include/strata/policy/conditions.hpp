@@ -91,12 +91,21 @@ struct condition_traits {
     return silence;
 }
 
+/// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an
+/// extension out (`e.texts().native_code`). Must not block. An option of `retry`, `circuit_breaker` and `throttle`; null: the table.
+using condition_judge = condition_traits (*)(const error& e, condition_traits by_table) noexcept;
+
+[[nodiscard]] inline condition_traits traits_of(const error& e, condition_judge judge) noexcept {
+    const condition_traits by_table = traits_of(e.code());
+    return judge == nullptr ? by_table : judge(e, by_table);
+}
+
 /// What an attempt that failed with `e` tells about the database. A refusal of this process tells nothing; nor does a timeout
 /// before a connection was there, or one that an outer deadline made shorter than attempt_timeout allows.
-[[nodiscard]] inline health_sign sign_of(const error& e, const operation_base& op) noexcept {
+[[nodiscard]] inline health_sign sign_of(const error& e, const operation_base& op, condition_judge judge = nullptr) noexcept {
     if (e.local()) return health_sign::none;
     if (e.code() == errc::timeout && (op.hurried || e.phase() == phase::admission || e.phase() == phase::acquire)) return health_sign::none;
-    return traits_of(e.code()).sign;
+    return traits_of(e, judge).sign;
 }
 
 }  // namespace strata::inline STRATA_ABI

@@ -5,7 +5,14 @@
 // when (`retry_after`), and soon (`patience`): an open breaker is there to fail fast. Never: what the caller cancelled, what
 // reached the user already, what could not begin before the deadline.
 //
-// Between attempts: full jitter, a pause uniform in [0, min(cap, base * 2^n)) (Brooker 2015: the least work under contention).
+// Between attempts a pause is drawn, by default with full jitter (Brooker 2015: the least work under contention). With bound = base * 2^n
+// (or base, where it is constant), never above cap:
+//
+//     full          uniform in [0, bound)
+//     equal         bound / 2 + uniform in [0, bound / 2)
+//     decorrelated  min(cap, uniform in [base, 3 * the pause before))
+//     none          bound
+//
 // Over all operations: a budget of tokens (Brooker 2022). A repetition costs one, a success gives back a tenth, so a long
 // outage is met with at most a tenth more load than without retry. When the budget is empty the original error goes out.
 #ifndef STRATA_POLICY_RETRY_HPP
@@ -20,6 +27,11 @@
 
 namespace strata::inline STRATA_ABI {
 
+/// How chance enters the pauses between attempts, so that callers which failed together do not come back together.
+enum class jitter : std::uint8_t { full, equal, decorrelated, none };
+/// How pauses grow from attempt to attempt (`decorrelated` grows by itself).
+enum class backoff : std::uint8_t { exponential, constant };
+
 struct retry_options {
     unsigned max_attempts = 3;                      ///< the first one included; 1 to 65535
     duration base = std::chrono::milliseconds{10};  ///< bound of the first pause; not negative
@@ -27,12 +39,16 @@ struct retry_options {
     duration patience = std::chrono::seconds{1};    ///< a refusal that says to come back later than this goes out at once
     unsigned budget = 100;                          ///< repetitions in reserve over all operations; 0: no budget is kept
     double refund = 0.1;                            ///< what a success gives back, in [0, 1]
+    strata::jitter jitter = strata::jitter::full;
+    strata::backoff backoff = strata::backoff::exponential;
+    condition_judge judge = nullptr;  ///< what is worth another attempt, where it is not the table; never overrules safety
 
     [[nodiscard]] error validate() const {
         if (max_attempts < 1 || max_attempts > 65535)
             return detail::bad_option("retry_options.max_attempts", "must be between 1 and 65535");
         if (base < duration::zero()) return detail::bad_option("retry_options.base", "must not be negative");
         if (cap < base) return detail::bad_option("retry_options.cap", "must not be less than base");
+        if (cap > std::chrono::hours{87'600}) return detail::bad_option("retry_options.cap", "must be at most 10 years");
         if (patience < duration::zero()) return detail::bad_option("retry_options.patience", "must not be negative");
         if (budget > 1'000'000) return detail::bad_option("retry_options.budget", "must be at most 1,000,000");
         if (!(refund >= 0.0 && refund <= 1.0)) return detail::bad_option("retry_options.refund", "must lie in 0 to 1");
@@ -56,6 +72,7 @@ public:
     static constexpr auto place = strata::place::repeat;
     struct frame {
         unsigned made = 0;  ///< attempts that went further than a refusal of this process
+        duration paused{};  ///< before this attempt, by the jitter
     };
 
     retry() : retry(options{}) {}
@@ -89,7 +106,8 @@ private:
             return accept();
         }
         // Who was told when to come back waits at least so long; the jitter on top spreads those who were told the same.
-        const duration pause = add_saturated(time_point{e.retry_after()}, jitter(op.attempt - 1, m)).time_since_epoch();
+        f.paused = draw(op.attempt - 1, f.paused, m);
+        const duration pause = add_saturated(time_point{e.retry_after()}, f.paused).time_since_epoch();
         if (!op.may_repeat(pause, m)) return accept();  // the engine would refuse it too; here it costs no token
         if (!take_token()) {
             budget_used_up_.fetch_add(1, std::memory_order_relaxed);
@@ -102,7 +120,7 @@ private:
     [[nodiscard]] bool may_help(const error& e) const noexcept {
         if (e.retry_after() > options_.patience) return false;
         if (e.local()) return e.retry_after() > duration::zero() && e.code() != errc::cancelled && e.code() != errc::shutting_down;
-        return traits_of(e.code()).transient;
+        return traits_of(e, options_.judge).transient;
     }
 
     [[nodiscard]] static bool is_safe(const error& e, bool idempotent) noexcept {
@@ -118,11 +136,22 @@ private:
         return false;
     }
 
-    /// Uniform in [0, min(cap, base * 2^n)).
-    [[nodiscard]] duration jitter(unsigned n, moment m) const noexcept {
+    /// The pause after attempt n, from 0.
+    [[nodiscard]] duration draw(unsigned n, duration before, moment m) const noexcept {
+        if (options_.jitter == strata::jitter::decorrelated) {
+            const duration from = options_.base, last = before > from ? before : from;
+            const duration drawn = from + part(last * 3 - from, m);
+            return drawn < options_.cap ? drawn : options_.cap;
+        }
         duration bound = options_.base;
-        for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
-        return duration{static_cast<duration::rep>(static_cast<double>(bound.count()) * m.random_unit())};
+        if (options_.backoff == strata::backoff::exponential)
+            for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
+        if (options_.jitter == strata::jitter::none) return bound;
+        if (options_.jitter == strata::jitter::equal) return bound / 2 + part(bound - bound / 2, m);
+        return part(bound, m);
+    }
+    [[nodiscard]] static duration part(duration of, moment m) noexcept {
+        return duration{static_cast<duration::rep>(static_cast<double>(of.count()) * m.random_unit())};
     }
 
     [[nodiscard]] bool take_token() noexcept {

@@ -265,6 +265,7 @@ public:
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.name = o.name;
         op_.tags = o.tags;
+        op_.priority = o.priority;
         op_.reads_only = o.read_only;
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, nullptr);
     }

@@ -134,6 +134,7 @@ void describe_batch(Op& op, const Statement& statement, const call_options& o) {
     op.name = statement.label();
     op.statement = statement.text().text;
     op.tags = o.tags;
+    op.priority = o.priority;
     op.run_time_idempotent = o.idempotent || Bound::idempotent();
 }
 

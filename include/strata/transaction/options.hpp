@@ -14,7 +14,8 @@ template <class Driver>
 struct transaction_options {
     duration deadline{};  ///< over all attempts, from the start of the call; zero: none of its own
     std::span<const tag> tags = {};
-    std::string_view name = {};  ///< for metrics and logs
+    std::string_view name = {};                            ///< for metrics and logs
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
     /// Only reads: runs on a reading connection, where a write fails with `errc::read_only`. A pool of one connection has
     /// none; there it is the caller's promise.
     bool read_only = false;

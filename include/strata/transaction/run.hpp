@@ -75,6 +75,7 @@ error drive_transaction(Runtime& rt, Source& source, Work& work, const transacti
     op_type op;
     op.name = o.name;
     op.tags = o.tags;
+    op.priority = o.priority;
     op.reads_only = o.read_only;
     op.deadline = deadline_of(rt.world(), o.deadline, outer);
     op.outer = outer;

@@ -3624,6 +3624,7 @@ private:
 struct copy_options {
     duration deadline{};             ///< from the start of the call; zero: none of its own
     std::span<const tag> tags = {};  ///< for logs and metrics; must live as long as the call
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
     copy_format format = copy_format::automatic;
     bool header = false;             ///< raw output as CSV: a first line with the columns' names
     std::size_t buffer = 64 * 1024;  ///< bytes that may wait in this process to be sent, besides one row

@@ -1,0 +1,200 @@
+// A guard: callables through interceptors alone, what they return and throw, and what is repeated.
+#include <strata/guard.hpp>
+#include <strata/policy/attempt_timeout.hpp>
+#include <strata/policy/bulkhead.hpp>
+#include <strata/policy/circuit_breaker.hpp>
+#include <strata/policy/keyed.hpp>
+#include <strata/policy/metrics.hpp>
+#include <strata/policy/rate_limit.hpp>
+#include <strata/policy/retry.hpp>
+#include <strata/policy/total_timeout.hpp>
+#include <strata/testing/simulated_world.hpp>
+
+#include <support/catch.hpp>
+
+#include <atomic>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace std::chrono_literals;
+using strata::errc;
+
+namespace {
+
+using stack = strata::stack<strata::metrics<>, strata::total_timeout, strata::retry<>, strata::circuit_breaker<>, strata::bulkhead<>,
+                            strata::attempt_timeout>;
+using simulated = strata::guard<stack, strata::simulated_world>;
+
+strata::error busy() {
+    return strata::error{errc::busy, "in use", strata::phase::execute};
+}
+
+}  // namespace
+
+TEST_CASE("a guard returns what its callable returns", "[guard]") {
+    strata::guard<stack> g;
+    CHECK(g.run([] { return 7; }) == 7);
+    g.run([] {});
+    CHECK(g.run([](const strata::attempt& a) { return a.number(); }) == 1);
+    CHECK(*g.run([] { return std::make_unique<int>(3); }) == 3);
+    CHECK(g.run([]() -> strata::result<std::string> { return std::string{"ok"}; }) == "ok");
+    g.run([]() -> strata::result<void> { return {}; });
+    const strata::result<int> r = g.try_run([] { return 8; });
+    REQUIRE(r);
+    CHECK(*r == 8);
+    CHECK(g.try_run([] {}));
+    struct without_default {
+        explicit without_default(int n) : number(n) {}
+        int number;
+    };
+    CHECK(g.run([] { return without_default{4}; }).number == 4);
+    CHECK(g.policy<strata::metrics<>>().snapshot().latency.count() == 9);
+}
+
+TEST_CASE("a passing fault is repeated, whether thrown or returned", "[guard]") {
+    strata::simulated_world world;
+    simulated g{world, strata::retry_options{.max_attempts = 3, .base = 10ms, .jitter = strata::jitter::none}};
+    unsigned made = 0;
+    const auto begin = world.elapsed();
+    CHECK(g.run([&](const strata::attempt& a) {
+        made = a.number();
+        if (made < 3) throw strata::failure{busy()};
+        return made;
+    }) == 3);
+    CHECK(world.elapsed() - begin == strata::duration{30ms});
+    const auto r = g.try_run([&](const strata::attempt& a) -> strata::result<int> {
+        made = a.number();
+        return busy();
+    });
+    REQUIRE_FALSE(r);
+    CHECK(r.error().code() == errc::busy);
+    CHECK(r.error().attempts() == 3);
+    CHECK(r.error().message() == "in use");
+    CHECK(made == 3);
+    CHECK_THROWS_AS(g.run([&]() -> strata::result<void> { return busy(); }), strata::failure);
+}
+
+TEST_CASE("what may have taken place is repeated only if the run is idempotent", "[guard]") {
+    strata::simulated_world world;
+    simulated g{world};
+    for (const bool idempotent : {false, true}) {
+        int calls = 0;
+        const auto r = g.try_run(
+            [&]() -> strata::result<void> {
+                ++calls;
+                return strata::error{errc::timeout, strata::phase::execute, strata::effect::unknown};
+            },
+            {.idempotent = idempotent});
+        CHECK(r.error().code() == errc::timeout);
+        CHECK(calls == (idempotent ? 3 : 1));
+    }
+}
+
+TEST_CASE("other exceptions come out as they were thrown, also of try_run", "[guard]") {
+    strata::guard<stack> g;
+    int calls = 0;
+    const auto throws = [&]() -> int {
+        ++calls;
+        throw std::out_of_range("there is no such thing");
+    };
+    CHECK_THROWS_AS(g.run(throws), std::out_of_range);
+    CHECK_THROWS_AS(g.try_run(throws), std::out_of_range);
+    CHECK(calls == 2);
+    SECTION("unless the user holds them for passing faults, and the run for repeatable") {
+        strata::simulated_world world;
+        simulated patient{world, strata::retry_options{.judge = [](const strata::error& e, strata::condition_traits t) noexcept {
+                              if (e.code() == errc::user_exception) t.transient = true;
+                              return t;
+                          }}};
+        calls = 0;
+        CHECK_THROWS_AS(patient.run(throws), std::out_of_range);
+        CHECK(calls == 1);
+        CHECK_THROWS_AS(patient.run(throws, {.idempotent = true}), std::out_of_range);
+        CHECK(calls == 4);
+        CHECK(patient.run([&](const strata::attempt& a) { return a.number() < 3 ? throws() : 5; }, {.idempotent = true}) == 5);
+    }
+    SECTION("a refusal after it is not hidden by it") {
+        using strict = strata::stack<strata::retry<>, strata::circuit_breaker<>>;
+        strata::simulated_world world;
+        const strata::condition_judge all = [](const strata::error&, strata::condition_traits) noexcept {
+            return strata::condition_traits{true, strata::health_sign::ill};
+        };
+        strata::guard<strict, strata::simulated_world> once{world, strata::retry_options{.judge = all},
+                                                            strata::circuit_breaker_options{.consecutive_failures = 1, .judge = all}};
+        try {
+            once.run(throws, {.idempotent = true});
+            FAIL("it must not succeed");
+        } catch (const strata::failure& e) {
+            CHECK(e.code() == errc::circuit_open);
+        }
+    }
+}
+
+TEST_CASE("deadlines reach the callable, and bound pauses and waits", "[guard]") {
+    strata::simulated_world world;
+    simulated g{
+        world, strata::total_timeout_options{.limit = 1s}, strata::attempt_timeout_options{.limit = 300ms},
+        strata::retry_options{.max_attempts = 100, .base = 200ms, .jitter = strata::jitter::none, .backoff = strata::backoff::constant}};
+    const auto begin = world.moment().now;
+    std::vector<strata::duration> left;
+    const auto r = g.try_run([&](const strata::attempt& a) -> strata::result<void> {
+        left.push_back(a.deadline() - world.moment().now);
+        return busy();
+    });
+    CHECK(r.error().code() == errc::busy);
+    CHECK(world.moment().now - begin == strata::duration{800ms});  // the next could not begin before 1 s
+    CHECK(left == std::vector<strata::duration>{300ms, 300ms, 300ms, 300ms, 200ms});
+    left.clear();
+    CHECK_FALSE(g.try_run(
+        [&](const strata::attempt& a) -> strata::result<void> {
+            left.push_back(a.deadline() - world.moment().now);
+            return busy();
+        },
+        {.deadline = 100ms}));
+    CHECK(left == std::vector<strata::duration>{100ms});
+}
+
+TEST_CASE("the layers of a guard are its own, and seen", "[guard]") {
+    using keyed = strata::keyed<strata::circuit_breaker<>>;
+    strata::guard<strata::stack<strata::rate_limit<>, keyed>> g{strata::rate_limit_options{.permits = 1, .period = 1h, .burst = 5},
+                                                                keyed::options{.tag = "host", .each = {.consecutive_failures = 1}}};
+    const strata::tag a[] = {{"host", "a"}}, b[] = {{"host", "b"}};
+    const auto fails = []() -> strata::result<void> { return strata::error{errc::cannot_connect, strata::phase::connect}; };
+    CHECK(g.try_run(fails, {.tags = a}).error().code() == errc::cannot_connect);
+    CHECK(g.try_run(fails, {.tags = a}).error().code() == errc::circuit_open);
+    CHECK(g.try_run(fails, {.tags = b}).error().code() == errc::cannot_connect);
+    CHECK(g.policy<keyed>().size() == 2);
+    CHECK(g.try_run([] {}, {.tags = b}).error().code() == errc::circuit_open);
+    CHECK(g.try_run([] {}));
+    CHECK(g.try_run([] {}).error().code() == errc::rate_limited);
+    CHECK(g.policy<strata::rate_limit<>>().snapshot().refused == 1);
+}
+
+TEST_CASE("threads share a guard", "[guard][threads]") {
+    using small = strata::stack<strata::bulkhead<>>;
+    strata::guard<small> g{strata::bulkhead_options{.max_concurrent = 2, .max_wait = 10min}};
+    std::atomic<int> inside{0}, most{0}, done{0};
+    std::vector<std::thread> all;
+    for (int t = 0; t < 8; ++t)
+        all.emplace_back([&] {
+            for (int i = 0; i < 500; ++i)
+                g.run([&] {
+                    const int now = ++inside;
+                    for (int seen = most.load(); seen < now && !most.compare_exchange_weak(seen, now);) {
+                    }
+                    --inside;
+                    ++done;
+                });
+        });
+    for (auto& t : all) t.join();
+    CHECK(done == 4'000);
+    CHECK(most <= 2);
+}
+
+TEST_CASE("guard options that make no sense are refused", "[guard]") {
+    CHECK_THROWS_WITH((strata::guard<stack>{strata::retry_options{.max_attempts = 0}}),
+                      strata_test::contains_text("retry_options.max_attempts"));
+}
