@@ -87,6 +87,8 @@ public:
 
     /// What the source has done and holds, as `pool_snapshot`.
     [[nodiscard]] auto connections() noexcept { return rt_->connections().snapshot(); }
+    /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
+    [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
 
     /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
     template <class Executor, class... Options>

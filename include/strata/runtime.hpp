@@ -64,6 +64,10 @@ private:
                       "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
         static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
         if (error e = source_.open_first(world())) throw_failure(std::move(e));
+        if constexpr (requires { source_.upkeep(); }) {
+            if (background* task = source_.upkeep(); task != nullptr) [[unlikely]]
+                upkeep_.begin(world(), *task);
+        }
     }
 
 public:
@@ -92,9 +96,24 @@ public:
     [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
 
 private:
+    /// What the source does by itself; ended before the source.
+    struct upkeep {
+        void begin(World& w, background& b) {
+            w.spawn(b);
+            world = &w;
+            task = &b;
+        }
+        ~upkeep() {
+            if (task != nullptr) world->unspawn(*task);
+        }
+        World* world = nullptr;
+        background* task = nullptr;
+    };
+
     detail::world_of_runtime<World> world_;
     interceptors policies_;
     source source_;
+    upkeep upkeep_;
     extension extension_;
 };
 

@@ -7670,6 +7670,193 @@ any_session::any_session(Session& session) noexcept : session_(&session), table_
 
 #endif
 
+// Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
+#ifndef STRATA_CORE_FORK_HPP
+#define STRATA_CORE_FORK_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+/// One load a question: the count of forks above this process, kept by a handler that runs in each child.
+class fork_guard {
+public:
+    fork_guard() noexcept : born_(generation().load(std::memory_order_relaxed)) {}
+    [[nodiscard]] bool is_forked_child() const noexcept { return counter.load(std::memory_order_relaxed) != born_; }
+
+private:
+    static inline std::atomic<std::uint32_t> counter{0};
+
+    static std::atomic<std::uint32_t>& generation() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+        static const int installed = ::pthread_atfork(nullptr, nullptr, [] { counter.fetch_add(1, std::memory_order_relaxed); });
+        static_cast<void>(installed);
+#endif
+        return counter;
+    }
+
+    std::uint32_t born_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Work that a runtime does by itself, besides its callers: a pool that looks after its connections.
+//
+// A task is resumable: it is run when its time has come, does what is due, and says when it wants to be run again. So the same task is run
+// by a thread in the real world and in virtual time by a simulation.
+#ifndef STRATA_CORE_BACKGROUND_HPP
+#define STRATA_CORE_BACKGROUND_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <csignal>
+#else
+#include <thread>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+class background {
+public:
+    /// Does what is due; returns when it wants to be run again, `never`: not any more. Never called by two threads at once.
+    virtual time_point run(moment m) noexcept = 0;
+
+    time_point due{};            ///< for the world that runs it: when
+    background* next = nullptr;  ///< and the one behind it in its list
+
+protected:
+    background() = default;
+    background(const background&) = delete;
+    background& operator=(const background&) = delete;
+    ~background() = default;
+};
+
+/// Runs tasks in a thread of its own, which begins with the first of them and takes no signals. Thread-safe.
+class background_thread {
+public:
+    explicit background_thread(random_source& random) noexcept : random_(random) {}
+    background_thread(const background_thread&) = delete;
+    background_thread& operator=(const background_thread&) = delete;
+    /// Ends the thread and waits for it. In a forked child there is none.
+    ~background_thread() {
+        if (!begun_ || process_.is_forked_child()) return;
+        {
+            hold guard(lock_);
+            stop_ = true;
+        }
+        ring();
+#if defined(__unix__) || defined(__APPLE__)
+        ::pthread_join(thread_, nullptr);
+#else
+        thread_.join();
+#endif
+    }
+
+    /// The task is run soon, and then whenever it is due. False when there is no thread to be had.
+    [[nodiscard]] STRATA_COLD bool add(background& b) noexcept {
+        {
+            hold guard(lock_);
+            if (!begun_ && !begin()) return false;
+            b.due = {};
+            b.next = first_;
+            first_ = &b;
+        }
+        ring();
+        return true;
+    }
+    /// Waits until it is not running; it is not run again.
+    STRATA_COLD void remove(background& b) noexcept {
+        if (process_.is_forked_child()) return;
+        lock_.lock();
+        for (background** link = &first_; *link != nullptr; link = &(*link)->next)
+            if (*link == &b) {
+                *link = b.next;
+                break;
+            }
+        while (running_ == &b) {
+            const std::uint32_t before = runs_.load(std::memory_order_relaxed);
+            lock_.unlock();
+            futex_wait(runs_, before, steady_now() + std::chrono::milliseconds{10});  // another may have been woken
+            lock_.lock();
+        }
+        lock_.unlock();
+    }
+
+private:
+    void ring() noexcept {
+        rings_.fetch_add(1, std::memory_order_release);
+        futex_wake_one(&rings_);
+    }
+
+    void work() noexcept {
+        lock_.lock();
+        while (!stop_) {
+            const std::uint32_t heard = rings_.load(std::memory_order_acquire);
+            background* b = first_;
+            for (background* other = first_; other != nullptr; other = other->next)
+                if (other->due < b->due) b = other;
+            const time_point now = steady_now();
+            if (b != nullptr && b->due <= now) {
+                running_ = b;
+                lock_.unlock();
+                const time_point due = b->run({now, &random_});
+                lock_.lock();
+                b->due = due;
+                running_ = nullptr;
+                runs_.fetch_add(1, std::memory_order_release);
+                futex_wake_one(&runs_);
+                continue;
+            }
+            const time_point until = b != nullptr ? b->due : never;
+            lock_.unlock();
+            futex_wait(rings_, heard, until);
+            lock_.lock();
+        }
+        lock_.unlock();
+    }
+
+    [[nodiscard]] bool begin() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+        ::sigset_t all, before;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        const auto entry = [](void* self) -> void* { return static_cast<background_thread*>(self)->work(), nullptr; };
+        begun_ = ::pthread_create(&thread_, nullptr, entry, this) == 0;
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+#else
+        try {
+            thread_ = std::thread([this] { work(); });
+            begun_ = true;
+        } catch (...) {
+        }
+#endif
+        return begun_;
+    }
+
+    random_source& random_;
+    inline_lock lock_;
+    background* first_ = nullptr;
+    background* running_ = nullptr;
+    bool begun_ = false;
+    bool stop_ = false;
+    std::atomic<std::uint32_t> rings_{0};
+    std::atomic<std::uint32_t> runs_{0};
+    fork_guard process_;
+#if defined(__unix__) || defined(__APPLE__)
+    ::pthread_t thread_{};
+#else
+    std::thread thread_;
+#endif
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // The world of a runtime: where it takes time and randomness from, and how a thread waits in it.
 //
 // An object, never a global: tests give a runtime another one (testing/simulated_world.hpp), and the Asio
@@ -7714,8 +7901,18 @@ public:
         nobody.block(until);
     }
 
+    /// Runs the task in a thread of the world, begun with the first one, until `unspawn`. Throws `failure` when there is no thread to be
+    /// had.
+    STRATA_COLD void spawn(background& task) {
+        if (!thread_.add(task))
+            throw_failure(error{errc::out_of_memory, "no thread could be begun for the upkeep of a pool", phase::admission});
+    }
+    /// Waits until the task is not running; it is not run again.
+    STRATA_COLD void unspawn(background& task) noexcept { thread_.remove(task); }
+
 private:
     splitmix random_;
+    background_thread thread_{random_};
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -7957,6 +8154,10 @@ private:
                       "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
         static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
         if (error e = source_.open_first(world())) throw_failure(std::move(e));
+        if constexpr (requires { source_.upkeep(); }) {
+            if (background* task = source_.upkeep(); task != nullptr) [[unlikely]]
+                upkeep_.begin(world(), *task);
+        }
     }
 
 public:
@@ -7985,9 +8186,24 @@ public:
     [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
 
 private:
+    /// What the source does by itself; ended before the source.
+    struct upkeep {
+        void begin(World& w, background& b) {
+            w.spawn(b);
+            world = &w;
+            task = &b;
+        }
+        ~upkeep() {
+            if (task != nullptr) world->unspawn(*task);
+        }
+        World* world = nullptr;
+        background* task = nullptr;
+    };
+
     detail::world_of_runtime<World> world_;
     interceptors policies_;
     source source_;
+    upkeep upkeep_;
     extension extension_;
 };
 
@@ -8600,6 +8816,8 @@ public:
 
     /// What the source has done and holds, as `pool_snapshot`.
     [[nodiscard]] auto connections() noexcept { return rt_->connections().snapshot(); }
+    /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
+    [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
 
     /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
     template <class Executor, class... Options>
@@ -10032,40 +10250,6 @@ private:
 
 #endif
 
-// Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
-#ifndef STRATA_SOURCE_FORK_HPP
-#define STRATA_SOURCE_FORK_HPP
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
-
-namespace strata::inline STRATA_ABI {
-
-/// One load a question: the count of forks above this process, kept by a handler that runs in each child.
-class fork_guard {
-public:
-    fork_guard() noexcept : born_(generation().load(std::memory_order_relaxed)) {}
-    [[nodiscard]] bool is_forked_child() const noexcept { return counter.load(std::memory_order_relaxed) != born_; }
-
-private:
-    static inline std::atomic<std::uint32_t> counter{0};
-
-    static std::atomic<std::uint32_t>& generation() noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-        static const int installed = ::pthread_atfork(nullptr, nullptr, [] { counter.fetch_add(1, std::memory_order_relaxed); });
-        static_cast<void>(installed);
-#endif
-        return counter;
-    }
-
-    std::uint32_t born_;
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // How a pool is set up, and what it tells of itself.
 #ifndef STRATA_SOURCE_POOL_OPTIONS_HPP
 #define STRATA_SOURCE_POOL_OPTIONS_HPP
@@ -10078,6 +10262,25 @@ struct pool_options {
     duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for a connection at most
     std::size_t max_waiting = 10'000;              ///< callers beyond this many are refused at once
 
+    // Upkeep: what the pool does by itself. A thread of the database does it, which begins only if one of these is set.
+    duration max_lifetime{};       ///< a connection is closed at this age, if it is lent out when it comes back; zero: at none
+    double lifetime_jitter = 0.1;  ///< up to this share of a lifetime is left out at random, for each connection, in [0, 1)
+    duration max_idle{};           ///< connections beyond `min_size` are closed when nobody used them for so long; zero: never
+    /// How often upkeep looks whether idle connections are alive and too old, and opens what is missing to `min_size`. Zero: every
+    /// tenth of the two above, and every 10 seconds at least, if one of them is set.
+    duration check_interval{};
+
+    [[nodiscard]] bool has_upkeep() const noexcept {
+        return max_lifetime > duration::zero() || max_idle > duration::zero() || check_interval > duration::zero();
+    }
+    [[nodiscard]] duration upkeep_period() const noexcept {
+        if (check_interval > duration::zero()) return check_interval;
+        duration period = std::chrono::seconds{10};
+        if (max_lifetime > duration::zero() && max_lifetime / 10 < period) period = max_lifetime / 10;
+        if (max_idle > duration::zero() && max_idle / 10 < period) period = max_idle / 10;
+        return period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};
+    }
+
     /// Names the first field that makes no sense.
     [[nodiscard]] error validate() const {
         if (max_size == 0)
@@ -10085,6 +10288,11 @@ struct pool_options {
         if (max_size > 65'535) return {errc::invalid_argument, "pool_options.max_size is above 65535", phase::admission};
         if (min_size > max_size) return {errc::invalid_argument, "pool_options.min_size is above max_size", phase::admission};
         if (max_wait < duration::zero()) return {errc::invalid_argument, "pool_options.max_wait is negative", phase::admission};
+        if (max_lifetime < duration::zero()) return {errc::invalid_argument, "pool_options.max_lifetime is negative", phase::admission};
+        if (!(lifetime_jitter >= 0.0 && lifetime_jitter < 1.0))
+            return {errc::invalid_argument, "pool_options.lifetime_jitter must lie in 0 to 1, without 1", phase::admission};
+        if (max_idle < duration::zero()) return {errc::invalid_argument, "pool_options.max_idle is negative", phase::admission};
+        if (check_interval < duration::zero()) return {errc::invalid_argument, "pool_options.check_interval is negative", phase::admission};
         return {};
     }
 };
@@ -10099,6 +10307,7 @@ struct pool_snapshot {
     std::uint64_t timeouts = 0;  ///< waits that ended without a connection
     std::uint64_t opened = 0;    ///< connections opened so far
     std::uint64_t lost = 0;      ///< connections closed because they were broken
+    std::uint64_t retired = 0;   ///< connections closed while they were sound: too old, unused for too long, or the pool became smaller
 };
 
 namespace detail {
@@ -10124,6 +10333,542 @@ namespace detail {
 
 #endif
 
+// The places of a pool: which are empty, which hold an idle connection, who waits for one, and how a pool comes to an end.
+//
+// Under one lock: a list of idle connections and a queue of waiters for each lane, and the places without a connection.
+// What a caller sees of it is source/pool.hpp; what the pool does by itself is source/pool_upkeep.hpp.
+#ifndef STRATA_SOURCE_POOL_PLACES_HPP
+#define STRATA_SOURCE_POOL_PLACES_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
+template <class Driver>
+struct pool_slot {
+    typename Driver::connection connection;
+    pool_slot* next = nullptr;        // idle or empty list
+    interruption* current = nullptr;  // whoever holds the lease
+    std::uint8_t lane = 0;
+    bool open = false;
+    bool retired = false;     // closed when it comes back
+    bool used = false;        // since upkeep looked last
+    bool seen = false;        // upkeep: in this round
+    time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
+    time_point idle_since{};
+};
+
+template <class Driver, class Lock>
+class pool_places {
+public:
+    using driver = Driver;
+    using slot = pool_slot<Driver>;
+    using lease = slot*;
+    using connection = typename Driver::connection;
+
+    pool_places(const pool_options& options, const typename Driver::options& target)
+        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
+        lanes_[0].limit = split_ ? 1 : options.max_size;
+        lanes_[1].limit = split_ ? options.max_size - 1 : 0;
+        for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
+    }
+    pool_places(const pool_places&) = delete;
+    pool_places& operator=(const pool_places&) = delete;
+    /// In a forked child the connections still belong to the parent: not even closing them would be safe, so they are left alone.
+    ~pool_places() {
+        if (process_.is_forked_child()) static_cast<void>(slots_.release());
+    }
+
+    /// The place stays empty: the oldest waiter may try, otherwise it is free.
+    STRATA_COLD void release_unconnected(lease& l) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        {
+            hold guard(lock_);
+            s->current = nullptr;  // from here on nobody interrupts it
+        }
+        s->connection.close();
+        wake_call wake;
+        bool all_free = false;
+        {
+            hold guard(lock_);
+            s->open = false;
+            lane& where = lanes_[s->lane];
+            if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
+                --where.taken;
+                put(empty_, s);
+                all_free = lanes_[0].taken + lanes_[1].taken == 0;
+            }
+        }
+        wake();
+        if (all_free) wake_closers();
+    }
+
+    /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
+    [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
+        const guarded guard_of_connection{l->connection, &op};
+        const auto role = Driver::role_of(l->lane == 1, split_);
+        if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
+            const signal s = l->connection.open_step(target_, role, e);
+            if (s != signal::done) return s;
+        } else {
+            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
+            if (e) return signal::failed;
+        }
+        hold guard(lock_);
+        l->open = true;
+        l->retired = false;
+        l->ends = never;
+        l->idle_since = {};
+        ++opened_;
+        return signal::done;
+    }
+
+    [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
+    [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
+
+    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        refuse_all();
+        waiter node;
+        for (;;) {
+            close_idle();
+            {
+                hold guard(lock_);
+                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
+                if (world.moment().now >= until) return false;
+                node.prepare(nullptr);
+                closers_.push(node);
+            }
+            world.park(&node, until);
+            hold guard(lock_);
+            if (node.withdraw()) closers_.remove(node);
+        }
+    }
+
+    /// Asks everything that runs on a lease to end as soon as it can.
+    void cancel_all() noexcept {
+        hold guard(lock_);
+        cancelling_ = true;
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            slot& s = slots_[i];
+            if (s.current == nullptr) continue;
+            s.current->cancelled.store(true, std::memory_order_relaxed);
+            if constexpr (requires { s.connection.interrupt(); })
+                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+        }
+    }
+
+    [[nodiscard]] pool_snapshot snapshot() noexcept {
+        hold guard(lock_);
+        pool_snapshot s;
+        for (const lane& l : lanes_) {
+            s.open += l.taken;
+            s.idle += l.idle_count;
+            s.waiting += l.queue.size();
+        }
+        s.waits = waits_;
+        s.waited = waited_;
+        s.timeouts = timeouts_;
+        s.opened = opened_;
+        s.lost = lost_;
+        s.retired = retired_;
+        return s;
+    }
+
+    /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
+    /// Beyond that idle ones are closed, and those lent out when they come back.
+    STRATA_COLD void resize(std::size_t size) noexcept {
+        const std::size_t least = split_ ? 2 : 1;
+        size = size < least ? least : size > options_.max_size ? options_.max_size : size;
+        lane& l = lanes_[split_ ? 1 : 0];
+        {
+            hold guard(lock_);
+            l.limit = split_ ? size - 1 : size;
+            std::size_t beyond = l.taken > l.limit + l.idle_count ? l.taken - l.limit - l.idle_count : 0;
+            for (std::size_t i = 0; i < options_.max_size; ++i) {
+                slot& s = slots_[i];
+                const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
+                if (lent) s.retired = beyond > 0 && beyond-- > 0;
+            }
+        }
+        for (;;) {
+            wake_call wake;
+            slot* closes = nullptr;
+            {
+                hold guard(lock_);
+                if (l.taken > l.limit && l.idle != nullptr) {
+                    closes = std::exchange(l.idle, l.idle->next);
+                    --l.idle_count;
+                    ++retired_;
+                } else {
+                    slot* s = closed_ || l.queue.empty() ? nullptr : take_empty(split_);
+                    if (s == nullptr) return;
+                    if (!l.queue.grant_first(s, wake)) {
+                        --l.taken;
+                        put(empty_, s);
+                        return;
+                    }
+                }
+            }
+            if (closes != nullptr) release_unconnected(closes);
+            wake();
+        }
+    }
+
+    /// Lets go of every connection that there is now: idle ones at once, those lent out when they come back. What is opened from here on
+    /// is new: after a failover, or with new credentials.
+    STRATA_COLD void retire_all() noexcept {
+        std::size_t idle = 0;
+        {
+            hold guard(lock_);
+            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = slots_[i].open;
+            idle = lanes_[0].idle_count + lanes_[1].idle_count;
+        }
+        for (; idle > 0; --idle) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                for (lane& l : lanes_)
+                    for (slot** link = &l.idle; s == nullptr && *link != nullptr; link = &(*link)->next)
+                        if ((*link)->retired) {
+                            s = std::exchange(*link, (*link)->next);
+                            --l.idle_count;
+                            ++retired_;
+                            break;
+                        }
+            }
+            if (s == nullptr) return;
+            release_unconnected(s);
+        }
+    }
+
+protected:
+    template <class Places>
+    friend class pool_upkeep;
+
+    struct alignas(64) lane {
+        slot* idle = nullptr;
+        std::size_t idle_count = 0;
+        std::size_t taken = 0;  // places with a connection, or with one being opened
+        std::size_t limit = 0;
+        wait_queue queue;
+    };
+
+    static void put(slot*& list, slot* s) noexcept {
+        s->next = list;
+        list = s;
+    }
+
+    /// Under the lock; null when the lane is full.
+    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
+        const std::uint8_t which = split_ && reads_only ? 1 : 0;
+        if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
+        slot* s = empty_;
+        empty_ = s->next;
+        s->lane = which;
+        ++lanes_[which].taken;
+        return s;
+    }
+
+    /// To the oldest waiter, if there is one.
+    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+        wake_call wake;
+        {
+            hold guard(lock_);
+            s->current = nullptr;
+            lane& where = lanes_[s->lane];
+            if (h != health::good || closed_ || s->retired) {
+                guard.unlock();
+                return discard(s, h);
+            }
+            if (!where.queue.grant_first(s, wake)) {
+                put(where.idle, s);
+                ++where.idle_count;
+            }
+        }
+        wake();
+    }
+
+    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
+    STRATA_COLD void discard(slot* s, health h) noexcept {
+        {
+            hold guard(lock_);
+            if (h == health::lost)
+                ++lost_;
+            else if (s->retired)
+                ++retired_;
+        }
+        release_unconnected(s);
+    }
+
+    /// From here on nobody is served.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                closed_ = true;
+                if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// The last place has become free: all who wait for that are told.
+    STRATA_COLD void wake_closers() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!closers_.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// One after the other, outside the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
+                s = l.idle;
+                if (s == nullptr) return;
+                l.idle = s->next;
+                --l.idle_count;
+            }
+            release_unconnected(s);
+        }
+    }
+
+    Lock lock_;
+    lane lanes_[2];
+    wait_queue closers_;
+    bool closed_ = false;
+    bool cancelling_ = false;
+    const pool_options options_;
+    const typename Driver::options target_;
+    heap_array<slot> slots_;
+    slot* empty_ = nullptr;
+    const bool split_;
+    fork_guard process_;
+    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0;
+    duration waited_{};
+    interruption* upkeep_op_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a pool does by itself, besides its callers: it closes connections that are too old, that nobody used for long, or that the server
+// has given up; and it opens those that are missing to `min_size`, so that callers find them.
+//
+// A round looks at each idle connection once; who is leased and too old is closed when it comes back. Ages are drawn from a range, so
+// that connections which were opened together do not end together. One connection is opened at a time, and after a failure only after a
+// pause that grows: while the server is away, this is the one prober. Where there is room, what replaces a connection is opened before
+// that is closed.
+#ifndef STRATA_SOURCE_POOL_UPKEEP_HPP
+#define STRATA_SOURCE_POOL_UPKEEP_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Places>
+class pool_upkeep final : public background {
+    using slot = typename Places::slot;
+
+public:
+    explicit pool_upkeep(Places& places) noexcept : places_(places) { places_.upkeep_op_ = &op_; }
+
+    STRATA_COLD time_point run(moment m) noexcept override {
+        if (opening_ == nullptr && m.now >= next_round_) {
+            next_round_ = m.now + places_.options_.upkeep_period();
+            look_at_all(m);
+        }
+        const time_point goes_on = open_missing(m);
+        return opening_ != nullptr || goes_on < next_round_ ? goes_on : next_round_;  // no round while one is being opened
+    }
+
+private:
+    void look_at_all(moment m) noexcept {
+        while (slot* s = take_unseen()) {
+            if (s->used || s->idle_since == time_point{}) s->idle_since = m.now;
+            s->used = false;
+            give_age(*s, m);
+            const bool lost = !is_alive(s->connection);
+            if (lost || is_over(*s, m.now))
+                close(s, lost);
+            else
+                put_back(s);
+        }
+        hold guard(places_.lock_);
+        for (std::size_t i = 0; i < places_.options_.max_size; ++i) {
+            slot& s = places_.slots_[i];
+            s.seen = false;
+            if (s.current == nullptr || !s.open) continue;
+            give_age(s, m);
+            if (m.now >= s.ends && !is_needed_for_now()) s.retired = true;
+        }
+    }
+
+    /// The warmest idle connection that this round has not looked at, as a lease; null: there is none left. It goes to the cold end
+    /// after, so at the end of the round the order is the same.
+    [[nodiscard]] slot* take_unseen() noexcept {
+        hold guard(places_.lock_);
+        if (places_.closed_) return nullptr;
+        for (auto& l : places_.lanes_) {
+            slot** found = nullptr;
+            for (slot** link = &l.idle; found == nullptr && *link != nullptr; link = &(*link)->next)
+                if (!(*link)->seen) found = link;
+            if (found == nullptr) continue;
+            slot* s = *found;
+            *found = s->next;
+            --l.idle_count;
+            s->seen = true;
+            s->current = &op_;
+            return s;
+        }
+        return nullptr;
+    }
+
+    void give_age(slot& s, moment m) noexcept {
+        const duration limit = places_.options_.max_lifetime;
+        if (limit == duration::zero() || s.ends != never) return;
+        const double share = 1.0 - places_.options_.lifetime_jitter * m.random_unit();
+        s.ends = add_saturated(m.now, duration{static_cast<duration::rep>(static_cast<double>(limit.count()) * share)});
+    }
+    [[nodiscard]] static bool is_alive(auto& connection) noexcept {
+        if constexpr (requires { connection.is_alive(); })
+            return connection.is_alive();
+        else
+            return true;
+    }
+
+    [[nodiscard]] bool is_over(const slot& s, time_point now) noexcept {
+        hold guard(places_.lock_);
+        if (s.retired) return true;
+        if (now >= s.ends) return !is_needed_for_now();
+        const duration idle = places_.options_.max_idle;
+        return idle > duration::zero() && now - s.idle_since >= idle && open_or_opening() > places_.options_.min_size;
+    }
+    /// Under the lock: true where its replacement can be opened first; it is asked for.
+    [[nodiscard]] bool is_needed_for_now() noexcept {
+        if (open_or_opening() > places_.options_.min_size) return false;
+        const std::size_t room = places_.lanes_[0].limit + places_.lanes_[1].limit;
+        if (open_or_opening() >= room || places_.split_) return false;
+        replacing_ = true;
+        return true;
+    }
+    [[nodiscard]] std::size_t open_or_opening() const noexcept { return places_.lanes_[0].taken + places_.lanes_[1].taken; }
+
+    void close(slot* s, bool lost) noexcept {
+        {
+            hold guard(places_.lock_);
+            ++(lost ? places_.lost_ : places_.retired_);
+        }
+        places_.release_unconnected(s);
+    }
+    /// To the oldest waiter, else to the cold end.
+    void put_back(slot* s) noexcept {
+        wake_call wake;
+        {
+            hold guard(places_.lock_);
+            s->current = nullptr;
+            auto& l = places_.lanes_[s->lane];
+            if (places_.closed_ || s->retired) {
+                guard.unlock();
+                return places_.release_unconnected(s);
+            }
+            if (!l.queue.grant_first(s, wake)) {
+                slot** end = &l.idle;
+                while (*end != nullptr) end = &(*end)->next;
+                s->next = nullptr;
+                *end = s;
+                ++l.idle_count;
+            }
+        }
+        wake();
+    }
+
+    /// When it wants to go on.
+    [[nodiscard]] time_point open_missing(moment m) noexcept {
+        for (;;) {
+            if (opening_ == nullptr) {
+                if (!take_missing(m)) return never;
+                if (opening_ == nullptr) return try_again_;
+            }
+            at_moment now{m};
+            announce_resume(opening_->connection, op_, now);
+            error e;
+            signal s = signal::failed;
+            try {
+                s = places_.connect(opening_, op_, e);
+            } catch (...) {  // no memory for it
+            }
+            if (s == signal::park) return end_of_wait(opening_->connection);
+            if (s == signal::work) continue;
+            if (s == signal::done) {
+                failures_ = 0;
+                if (std::exchange(replacing_, false)) next_round_ = m.now;  // the old one can go
+                opening_->idle_since = m.now;
+                put_back(std::exchange(opening_, nullptr));
+            } else {
+                places_.release_unconnected(opening_);
+                opening_ = nullptr;
+                if (failures_ < 16) ++failures_;
+                constexpr duration first = std::chrono::milliseconds{100}, longest = std::chrono::seconds{10};
+                duration pause = first;
+                for (unsigned i = 1; i < failures_ && pause < longest; ++i) pause *= 2;
+                if (pause > longest) pause = longest;
+                try_again_ =
+                    m.now + pause / 2 + duration{static_cast<duration::rep>(static_cast<double>(pause.count() / 2) * m.random_unit())};
+            }
+        }
+    }
+    /// False when nothing is missing, or must not be opened any more.
+    [[nodiscard]] bool take_missing(moment m) noexcept {
+        hold guard(places_.lock_);
+        const std::size_t wanted = places_.options_.min_size + (replacing_ ? 1 : 0);
+        if (places_.closed_ || open_or_opening() >= wanted) return false;
+        if (m.now < try_again_) return true;
+        opening_ = places_.take_empty(places_.split_ && places_.lanes_[0].taken != 0);
+        if (opening_ == nullptr) return false;
+        opening_->seen = false;
+        opening_->current = &op_;
+        return true;
+    }
+
+    /// A world for drivers that ask for the time.
+    struct at_moment {
+        strata::moment given;
+        [[nodiscard]] strata::moment moment() const noexcept { return given; }
+    };
+
+    Places& places_;
+    operation_base op_;  ///< whoever leases for upkeep; cancelled when the pool is closed
+    slot* opening_ = nullptr;
+    time_point next_round_{};
+    time_point try_again_{};
+    unsigned failures_ = 0;   ///< in a row, to connect
+    bool replacing_ = false;  ///< one more is wanted, for one that is too old
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // A pool of connections: the source of most stacks.
 //
 // Idle connections are taken last in, first out (the warmest first). Waiters are served strictly first in,
@@ -10138,41 +10883,27 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
-template <class Driver>
-struct pool_slot {
-    typename Driver::connection connection;
-    pool_slot* next = nullptr;        // idle or empty list
-    interruption* current = nullptr;  // whoever holds the lease
-    std::uint8_t lane = 0;
-    bool open = false;
-};
-
 template <class Driver, class Lock>
-class pool_source {
-public:
-    using driver = Driver;
-    using slot = pool_slot<Driver>;
-    using lease = slot*;
-    using connection = typename Driver::connection;
+class pool_source : public pool_places<Driver, Lock> {
+    using places = pool_places<Driver, Lock>;
+    using typename places::lane;
 
-    pool_source(const pool_options& options, const typename Driver::options& target)
-        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
-        lanes_[0].limit = split_ ? 1 : options.max_size;
-        lanes_[1].limit = split_ ? options.max_size - 1 : 0;
-        for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
-    }
-    pool_source(const pool_source&) = delete;
-    pool_source& operator=(const pool_source&) = delete;
-    /// In a forked child the connections still belong to the parent: not even closing them would be safe, so they are left alone.
-    ~pool_source() {
-        if (process_.is_forked_child()) static_cast<void>(slots_.release());
-    }
+public:
+    using places::connect;
+    using places::release_unconnected;
+    using typename places::connection;
+    using typename places::lease;
+    using typename places::slot;
+
+    pool_source(const pool_options& options, const typename Driver::options& target) : places(options, target), upkeep_(*this) {}
 
     /// Opens the first `min_size` connections, the writer first, in this thread. An error names the target.
     template <class World>
     [[nodiscard]] error open_first(World& world) {
         if (error e = options_.max_size > 1 ? Driver::check_shared(target_) : error{}) return e;
+        if (std::is_same_v<Lock, no_lock> && options_.has_upkeep())
+            return {errc::invalid_argument, "pool<no_lock> is for one thread: without max_lifetime, max_idle and check_interval",
+                    phase::admission};
         for (std::size_t i = 0; i < options_.min_size; ++i) {
             operation_base op;
             op.reads_only = split_ && i > 0;
@@ -10238,7 +10969,8 @@ public:
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
-        if (h == health::good && !closed_ && where.queue.empty()) [[likely]] {
+        if (h == health::good && !closed_ && !s->retired && where.queue.empty()) [[likely]] {
+            s->used = true;
             s->current = nullptr;
             s->next = where.idle;
             where.idle = s;
@@ -10249,52 +10981,6 @@ public:
             release_slowly(s, h);
         }
     }
-
-    /// The place stays empty: the oldest waiter may try, otherwise it is free.
-    STRATA_COLD void release_unconnected(lease& l) noexcept {
-        slot* s = std::exchange(l, nullptr);
-        {
-            hold guard(lock_);
-            s->current = nullptr;  // from here on nobody interrupts it
-        }
-        s->connection.close();
-        wake_call wake;
-        bool all_free = false;
-        {
-            hold guard(lock_);
-            s->open = false;
-            lane& where = lanes_[s->lane];
-            if (closed_ || !where.queue.grant_first(s, wake)) {
-                --where.taken;
-                put(empty_, s);
-                all_free = lanes_[0].taken + lanes_[1].taken == 0;
-            }
-        }
-        wake();
-        if (all_free) wake_closers();
-    }
-
-    /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
-    [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
-        const guarded guard_of_connection{l->connection, &op};
-        const auto role = Driver::role_of(l->lane == 1, split_);
-        if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
-            const signal s = l->connection.open_step(target_, role, e);
-            if (s != signal::done) return s;
-        } else {
-            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
-            if (e) return signal::failed;
-        }
-        hold guard(lock_);
-        l->open = true;
-        ++opened_;
-        return signal::done;
-    }
-
-    [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
-    [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
-    [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
-    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
 
     /// Why the last acquisition of `op` did not succeed.
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {
@@ -10310,79 +10996,24 @@ public:
                                     l.taken, l.limit, l.queue.size(), l.queue.size() >= options_.max_waiting);
     }
 
-    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
-    template <class World>
-    bool stop(World& world, time_point until) noexcept {
-        refuse_all();
-        waiter node;
-        for (;;) {
-            close_idle();
-            {
-                hold guard(lock_);
-                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
-                if (world.moment().now >= until) return false;
-                node.prepare(nullptr);
-                closers_.push(node);
-            }
-            world.park(&node, until);
-            hold guard(lock_);
-            if (node.withdraw()) closers_.remove(node);
-        }
-    }
-
-    /// Asks everything that runs on a lease to end as soon as it can.
-    void cancel_all() noexcept {
-        hold guard(lock_);
-        cancelling_ = true;
-        for (std::size_t i = 0; i < options_.max_size; ++i) {
-            slot& s = slots_[i];
-            if (s.current == nullptr) continue;
-            s.current->cancelled.store(true, std::memory_order_relaxed);
-            if constexpr (requires { s.connection.interrupt(); })
-                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
-        }
-    }
-
-    [[nodiscard]] pool_snapshot snapshot() noexcept {
-        hold guard(lock_);
-        pool_snapshot s;
-        for (const lane& l : lanes_) {
-            s.open += l.taken;
-            s.idle += l.idle_count;
-            s.waiting += l.queue.size();
-        }
-        s.waits = waits_;
-        s.waited = waited_;
-        s.timeouts = timeouts_;
-        s.opened = opened_;
-        s.lost = lost_;
-        return s;
-    }
+    /// What the pool does by itself, for the world to run; null: nothing.
+    [[nodiscard]] background* upkeep() noexcept { return options_.has_upkeep() ? &upkeep_ : nullptr; }
 
 private:
-    struct alignas(64) lane {
-        slot* idle = nullptr;
-        std::size_t idle_count = 0;
-        std::size_t taken = 0;  // places with a connection, or with one being opened
-        std::size_t limit = 0;
-        wait_queue queue;
-    };
-
-    static void put(slot*& list, slot* s) noexcept {
-        s->next = list;
-        list = s;
-    }
-
-    /// Under the lock; null when the lane is full.
-    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
-        const std::uint8_t which = split_ && reads_only ? 1 : 0;
-        if (lanes_[which].taken == lanes_[which].limit) return nullptr;
-        slot* s = empty_;
-        empty_ = s->next;
-        s->lane = which;
-        ++lanes_[which].taken;
-        return s;
-    }
+    using places::cancelling_;
+    using places::closed_;
+    using places::lanes_;
+    using places::lock_;
+    using places::options_;
+    using places::process_;
+    using places::put;
+    using places::release_slowly;
+    using places::split_;
+    using places::take_empty;
+    using places::target_;
+    using places::timeouts_;
+    using places::waited_;
+    using places::waits_;
 
     [[nodiscard]] STRATA_COLD acquired acquire_slowly(operation_base& op, waiter& node, lease& out) noexcept {
         waker* other = op.waking();  // made outside the lock: it may allocate
@@ -10408,34 +11039,6 @@ private:
         return acquired::wait;
     }
 
-    /// To the oldest waiter, if there is one.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
-        wake_call wake;
-        {
-            hold guard(lock_);
-            s->current = nullptr;
-            lane& where = lanes_[s->lane];
-            if (h != health::good || closed_) {
-                guard.unlock();
-                return discard(s, h);
-            }
-            if (!where.queue.grant_first(s, wake)) {
-                put(where.idle, s);
-                ++where.idle_count;
-            }
-        }
-        wake();
-    }
-
-    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
-    STRATA_COLD void discard(slot* s, health h) noexcept {
-        if (h == health::lost) {
-            hold guard(lock_);
-            ++lost_;
-        }
-        release_unconnected(s);
-    }
-
     template <class World>
     [[nodiscard]] signal connect_here(lease& l, operation_base& op, error& e, World& world) {
         for (;;) {
@@ -10446,60 +11049,7 @@ private:
         }
     }
 
-    /// From here on nobody is served.
-    void refuse_all() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                closed_ = true;
-                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
-            }
-            wake();
-        }
-    }
-
-    /// The last place has become free: all who wait for that are told.
-    STRATA_COLD void wake_closers() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                if (!closers_.grant_first(nullptr, wake)) return;
-            }
-            wake();
-        }
-    }
-
-    /// One after the other, outside the lock: closing a connection may take its time.
-    void close_idle() noexcept {
-        for (;;) {
-            slot* s = nullptr;
-            {
-                hold guard(lock_);
-                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
-                s = l.idle;
-                if (s == nullptr) return;
-                l.idle = s->next;
-                --l.idle_count;
-            }
-            release_unconnected(s);
-        }
-    }
-
-    Lock lock_;
-    lane lanes_[2];
-    wait_queue closers_;
-    bool closed_ = false;
-    bool cancelling_ = false;
-    const pool_options options_;
-    const typename Driver::options target_;
-    heap_array<slot> slots_;
-    slot* empty_ = nullptr;
-    const bool split_;
-    fork_guard process_;
-    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0;
-    duration waited_{};
+    pool_upkeep<pool_places<Driver, Lock>> upkeep_;
 };
 
 }  // namespace detail

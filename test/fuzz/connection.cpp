@@ -5,7 +5,6 @@
 
 #include <cstdlib>
 #include <string>
-#include <vector>
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     static const bool set = ::setenv("STRATA_FUZZ", "x@${HOME} '", 1) == 0;
@@ -33,9 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
             strata_fuzz::require(host == "db.internal" || (host.size() > 12 && host.substr(host.size() - 12) == ".example.com"));
         }
     }
-    std::vector<const char*> keywords, values;
-    target.lists(keywords, values);
-    strata_fuzz::require(keywords.size() == values.size() && keywords.back() == nullptr && values.back() == nullptr);
+    static_cast<void>(target.names());
     static_cast<void>(o.validate());
     return 0;
 }

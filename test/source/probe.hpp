@@ -23,6 +23,7 @@ struct probe_log {
     strata::duration connecting{};   ///< how long connecting takes
     int refuse_connects = 0;         ///< so many of the next connects fail
     std::vector<unsigned> opened{};  ///< numbers of the connections, as they were opened
+    unsigned dead_up_to = 0;         ///< the server has given up the connections of these numbers
     unsigned numbers = 0;
 
     void violated(std::string what) { violations.push_back(std::move(what)); }
@@ -65,6 +66,10 @@ public:
     void guard(const strata::interruption* i) noexcept { guard_ = i; }
     [[nodiscard]] const strata::interruption* guard() const noexcept { return guard_; }
     [[nodiscard]] bool in_transaction() const noexcept { return dirty; }
+    [[nodiscard]] bool is_alive() noexcept {
+        if (in_use) log_->violated("a connection was looked at while it was in use");
+        return number > log_->dead_up_to;
+    }
     strata::health tidy() noexcept {
         dirty = false;
         return untidy ? strata::health::lost : strata::health::good;

@@ -323,3 +323,33 @@ TEST_CASE("the calendar goes with the clock", "[world]") {
     world.run_for(36h);
     CHECK(world.wall_now() - begin == 36h);
 }
+
+TEST_CASE("background work is run in virtual time, and nobody waits for its end", "[simulated_world]") {
+    struct ticking final : strata::background {
+        strata::time_point run(strata::moment m) noexcept override {
+            at.push_back(m.now);
+            return m.now + strata::duration{10ms};
+        }
+        std::vector<strata::time_point> at;
+    };
+    strata::simulated_world world;
+    const auto begin = world.now();
+    ticking ticks;
+    world.spawn(ticks);
+    world.spawn("client", [&]() -> strata::simulated_task<> { co_await world.sleep(35ms); });
+    world.run();
+    CHECK(world.elapsed() == strata::duration{35ms});
+    CHECK(ticks.at == std::vector<strata::time_point>{begin, begin + 10ms, begin + 20ms, begin + 30ms});
+    world.run_for(10ms);
+    CHECK(ticks.at.size() == 5);
+    strata::waiter nobody;
+    nobody.prepare(nullptr);
+    SECTION("those who wait for ever are found out all the same") {
+        world.spawn("client", [&]() -> strata::simulated_task<> { co_await world.sleep_until(strata::never); });
+        CHECK_THROWS_AS(world.run(), strata::simulated_deadlock);
+    }
+    world.unspawn(ticks);
+    const auto runs = ticks.at.size();
+    world.run_for(1s);
+    CHECK(ticks.at.size() == runs);
+}

@@ -133,6 +133,8 @@ public:
         return rt_->template policy<P>();
     }
     [[nodiscard]] auto connections() noexcept { return rt_->connections().snapshot(); }
+    /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
+    [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
     [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
 
     // For `async_calls`.

@@ -17,7 +17,7 @@
 #include <strata/core/world.hpp>
 #include <strata/driver/postgres/driver.hpp>
 #include <strata/driver/postgres/listening.hpp>
-#include <strata/source/fork.hpp>
+#include <strata/core/fork.hpp>
 
 #include <memory>
 #include <string>

@@ -5,6 +5,8 @@
 #ifndef STRATA_CORE_WORLD_HPP
 #define STRATA_CORE_WORLD_HPP
 
+#include <strata/core/background.hpp>
+#include <strata/core/error.hpp>
 #include <strata/core/waiter.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -44,8 +46,18 @@ public:
         nobody.block(until);
     }
 
+    /// Runs the task in a thread of the world, begun with the first one, until `unspawn`. Throws `failure` when there is no thread to be
+    /// had.
+    STRATA_COLD void spawn(background& task) {
+        if (!thread_.add(task))
+            throw_failure(error{errc::out_of_memory, "no thread could be begun for the upkeep of a pool", phase::admission});
+    }
+    /// Waits until the task is not running; it is not run again.
+    STRATA_COLD void unspawn(background& task) noexcept { thread_.remove(task); }
+
 private:
     splitmix random_;
+    background_thread thread_{random_};
 };
 
 }  // namespace strata::inline STRATA_ABI

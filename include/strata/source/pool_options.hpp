@@ -15,6 +15,25 @@ struct pool_options {
     duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for a connection at most
     std::size_t max_waiting = 10'000;              ///< callers beyond this many are refused at once
 
+    // Upkeep: what the pool does by itself. A thread of the database does it, which begins only if one of these is set.
+    duration max_lifetime{};       ///< a connection is closed at this age, if it is lent out when it comes back; zero: at none
+    double lifetime_jitter = 0.1;  ///< up to this share of a lifetime is left out at random, for each connection, in [0, 1)
+    duration max_idle{};           ///< connections beyond `min_size` are closed when nobody used them for so long; zero: never
+    /// How often upkeep looks whether idle connections are alive and too old, and opens what is missing to `min_size`. Zero: every
+    /// tenth of the two above, and every 10 seconds at least, if one of them is set.
+    duration check_interval{};
+
+    [[nodiscard]] bool has_upkeep() const noexcept {
+        return max_lifetime > duration::zero() || max_idle > duration::zero() || check_interval > duration::zero();
+    }
+    [[nodiscard]] duration upkeep_period() const noexcept {
+        if (check_interval > duration::zero()) return check_interval;
+        duration period = std::chrono::seconds{10};
+        if (max_lifetime > duration::zero() && max_lifetime / 10 < period) period = max_lifetime / 10;
+        if (max_idle > duration::zero() && max_idle / 10 < period) period = max_idle / 10;
+        return period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};
+    }
+
     /// Names the first field that makes no sense.
     [[nodiscard]] error validate() const {
         if (max_size == 0)
@@ -22,6 +41,11 @@ struct pool_options {
         if (max_size > 65'535) return {errc::invalid_argument, "pool_options.max_size is above 65535", phase::admission};
         if (min_size > max_size) return {errc::invalid_argument, "pool_options.min_size is above max_size", phase::admission};
         if (max_wait < duration::zero()) return {errc::invalid_argument, "pool_options.max_wait is negative", phase::admission};
+        if (max_lifetime < duration::zero()) return {errc::invalid_argument, "pool_options.max_lifetime is negative", phase::admission};
+        if (!(lifetime_jitter >= 0.0 && lifetime_jitter < 1.0))
+            return {errc::invalid_argument, "pool_options.lifetime_jitter must lie in 0 to 1, without 1", phase::admission};
+        if (max_idle < duration::zero()) return {errc::invalid_argument, "pool_options.max_idle is negative", phase::admission};
+        if (check_interval < duration::zero()) return {errc::invalid_argument, "pool_options.check_interval is negative", phase::admission};
         return {};
     }
 };
@@ -36,6 +60,7 @@ struct pool_snapshot {
     std::uint64_t timeouts = 0;  ///< waits that ended without a connection
     std::uint64_t opened = 0;    ///< connections opened so far
     std::uint64_t lost = 0;      ///< connections closed because they were broken
+    std::uint64_t retired = 0;   ///< connections closed while they were sound: too old, unused for too long, or the pool became smaller
 };
 
 namespace detail {

@@ -121,6 +121,9 @@ protected:
         run(p);
         return true;
     }
+    [[nodiscard]] bool is_anybody_ready() const noexcept { return first_ready_ != nullptr; }
+    /// When the next of those who wait for time goes on.
+    [[nodiscard]] time_point next_timer() const noexcept { return timers_.empty() ? never : timers_.front()->until_; }
     void pass_to(time_point t) noexcept {
         if (t > now_) now_ = t;
     }

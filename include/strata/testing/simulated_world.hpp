@@ -98,14 +98,14 @@ public:
     void run() {
         outermost();
         do throw_what_was_thrown();
-        while (step(never));
+        while ((unfinished() != 0 || is_anybody_ready()) && advance(never));
         if (unfinished() != 0) throw simulated_deadlock(who_waits());
     }
     /// Runs everything that is due up to `t`; then it is `t`.
     void run_until(time_point t) {
         outermost();
         do throw_what_was_thrown();
-        while (step(t));
+        while (advance(t));
         pass_to(t);
     }
     void run_for(duration d) { run_until(add_saturated(now(), d)); }
@@ -114,13 +114,27 @@ public:
     /// ends with the names of those who wait.
     void park(waiter* node, time_point until) noexcept {
         while ((node == nullptr || !node->is_granted()) && now() < until) {
-            if (step(until)) continue;
+            if (advance(until)) continue;
             if (until == never) {
                 std::fputs(("strata: a blocking call waits for ever; " + who_waits()).c_str(), stderr);
                 std::abort();
             }
             pass_to(until);
         }
+    }
+
+    /// Runs the task whenever it is due, until `unspawn`. It is nobody for whom `run()` goes on.
+    void spawn(background& task) noexcept {
+        task.due = now();
+        task.next = tasks_;
+        tasks_ = &task;
+    }
+    void unspawn(background& task) noexcept {
+        for (background** link = &tasks_; *link != nullptr; link = &(*link)->next)
+            if (*link == &task) {
+                *link = task.next;
+                return;
+            }
     }
 
     /// Writes something down in the digest: two runs with equal digests did the same.
@@ -130,6 +144,23 @@ private:
     template <class Body>
     static simulated_task<> keep(Body body) {
         co_await body();
+    }
+    /// The next thing that happens up to `limit`; false: nothing does. That background work goes on for ever without anybody else going on
+    /// counts as nothing.
+    bool advance(time_point limit) noexcept {
+        constexpr int for_ever = 100'000;
+        background* task = tasks_;
+        for (background* other = tasks_; other != nullptr; other = other->next)
+            if (other->due < task->due) task = other;
+        if (task != nullptr && task->due != never && task->due <= limit && !is_anybody_ready() && task->due <= next_timer() &&
+            (limit != never || alone_ < for_ever)) {
+            ++alone_;
+            pass_to(task->due);
+            task->due = task->run(moment());
+            return true;
+        }
+        alone_ = 0;
+        return step(limit);
     }
     void outermost() const {
         if (is_running())
@@ -142,6 +173,8 @@ private:
 
     splitmix random_;
     splitmix choices_;
+    background* tasks_ = nullptr;
+    int alone_ = 0;  ///< turns of background work in a row
 };
 
 }  // namespace strata::inline STRATA_ABI

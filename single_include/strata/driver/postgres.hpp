@@ -108,6 +108,10 @@ struct postgres_options {
     std::vector<std::string> watched_parameters = {};
     void* context = nullptr;  ///< handed to both
 
+    /// A connection of the user's own, idle, used instead of connecting: for `single`, or a pool of one. It stays the user's, who ends it
+    /// after the database. It is not made anew when it is lost: each call then fails with `errc::cannot_connect`.
+    PGconn* handle = nullptr;
+
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
     [[nodiscard]] error validate() const;
 };
@@ -3141,6 +3145,14 @@ public:
         }
     }
 
+    /// Of an idle connection: whether the server has not given it up. Asks the socket only, so a peer that vanished without a word is not
+    /// noticed; reads what the server sent meanwhile (notices, settings). Never blocks.
+    [[nodiscard]] bool is_alive() noexcept {
+        for (int i = 0; i < 8 && db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK && is_ready(false); ++i)
+            if (::PQconsumeInput(db_) == 0) return false;
+        return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
+    }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
 
@@ -3206,6 +3218,12 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
     if (connecting_ == nullptr) {
         e = db_ != nullptr ? error{errc::misuse, "the connection is open already", phase::connect} : o.validate();
         if (e) return signal::failed;
+        if (o.handle != nullptr) {
+            e = ::PQstatus(o.handle) == CONNECTION_OK
+                    ? adopt(o.handle, o)
+                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost; it is not made anew", phase::connect};
+            return e ? signal::failed : signal::done;
+        }
         auto made = std::make_unique<detail::postgres_connecting>();
         if ((e = made->read(o, guard_))) return signal::failed;
         connecting_ = std::move(made);
@@ -5552,7 +5570,10 @@ struct postgres {
     [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
 
     /// Connections to a server always see the same database.
-    [[nodiscard]] static error check_shared(const postgres_options&) { return {}; }
+    [[nodiscard]] static error check_shared(const postgres_options& o) {
+        if (o.handle == nullptr) return {};
+        return detail::bad_postgres_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
+    }
 };
 
 }  // namespace strata::inline STRATA_ABI

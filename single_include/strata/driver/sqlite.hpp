@@ -254,6 +254,8 @@ STRATA_COLD inline error bad_statement(std::string message, std::string_view sta
 #ifndef STRATA_DRIVER_SQLITE_OPTIONS_HPP
 #define STRATA_DRIVER_SQLITE_OPTIONS_HPP
 
+struct sqlite3;  // of <sqlite3.h>
+
 namespace strata::inline STRATA_ABI {
 
 /// What a connection is for. A pool holds one writer and several readers.
@@ -307,6 +309,10 @@ struct sqlite_options {
     /// The user's own statements, run one by one at the end of `open()`, such as `"pragma temp_store = memory"`.
     std::vector<std::string> pragmas = {};
 
+    /// A handle of the user's own, used instead of opening one: for `single`, or a pool of one. It stays the user's, who closes it after
+    /// the database. Of the other options only `busy_timeout` and `statement_cache` apply.
+    ::sqlite3* handle = nullptr;
+
     /// `errc::invalid_argument` naming the field, or no error.
     [[nodiscard]] error validate() const;
 };
@@ -331,13 +337,15 @@ STRATA_COLD inline error bad_sqlite_option(std::string_view field, std::string_v
 }
 
 /// True when C would see nothing, or only the beginning.
-[[nodiscard]] inline bool empty_or_cut(const std::string& text) noexcept { return text.empty() || text.find('\0') != text.npos; }
+[[nodiscard]] inline bool empty_or_cut(const std::string& text) noexcept {
+    return text.empty() || text.find('\0') != text.npos;
+}
 
 }  // namespace detail
 
 STRATA_COLD inline error sqlite_options::validate() const {
     using detail::bad_sqlite_option;
-    if (path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
+    if (handle == nullptr && path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
     if (path.find('\0') != path.npos) return bad_sqlite_option("path", "contains a NUL character");
     if (busy_timeout < duration::zero()) return bad_sqlite_option("busy_timeout", "must not be negative");
     constexpr std::int64_t most_cache = 0x7fffffffLL * 1024;  // SQLite counts KiB in an int
@@ -980,6 +988,7 @@ STRATA_COLD inline error sqlite_connection::open(const sqlite_options& options, 
     if (::sqlite3_libversion_number() < 3038000 || ::sqlite3_threadsafe() == 0) {
         return error{errc::unsupported, "the SQLite library at hand is older than 3.38 or built without threads", phase::connect};
     }
+    if (options.handle != nullptr) return adopt(options.handle, options);
     guard_ = i;
     error e;
     try {
@@ -1533,6 +1542,8 @@ struct sqlite {
 
     /// Whether several connections opened with these options see the same database; asked by a pool.
     [[nodiscard]] static error check_shared(const sqlite_options& options) {
+        if (options.handle != nullptr)
+            return detail::bad_sqlite_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
         if (!is_private_memory(options.path)) return {};
         return detail::bad_sqlite_option(
             "path", detail::joined({"'", options.path,

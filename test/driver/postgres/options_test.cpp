@@ -86,3 +86,27 @@ TEST_CASE("a connection of the user's own can be adopted", "[postgres][options]"
     CHECK(::PQstatus(handle) == CONNECTION_OK);  // it is the user's still
     ::PQfinish(handle);
 }
+
+TEST_CASE("a database may work on a connection of the user's own", "[postgres][options]") {
+    PGconn* const handle = ::PQconnectdb(server_url().c_str());
+    REQUIRE(::PQstatus(handle) == CONNECTION_OK);
+    {
+        strata::database<strata::stack<strata::single, strata::postgres>> db{strata::postgres_options{.handle = handle}};
+        CHECK(db.one<int>("select pg_backend_pid()"_sql()) == ::PQbackendPID(handle));
+        db.transaction([](auto& tx) { CHECK(tx.template one<int>("select :n::int"_sql(3)) == 3); });
+        CHECK(db.try_execute("select 1/0"_sql()).error().texts().native_code == "22012");
+        CHECK(db.one<int>("select 1"_sql()) == 1);
+    }
+    CHECK(::PQstatus(handle) == CONNECTION_OK);
+    CHECK(::PQtransactionStatus(handle) == PQTRANS_IDLE);
+    CHECK_THROWS_WITH((strata::database<plain_stack>{strata::postgres_options{.handle = handle}}),
+                      contains_text("postgres_options.handle"));
+    {
+        strata::database<strata::stack<strata::single, strata::postgres>> db{strata::postgres_options{.handle = handle}};
+        server s;
+        s.admin().execute("select pg_terminate_backend(:pid)"_sql(::PQbackendPID(handle)));
+        CHECK(db.try_one<int>("select 1"_sql()).error().code() == errc::connection_lost);
+        CHECK(db.try_one<int>("select 1"_sql()).error().code() == errc::cannot_connect);
+    }
+    ::PQfinish(handle);
+}

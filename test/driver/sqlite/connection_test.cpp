@@ -1,5 +1,7 @@
 #include "fixture.hpp"
 
+#include <strata/strata.hpp>
+
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -293,14 +295,31 @@ TEST_CASE("a handle of the user's own can be adopted", "[sqlite][connection]") {
     int one = 0;  // our handlers are gone, and so are our statements
     CHECK(::sqlite3_next_stmt(handle, nullptr) == nullptr);
     const auto set = [](void* to, int, char**, char**) { return *static_cast<int*>(to) = 1, 0; };
-    CHECK(::sqlite3_exec(handle, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9999) select max(i) from n",
-                         set, &one, nullptr) == SQLITE_OK);
+    CHECK(::sqlite3_exec(handle, "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9999) select max(i) from n", set,
+                         &one, nullptr) == SQLITE_OK);
     CHECK(one == 1);
     {
         sqlite_connection c;
         REQUIRE_FALSE(c.adopt(handle, {}, true));  // and closed
         run(c, "select 1");
     }
+}
+
+TEST_CASE("a database may work on a handle of the user's own", "[sqlite][connection]") {
+    using namespace strata::literals;
+    ::sqlite3* handle = nullptr;
+    REQUIRE(::sqlite3_open(":memory:", &handle) == SQLITE_OK);
+    REQUIRE(::sqlite3_exec(handle, "create table t(a); insert into t values (7)", nullptr, nullptr, nullptr) == SQLITE_OK);
+    {
+        strata::database<strata::stack<strata::single, strata::sqlite>> db{strata::sqlite_options{.handle = handle}};
+        CHECK(db.one<int>("select a from t"_sql()) == 7);
+        db.transaction([](auto& tx) { tx.execute("insert into t values (8)"_sql()); });
+    }
+    CHECK(::sqlite3_total_changes(handle) == 2);  // it is there still
+    CHECK(::sqlite3_next_stmt(handle, nullptr) == nullptr);
+    CHECK_THROWS_WITH((strata::database<strata::stack<strata::pool<>, strata::sqlite>>{sqlite_options{.handle = handle}}),
+                      strata_test::contains_text("sqlite_options.handle"));
+    CHECK(::sqlite3_close(handle) == SQLITE_OK);
 }
 
 TEST_CASE("a closed connection can be opened again", "[sqlite][connection]") {

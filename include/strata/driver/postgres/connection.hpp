@@ -105,6 +105,14 @@ public:
         }
     }
 
+    /// Of an idle connection: whether the server has not given it up. Asks the socket only, so a peer that vanished without a word is not
+    /// noticed; reads what the server sent meanwhile (notices, settings). Never blocks.
+    [[nodiscard]] bool is_alive() noexcept {
+        for (int i = 0; i < 8 && db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK && is_ready(false); ++i)
+            if (::PQconsumeInput(db_) == 0) return false;
+        return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
+    }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
 
@@ -170,6 +178,12 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
     if (connecting_ == nullptr) {
         e = db_ != nullptr ? error{errc::misuse, "the connection is open already", phase::connect} : o.validate();
         if (e) return signal::failed;
+        if (o.handle != nullptr) {
+            e = ::PQstatus(o.handle) == CONNECTION_OK
+                    ? adopt(o.handle, o)
+                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost; it is not made anew", phase::connect};
+            return e ? signal::failed : signal::done;
+        }
         auto made = std::make_unique<detail::postgres_connecting>();
         if ((e = made->read(o, guard_))) return signal::failed;
         connecting_ = std::move(made);

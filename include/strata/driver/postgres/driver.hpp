@@ -67,7 +67,10 @@ struct postgres {
     [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
 
     /// Connections to a server always see the same database.
-    [[nodiscard]] static error check_shared(const postgres_options&) { return {}; }
+    [[nodiscard]] static error check_shared(const postgres_options& o) {
+        if (o.handle == nullptr) return {};
+        return detail::bad_postgres_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
+    }
 };
 
 }  // namespace strata::inline STRATA_ABI

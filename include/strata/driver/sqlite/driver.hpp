@@ -53,6 +53,8 @@ struct sqlite {
 
     /// Whether several connections opened with these options see the same database; asked by a pool.
     [[nodiscard]] static error check_shared(const sqlite_options& options) {
+        if (options.handle != nullptr)
+            return detail::bad_sqlite_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
         if (!is_private_memory(options.path)) return {};
         return detail::bad_sqlite_option(
             "path", detail::joined({"'", options.path,

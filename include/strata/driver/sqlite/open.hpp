@@ -37,6 +37,7 @@ STRATA_COLD inline error sqlite_connection::open(const sqlite_options& options, 
     if (::sqlite3_libversion_number() < 3038000 || ::sqlite3_threadsafe() == 0) {
         return error{errc::unsupported, "the SQLite library at hand is older than 3.38 or built without threads", phase::connect};
     }
+    if (options.handle != nullptr) return adopt(options.handle, options);
     guard_ = i;
     error e;
     try {

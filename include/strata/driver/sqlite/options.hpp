@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+struct sqlite3;  // of <sqlite3.h>
+
 namespace strata::inline STRATA_ABI {
 
 /// What a connection is for. A pool holds one writer and several readers.
@@ -67,6 +69,10 @@ struct sqlite_options {
     /// The user's own statements, run one by one at the end of `open()`, such as `"pragma temp_store = memory"`.
     std::vector<std::string> pragmas = {};
 
+    /// A handle of the user's own, used instead of opening one: for `single`, or a pool of one. It stays the user's, who closes it after
+    /// the database. Of the other options only `busy_timeout` and `statement_cache` apply.
+    ::sqlite3* handle = nullptr;
+
     /// `errc::invalid_argument` naming the field, or no error.
     [[nodiscard]] error validate() const;
 };
@@ -91,13 +97,15 @@ STRATA_COLD inline error bad_sqlite_option(std::string_view field, std::string_v
 }
 
 /// True when C would see nothing, or only the beginning.
-[[nodiscard]] inline bool empty_or_cut(const std::string& text) noexcept { return text.empty() || text.find('\0') != text.npos; }
+[[nodiscard]] inline bool empty_or_cut(const std::string& text) noexcept {
+    return text.empty() || text.find('\0') != text.npos;
+}
 
 }  // namespace detail
 
 STRATA_COLD inline error sqlite_options::validate() const {
     using detail::bad_sqlite_option;
-    if (path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
+    if (handle == nullptr && path.empty()) return bad_sqlite_option("path", "is empty; name a file, a file: URI, or \":memory:\"");
     if (path.find('\0') != path.npos) return bad_sqlite_option("path", "contains a NUL character");
     if (busy_timeout < duration::zero()) return bad_sqlite_option("busy_timeout", "must not be negative");
     constexpr std::int64_t most_cache = 0x7fffffffLL * 1024;  // SQLite counts KiB in an int

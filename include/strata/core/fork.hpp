@@ -1,6 +1,6 @@
 // Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
-#ifndef STRATA_SOURCE_FORK_HPP
-#define STRATA_SOURCE_FORK_HPP
+#ifndef STRATA_CORE_FORK_HPP
+#define STRATA_CORE_FORK_HPP
 
 #include <strata/core/config.hpp>
 

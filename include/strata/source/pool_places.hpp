@@ -1,0 +1,342 @@
+// The places of a pool: which are empty, which hold an idle connection, who waits for one, and how a pool comes to an end.
+//
+// Under one lock: a list of idle connections and a queue of waiters for each lane, and the places without a connection.
+// What a caller sees of it is source/pool.hpp; what the pool does by itself is source/pool_upkeep.hpp.
+#ifndef STRATA_SOURCE_POOL_PLACES_HPP
+#define STRATA_SOURCE_POOL_PLACES_HPP
+
+#include <strata/core/flight.hpp>
+#include <strata/core/fork.hpp>
+#include <strata/core/guarded.hpp>
+#include <strata/core/heap_array.hpp>
+#include <strata/core/operation.hpp>
+#include <strata/source/pool_options.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
+template <class Driver>
+struct pool_slot {
+    typename Driver::connection connection;
+    pool_slot* next = nullptr;        // idle or empty list
+    interruption* current = nullptr;  // whoever holds the lease
+    std::uint8_t lane = 0;
+    bool open = false;
+    bool retired = false;     // closed when it comes back
+    bool used = false;        // since upkeep looked last
+    bool seen = false;        // upkeep: in this round
+    time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
+    time_point idle_since{};
+};
+
+template <class Driver, class Lock>
+class pool_places {
+public:
+    using driver = Driver;
+    using slot = pool_slot<Driver>;
+    using lease = slot*;
+    using connection = typename Driver::connection;
+
+    pool_places(const pool_options& options, const typename Driver::options& target)
+        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
+        lanes_[0].limit = split_ ? 1 : options.max_size;
+        lanes_[1].limit = split_ ? options.max_size - 1 : 0;
+        for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
+    }
+    pool_places(const pool_places&) = delete;
+    pool_places& operator=(const pool_places&) = delete;
+    /// In a forked child the connections still belong to the parent: not even closing them would be safe, so they are left alone.
+    ~pool_places() {
+        if (process_.is_forked_child()) static_cast<void>(slots_.release());
+    }
+
+    /// The place stays empty: the oldest waiter may try, otherwise it is free.
+    STRATA_COLD void release_unconnected(lease& l) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        {
+            hold guard(lock_);
+            s->current = nullptr;  // from here on nobody interrupts it
+        }
+        s->connection.close();
+        wake_call wake;
+        bool all_free = false;
+        {
+            hold guard(lock_);
+            s->open = false;
+            lane& where = lanes_[s->lane];
+            if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
+                --where.taken;
+                put(empty_, s);
+                all_free = lanes_[0].taken + lanes_[1].taken == 0;
+            }
+        }
+        wake();
+        if (all_free) wake_closers();
+    }
+
+    /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
+    [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
+        const guarded guard_of_connection{l->connection, &op};
+        const auto role = Driver::role_of(l->lane == 1, split_);
+        if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
+            const signal s = l->connection.open_step(target_, role, e);
+            if (s != signal::done) return s;
+        } else {
+            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
+            if (e) return signal::failed;
+        }
+        hold guard(lock_);
+        l->open = true;
+        l->retired = false;
+        l->ends = never;
+        l->idle_since = {};
+        ++opened_;
+        return signal::done;
+    }
+
+    [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
+    [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
+    [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
+
+    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        refuse_all();
+        waiter node;
+        for (;;) {
+            close_idle();
+            {
+                hold guard(lock_);
+                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
+                if (world.moment().now >= until) return false;
+                node.prepare(nullptr);
+                closers_.push(node);
+            }
+            world.park(&node, until);
+            hold guard(lock_);
+            if (node.withdraw()) closers_.remove(node);
+        }
+    }
+
+    /// Asks everything that runs on a lease to end as soon as it can.
+    void cancel_all() noexcept {
+        hold guard(lock_);
+        cancelling_ = true;
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            slot& s = slots_[i];
+            if (s.current == nullptr) continue;
+            s.current->cancelled.store(true, std::memory_order_relaxed);
+            if constexpr (requires { s.connection.interrupt(); })
+                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+        }
+    }
+
+    [[nodiscard]] pool_snapshot snapshot() noexcept {
+        hold guard(lock_);
+        pool_snapshot s;
+        for (const lane& l : lanes_) {
+            s.open += l.taken;
+            s.idle += l.idle_count;
+            s.waiting += l.queue.size();
+        }
+        s.waits = waits_;
+        s.waited = waited_;
+        s.timeouts = timeouts_;
+        s.opened = opened_;
+        s.lost = lost_;
+        s.retired = retired_;
+        return s;
+    }
+
+    /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
+    /// Beyond that idle ones are closed, and those lent out when they come back.
+    STRATA_COLD void resize(std::size_t size) noexcept {
+        const std::size_t least = split_ ? 2 : 1;
+        size = size < least ? least : size > options_.max_size ? options_.max_size : size;
+        lane& l = lanes_[split_ ? 1 : 0];
+        {
+            hold guard(lock_);
+            l.limit = split_ ? size - 1 : size;
+            std::size_t beyond = l.taken > l.limit + l.idle_count ? l.taken - l.limit - l.idle_count : 0;
+            for (std::size_t i = 0; i < options_.max_size; ++i) {
+                slot& s = slots_[i];
+                const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
+                if (lent) s.retired = beyond > 0 && beyond-- > 0;
+            }
+        }
+        for (;;) {
+            wake_call wake;
+            slot* closes = nullptr;
+            {
+                hold guard(lock_);
+                if (l.taken > l.limit && l.idle != nullptr) {
+                    closes = std::exchange(l.idle, l.idle->next);
+                    --l.idle_count;
+                    ++retired_;
+                } else {
+                    slot* s = closed_ || l.queue.empty() ? nullptr : take_empty(split_);
+                    if (s == nullptr) return;
+                    if (!l.queue.grant_first(s, wake)) {
+                        --l.taken;
+                        put(empty_, s);
+                        return;
+                    }
+                }
+            }
+            if (closes != nullptr) release_unconnected(closes);
+            wake();
+        }
+    }
+
+    /// Lets go of every connection that there is now: idle ones at once, those lent out when they come back. What is opened from here on
+    /// is new: after a failover, or with new credentials.
+    STRATA_COLD void retire_all() noexcept {
+        std::size_t idle = 0;
+        {
+            hold guard(lock_);
+            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = slots_[i].open;
+            idle = lanes_[0].idle_count + lanes_[1].idle_count;
+        }
+        for (; idle > 0; --idle) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                for (lane& l : lanes_)
+                    for (slot** link = &l.idle; s == nullptr && *link != nullptr; link = &(*link)->next)
+                        if ((*link)->retired) {
+                            s = std::exchange(*link, (*link)->next);
+                            --l.idle_count;
+                            ++retired_;
+                            break;
+                        }
+            }
+            if (s == nullptr) return;
+            release_unconnected(s);
+        }
+    }
+
+protected:
+    template <class Places>
+    friend class pool_upkeep;
+
+    struct alignas(64) lane {
+        slot* idle = nullptr;
+        std::size_t idle_count = 0;
+        std::size_t taken = 0;  // places with a connection, or with one being opened
+        std::size_t limit = 0;
+        wait_queue queue;
+    };
+
+    static void put(slot*& list, slot* s) noexcept {
+        s->next = list;
+        list = s;
+    }
+
+    /// Under the lock; null when the lane is full.
+    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
+        const std::uint8_t which = split_ && reads_only ? 1 : 0;
+        if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
+        slot* s = empty_;
+        empty_ = s->next;
+        s->lane = which;
+        ++lanes_[which].taken;
+        return s;
+    }
+
+    /// To the oldest waiter, if there is one.
+    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+        wake_call wake;
+        {
+            hold guard(lock_);
+            s->current = nullptr;
+            lane& where = lanes_[s->lane];
+            if (h != health::good || closed_ || s->retired) {
+                guard.unlock();
+                return discard(s, h);
+            }
+            if (!where.queue.grant_first(s, wake)) {
+                put(where.idle, s);
+                ++where.idle_count;
+            }
+        }
+        wake();
+    }
+
+    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
+    STRATA_COLD void discard(slot* s, health h) noexcept {
+        {
+            hold guard(lock_);
+            if (h == health::lost)
+                ++lost_;
+            else if (s->retired)
+                ++retired_;
+        }
+        release_unconnected(s);
+    }
+
+    /// From here on nobody is served.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                closed_ = true;
+                if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// The last place has become free: all who wait for that are told.
+    STRATA_COLD void wake_closers() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!closers_.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+
+    /// One after the other, outside the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
+                s = l.idle;
+                if (s == nullptr) return;
+                l.idle = s->next;
+                --l.idle_count;
+            }
+            release_unconnected(s);
+        }
+    }
+
+    Lock lock_;
+    lane lanes_[2];
+    wait_queue closers_;
+    bool closed_ = false;
+    bool cancelling_ = false;
+    const pool_options options_;
+    const typename Driver::options target_;
+    heap_array<slot> slots_;
+    slot* empty_ = nullptr;
+    const bool split_;
+    fork_guard process_;
+    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0;
+    duration waited_{};
+    interruption* upkeep_op_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
