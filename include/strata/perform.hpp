@@ -37,7 +37,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     using way = passage<layers_type, op_type, outcome&>;
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
-    op.priority = o.priority;
+    if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
     way through{rt.policies(), op, ended};
     moment m{};

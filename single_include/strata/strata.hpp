@@ -3338,7 +3338,8 @@ struct operation_base : interruption {
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
-    strata::priority priority = strata::priority::normal;  ///< with it these make eight bytes, which are written as one
+    /// Of a blocking statement only where a layer states `asks_priority`. With it these make eight bytes, which are written as one.
+    strata::priority priority = strata::priority::normal;
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive
@@ -5475,6 +5476,9 @@ template <class P>
 inline constexpr bool goes_inside_transaction = requires { requires P::inside_transaction; };
 
 template <class P>
+inline constexpr bool asks_priority = requires { requires P::asks_priority; };
+
+template <class P>
 inline constexpr bool holds_something = requires { requires P::holds; };
 
 /// The hooks, whatever their form; `void` counts as proceed or accept.
@@ -5593,6 +5597,8 @@ struct layers {
     static_assert((detail::abandons_quietly<P> && ...), "strata: abandon must be noexcept: it runs where an operation is destroyed");
 
     static constexpr std::size_t size = sizeof...(P);
+    /// Whether a layer looks at the operation's priority; a statement of the blocking face is not told it otherwise.
+    static constexpr bool asks_priority = (detail::asks_priority<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;
@@ -5610,9 +5616,7 @@ struct layers {
     [[nodiscard]] Policy& of() noexcept {
         static_assert((std::is_same_v<Policy, P> || ...), "strata: no such layer in the stack");
         Policy* found = nullptr;
-        [&]<std::size_t... I>(std::index_sequence<I...>) {
-            (pick<Policy>(at<I>(), found), ...);
-        }(std::index_sequence_for<P...>{});
+        [&]<std::size_t... I>(std::index_sequence<I...>) { (pick<Policy>(at<I>(), found), ...); }(std::index_sequence_for<P...>{});
         return *found;
     }
 
@@ -6431,7 +6435,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     using way = passage<layers_type, op_type, outcome&>;
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
-    op.priority = o.priority;
+    if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
     way through{rt.policies(), op, ended};
     moment m{};
@@ -9372,7 +9376,7 @@ public:
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
         if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
             return;
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
+        sample_result(op, f, result, m);
     }
 
     /// A probe's permit goes back; nothing is counted.
@@ -9454,6 +9458,10 @@ private:
         if (passes) return proceed();
         refused_.fetch_add(1, std::memory_order_relaxed);
         return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+    }
+
+    STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
     }
 
     STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {
@@ -10141,8 +10149,9 @@ public:
     using options = detail::options_for<Tag, retry_options>;
     static constexpr auto place = strata::place::repeat;
     struct frame {
-        unsigned made = 0;  ///< attempts that went further than a refusal of this process
-        duration paused{};  ///< before this attempt, by the jitter
+        unsigned made = 0;       ///< attempts that went further than a refusal of this process
+        unsigned pauses = 0;     ///< with it the two are one store
+        unset<duration> paused;  ///< the latest of these
     };
 
     retry() : retry(options{}) {}
@@ -10176,8 +10185,9 @@ private:
             return accept();
         }
         // Who was told when to come back waits at least so long; the jitter on top spreads those who were told the same.
-        f.paused = draw(op.attempt - 1, f.paused, m);
-        const duration pause = add_saturated(time_point{e.retry_after()}, f.paused).time_since_epoch();
+        const duration drawn = draw(op.attempt - 1, f.pauses++ == 0 ? duration::zero() : duration{f.paused}, m);
+        f.paused = drawn;
+        const duration pause = add_saturated(time_point{e.retry_after()}, drawn).time_since_epoch();
         if (!op.may_repeat(pause, m)) return accept();  // the engine would refuse it too; here it costs no token
         if (!take_token()) {
             budget_used_up_.fetch_add(1, std::memory_order_relaxed);
@@ -10352,7 +10362,7 @@ struct pool_slot {
     interruption* current = nullptr;  // whoever holds the lease
     std::uint8_t lane = 0;
     bool open = false;
-    bool retired = false;     // closed when it comes back
+    bool retired = false;     // closed when it comes back; true of all once the pool is closed
     bool used = false;        // since upkeep looked last
     bool seen = false;        // upkeep: in this round
     time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
@@ -10417,7 +10427,7 @@ public:
         }
         hold guard(lock_);
         l->open = true;
-        l->retired = false;
+        l->retired = closed_;
         l->ends = never;
         l->idle_since = {};
         ++opened_;
@@ -10492,7 +10502,7 @@ public:
             for (std::size_t i = 0; i < options_.max_size; ++i) {
                 slot& s = slots_[i];
                 const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
-                if (lent) s.retired = beyond > 0 && beyond-- > 0;
+                if (lent) s.retired = closed_ || (beyond > 0 && beyond-- > 0);
             }
         }
         for (;;) {
@@ -10525,7 +10535,7 @@ public:
         std::size_t idle = 0;
         {
             hold guard(lock_);
-            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = slots_[i].open;
+            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = closed_ || slots_[i].open;
             idle = lanes_[0].idle_count + lanes_[1].idle_count;
         }
         for (; idle > 0; --idle) {
@@ -10599,7 +10609,7 @@ protected:
             hold guard(lock_);
             if (h == health::lost)
                 ++lost_;
-            else if (s->retired)
+            else if (!closed_)
                 ++retired_;
         }
         release_unconnected(s);
@@ -10611,7 +10621,8 @@ protected:
             wake_call wake;
             {
                 hold guard(lock_);
-                closed_ = true;
+                if (!std::exchange(closed_, true))
+                    for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = true;
                 if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }
@@ -10969,7 +10980,7 @@ public:
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
-        if (h == health::good && !closed_ && !s->retired && where.queue.empty()) [[likely]] {
+        if (h == health::good && !s->retired && where.queue.empty()) [[likely]] {
             s->used = true;
             s->current = nullptr;
             s->next = where.idle;

@@ -11,7 +11,32 @@ using strata::outcome_class;
 constexpr strata::retry_options at_once{.max_attempts = 3, .base = {}, .cap = {}, .budget = 0};
 constexpr strata::circuit_breaker_options tripped_by_four{.consecutive_failures = 4, .open_time = 1h, .max_open_time = 1h};
 
+/// Keeps the priority of the latest operation.
+struct priority_seen {
+    static constexpr auto place = strata::place::attempt;
+    static constexpr bool asks_priority = true;
+    strata::priority last = strata::priority::normal;
+    void admit(auto& op, strata::no_frame&) { last = op.priority; }
+};
+
 }  // namespace
+
+TEST_CASE("a call's priority reaches the layers that ask for it", "[face][stack]") {
+    using strata::priority;
+    bank<strata::stack<priority_seen, strata::pool<>, strata::sqlite>> b;
+    const auto seen = [&] { return b.db.policy<priority_seen>().last; };
+    for (const priority p : {priority::high, priority::low, priority::normal}) {
+        const strata::call_options o{.priority = p};
+        b.db.execute(insert_account(10 + static_cast<int>(p), "Ada " + std::to_string(10 + static_cast<int>(p)), 1), o);
+        CHECK(seen() == p);
+        b.db.execute(insert_account(20 + static_cast<int>(p), "Ada " + std::to_string(20 + static_cast<int>(p)), 1));
+        CHECK(seen() == priority::normal);
+        CHECK(b.db.all<account>(all_accounts, o).size() >= 2);
+        CHECK(seen() == p);
+        b.db.transaction([](auto&) {}, {.priority = p});
+        CHECK(seen() == p);
+    }
+}
 
 TEST_CASE("a passing fault is repeated, counted, and unseen by the caller", "[face][stack]") {
     bank<full_stack> b{at_once};
@@ -45,7 +70,7 @@ TEST_CASE("a passing fault is repeated, counted, and unseen by the caller", "[fa
     CHECK(seen.count(strata::operation_kind::batch) == 1);
     CHECK(seen.retries == b.db.policy<strata::retry<>>().snapshot().repeats);
     CHECK(seen.retries <= chaos.injected());
-    CHECK(seen.retries + seen.count(outcome_class::contention) == chaos.injected());  // each fault was repeated or came out
+    CHECK(seen.retries + seen.count(outcome_class::contention) == chaos.injected());   // each fault was repeated or came out
     CHECK(b.db.policy<strata::circuit_breaker<>>().state() == circuit_state::closed);  // a busy database is alive
     check_at_rest(b.db);
 }

@@ -137,27 +137,27 @@ TEST_CASE("a lasting overload does not become the usual", "[concurrency_limit]")
     b.load(5, 1000, 1'000);
     b.load(300, 50, 10'000);
     const auto soon = b.now().limit;
-    b.load(300, 50, 100'000);
+    b.load(300, 50, count(20'000, 100'000));
     CHECK(b.now().limit < soon * 5 / 4);
     CHECK(b.now().usual < strata::duration{12ms});
 }
 
 TEST_CASE("when the database can do less the limit falls, and rises again after", "[concurrency_limit]") {
     bench b{{.initial = 50}};
-    b.load(300, 1000, 20'000);
+    b.load(300, 1000, count(10'000, 20'000));
     CHECK(b.now().limit == 200);
-    b.load(300, 20, 20'000);
+    b.load(300, 20, count(10'000, 20'000));
     const auto slow = b.now().limit;
     CHECK(slow >= 20);
     CHECK(slow <= 60);
-    b.load(300, 1000, 20'000);
+    b.load(300, 1000, count(10'000, 20'000));
     CHECK(b.now().limit == 200);
 }
 
 TEST_CASE("where fewer callers do not make it faster the limit does not fall to nothing", "[concurrency_limit]") {
     bench b{{.initial = 50}};
-    b.load(300, 1000, 20'000);
-    b.load(300, 1000, 20'000, 100ms);  // heavier statements, say
+    b.load(300, 1000, count(10'000, 20'000));
+    b.load(300, 1000, count(10'000, 20'000), 100ms);  // heavier statements, say
     CHECK(b.now().limit >= 50);
     CHECK(b.now().usual > strata::duration{60ms});
 }
@@ -171,7 +171,7 @@ TEST_CASE("failures of the database lower it, down to its bound; other ends do n
     SECTION("by the factor, once for all failures of a round") {
         for (int i = 0; i < 50; ++i) run(b.l, b.w, ends_with(errc::connection_lost));
         CHECK(b.now().limit == 45);
-        b.load(300, 1000, 20'000);
+        b.load(300, 1000, count(10'000, 20'000));
         CHECK(b.now().limit == 200);  // and then it is forgotten
     }
     SECTION("answers and cancels") {

@@ -70,6 +70,9 @@ template <class P>
 inline constexpr bool goes_inside_transaction = requires { requires P::inside_transaction; };
 
 template <class P>
+inline constexpr bool asks_priority = requires { requires P::asks_priority; };
+
+template <class P>
 inline constexpr bool holds_something = requires { requires P::holds; };
 
 /// The hooks, whatever their form; `void` counts as proceed or accept.

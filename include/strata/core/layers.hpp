@@ -83,6 +83,8 @@ struct layers {
     static_assert((detail::abandons_quietly<P> && ...), "strata: abandon must be noexcept: it runs where an operation is destroyed");
 
     static constexpr std::size_t size = sizeof...(P);
+    /// Whether a layer looks at the operation's priority; a statement of the blocking face is not told it otherwise.
+    static constexpr bool asks_priority = (detail::asks_priority<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;
@@ -100,9 +102,7 @@ struct layers {
     [[nodiscard]] Policy& of() noexcept {
         static_assert((std::is_same_v<Policy, P> || ...), "strata: no such layer in the stack");
         Policy* found = nullptr;
-        [&]<std::size_t... I>(std::index_sequence<I...>) {
-            (pick<Policy>(at<I>(), found), ...);
-        }(std::index_sequence_for<P...>{});
+        [&]<std::size_t... I>(std::index_sequence<I...>) { (pick<Policy>(at<I>(), found), ...); }(std::index_sequence_for<P...>{});
         return *found;
     }
 

@@ -61,7 +61,8 @@ struct operation_base : interruption {
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
     bool run_time_idempotent = false;
-    strata::priority priority = strata::priority::normal;  ///< with it these make eight bytes, which are written as one
+    /// Of a blocking statement only where a layer states `asks_priority`. With it these make eight bytes, which are written as one.
+    strata::priority priority = strata::priority::normal;
     /// Makes the waker of an operation that does not block its thread; null for one that does. Called on slow paths only.
     waker* (*make_waker)(operation_base&) = nullptr;
     void* drive = nullptr;  ///< whatever `make_waker` needs; belongs to the drive

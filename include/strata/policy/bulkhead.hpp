@@ -45,6 +45,7 @@ public:
     using options = detail::options_for<Tag, bulkhead_options>;
     static constexpr auto place = Where;
     static constexpr bool holds = true;
+    static constexpr bool asks_priority = true;
     struct frame {
         bool waits = false;
         unset<strata::priority> of;  ///< where it waits

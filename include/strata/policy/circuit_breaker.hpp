@@ -51,7 +51,7 @@ public:
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
         if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
             return;
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
+        sample_result(op, f, result, m);
     }
 
     /// A probe's permit goes back; nothing is counted.
@@ -133,6 +133,10 @@ private:
         if (passes) return proceed();
         refused_.fetch_add(1, std::memory_order_relaxed);
         return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+    }
+
+    STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
     }
 
     STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {

@@ -71,8 +71,9 @@ public:
     using options = detail::options_for<Tag, retry_options>;
     static constexpr auto place = strata::place::repeat;
     struct frame {
-        unsigned made = 0;  ///< attempts that went further than a refusal of this process
-        duration paused{};  ///< before this attempt, by the jitter
+        unsigned made = 0;       ///< attempts that went further than a refusal of this process
+        unsigned pauses = 0;     ///< with it the two are one store
+        unset<duration> paused;  ///< the latest of these
     };
 
     retry() : retry(options{}) {}
@@ -106,8 +107,9 @@ private:
             return accept();
         }
         // Who was told when to come back waits at least so long; the jitter on top spreads those who were told the same.
-        f.paused = draw(op.attempt - 1, f.paused, m);
-        const duration pause = add_saturated(time_point{e.retry_after()}, f.paused).time_since_epoch();
+        const duration drawn = draw(op.attempt - 1, f.pauses++ == 0 ? duration::zero() : duration{f.paused}, m);
+        f.paused = drawn;
+        const duration pause = add_saturated(time_point{e.retry_after()}, drawn).time_since_epoch();
         if (!op.may_repeat(pause, m)) return accept();  // the engine would refuse it too; here it costs no token
         if (!take_token()) {
             budget_used_up_.fetch_add(1, std::memory_order_relaxed);

@@ -101,7 +101,7 @@ public:
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
-        if (h == health::good && !closed_ && !s->retired && where.queue.empty()) [[likely]] {
+        if (h == health::good && !s->retired && where.queue.empty()) [[likely]] {
             s->used = true;
             s->current = nullptr;
             s->next = where.idle;

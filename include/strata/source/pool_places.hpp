@@ -24,7 +24,7 @@ struct pool_slot {
     interruption* current = nullptr;  // whoever holds the lease
     std::uint8_t lane = 0;
     bool open = false;
-    bool retired = false;     // closed when it comes back
+    bool retired = false;     // closed when it comes back; true of all once the pool is closed
     bool used = false;        // since upkeep looked last
     bool seen = false;        // upkeep: in this round
     time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
@@ -89,7 +89,7 @@ public:
         }
         hold guard(lock_);
         l->open = true;
-        l->retired = false;
+        l->retired = closed_;
         l->ends = never;
         l->idle_since = {};
         ++opened_;
@@ -164,7 +164,7 @@ public:
             for (std::size_t i = 0; i < options_.max_size; ++i) {
                 slot& s = slots_[i];
                 const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
-                if (lent) s.retired = beyond > 0 && beyond-- > 0;
+                if (lent) s.retired = closed_ || (beyond > 0 && beyond-- > 0);
             }
         }
         for (;;) {
@@ -197,7 +197,7 @@ public:
         std::size_t idle = 0;
         {
             hold guard(lock_);
-            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = slots_[i].open;
+            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = closed_ || slots_[i].open;
             idle = lanes_[0].idle_count + lanes_[1].idle_count;
         }
         for (; idle > 0; --idle) {
@@ -271,7 +271,7 @@ protected:
             hold guard(lock_);
             if (h == health::lost)
                 ++lost_;
-            else if (s->retired)
+            else if (!closed_)
                 ++retired_;
         }
         release_unconnected(s);
@@ -283,7 +283,8 @@ protected:
             wake_call wake;
             {
                 hold guard(lock_);
-                closed_ = true;
+                if (!std::exchange(closed_, true))
+                    for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = true;
                 if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }

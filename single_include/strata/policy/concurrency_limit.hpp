@@ -246,6 +246,7 @@ public:
     using options = detail::options_for<Tag, concurrency_limit_options>;
     static constexpr auto place = strata::place::limit;
     static constexpr bool holds = true;
+    static constexpr bool asks_priority = true;
     struct frame {
         bool waits = false;
         unset<strata::priority> of;  ///< where it waits

@@ -48,6 +48,7 @@ public:
     static constexpr auto place = Policy::place;
     static constexpr bool holds = true;
     static constexpr bool inside_transaction = detail::goes_inside_transaction<Policy>;
+    static constexpr bool asks_priority = detail::asks_priority<Policy>;
 
 private:
     struct entry {

@@ -79,11 +79,11 @@ TEST_CASE("sessions are replaced when their life is over, under callers of both 
 
 TEST_CASE("a closed pool keeps no session, though one was being opened", "[postgres][upkeep]") {
     server s;
-    for (int i = 0; i < 20; ++i) {
+    for (int i = 0; i < count(8, 100); ++i) {
         const std::string name = "strata-upkeep-" + s.schema() + "-" + std::to_string(i);
         strata::database<plain_stack> db{named(s, name), strata::pool_options{.min_size = 4, .max_size = 4, .check_interval = 1ms}};
         end_sessions(s, name);
-        std::this_thread::sleep_for(std::chrono::microseconds{200} * i);
+        std::this_thread::sleep_for(std::chrono::microseconds{500} * (i % 10));
         db.close();
         CHECK(db.connections().open == 0);
         CHECK(comes([&] { return sessions(s, name) == 0; }));
