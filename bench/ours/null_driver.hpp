@@ -73,6 +73,7 @@ struct null_driver {
 
     [[nodiscard]] static constexpr int role_of(bool, bool) noexcept { return 0; }
     [[nodiscard]] static strata::error check_shared(const null_options&) { return {}; }
+    [[nodiscard]] static strata::error check_reopened(const null_options&) { return {}; }
 };
 
 }  // namespace bench

@@ -55,6 +55,8 @@ struct guard_traits<stack<T...>> {
                   "strata::place::observe;");
     static_assert((!(has_driver_place<T> || has_source_place<T>) && ...),
                   "strata: a guard runs callables without a database: leave the source and the driver out of its stack");
+    static_assert(((!has_place<T> || (T::place != place::fallback && T::place != place::cache)) && ...),
+                  "strata: a guard has no place for a layer that answers in the callable's stead (fallback, cache)");
     static_assert(places_ascend<T...>(),
                   "strata: the layers of the stack stand in the wrong order; outermost first: observe (metrics), shape, bound "
                   "(total_timeout), repeat (retry), rate, throttle, breaker (circuit_breaker), bulkhead, limit, attempt (attempt_timeout, "
@@ -84,6 +86,8 @@ struct called {
     }
     using returned = decltype(call(std::declval<F&>(), std::declval<const attempt&>()));
     using value = typename value_of_run<returned>::type;
+    static_assert(!std::is_same_v<std::remove_cv_t<value>, error>,
+                  "strata: a guarded callable that may fail returns strata::result<T> (or result<void>), not strata::error");
     static_assert(!std::is_reference_v<value>, "strata: what a guarded callable returns is kept until the run has ended: return a value");
 };
 
@@ -147,6 +151,13 @@ public:
 private:
     using op_type = operation<operation_facts{.kind = operation_kind::other, .idempotent = known::at_run_time}>;
 
+    /// What the callable says went wrong. It was on its way, whatever phase its error was made with; and it was an error.
+    static void failed(outcome& result, error e) noexcept {
+        if (e.code() == errc::ok) e.set(errc::unknown);
+        if (!e.local() && e.phase() == phase::admission) e.set(phase::execute);
+        result.replace(std::move(e));
+    }
+
     template <class F>
     auto go(F& f, const run_options& o, std::exception_ptr& thrown) -> result<typename detail::called<F>::value> {
         using call = detail::called<F>;
@@ -162,11 +173,12 @@ private:
                 s = p.resume(world_.world.moment());
                 continue;
             }
+            thrown = nullptr;
             try {
                 if constexpr (detail::value_of_run<typename call::returned>::is_result) {
                     auto r = call::call(f, attempt{op});
                     if (!r)
-                        p.result().replace(std::move(r).error());
+                        failed(p.result(), std::move(r).error());
                     else if constexpr (!std::is_void_v<value>)
                         slot.emplace(std::move(*r));
                 } else if constexpr (std::is_void_v<value>) {
@@ -175,7 +187,7 @@ private:
                     slot.emplace(call::call(f, attempt{op}));
                 }
             } catch (const failure& e) {
-                p.result().replace(e.error());
+                failed(p.result(), e.error());
             } catch (...) {
                 thrown = std::current_exception();
                 p.result().replace(error{errc::user_exception, phase::execute, effect::unknown});
@@ -185,6 +197,8 @@ private:
         if (!p.result().ok()) return std::move(p.result().error());
         if constexpr (std::is_void_v<value>)
             return {};
+        else if (!slot)
+            return error{errc::misuse, "a layer of the guard took a failure away, but there is no value", phase::result};
         else
             return std::move(*slot);
     }

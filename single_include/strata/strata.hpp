@@ -327,7 +327,7 @@ public:
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
-    constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
+    constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }
     /// The texts, to be filled in; made on first use.
     [[nodiscard]] error_texts& edit_texts() {
         if (texts_ == nullptr) texts_ = new error_texts;
@@ -5418,6 +5418,7 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
 //
 // A layer that was entered gets exactly one exit: `settle`, or `abandon`. Hooks are called as noexcept: one
 // that throws ends the program, so a policy that calls a user's function catches what it throws.
+// A policy that looks at `op.priority` states  static constexpr bool asks_priority = true;
 #ifndef STRATA_CORE_INTERCEPTOR_HPP
 #define STRATA_CORE_INTERCEPTOR_HPP
 
@@ -7729,6 +7730,9 @@ public:
     /// Does what is due; returns when it wants to be run again, `never`: not any more. Never called by two threads at once.
     virtual time_point run(moment m) noexcept = 0;
 
+    /// What it is doing should end soon, for it will be removed. From any thread.
+    virtual void cancel() noexcept {}
+
     time_point due{};            ///< for the world that runs it: when
     background* next = nullptr;  ///< and the one behind it in its list
 
@@ -7775,6 +7779,7 @@ public:
     /// Waits until it is not running; it is not run again.
     STRATA_COLD void remove(background& b) noexcept {
         if (process_.is_forked_child()) return;
+        b.cancel();
         lock_.lock();
         for (background** link = &first_; *link != nullptr; link = &(*link)->next)
             if (*link == &b) {
@@ -9186,13 +9191,13 @@ struct circuit_change {
 
 /// Three rules may be used, alone or together; at least one must be.
 struct circuit_breaker_options {
-    unsigned consecutive_failures = 5;                  ///< opens after so many failures in a row; 0: not by this rule
-    double failure_rate = 0;                            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
-    double slow_rate = 0;                               ///< opens when this share of the window was slow, in (0, 1]; 0: not by this rule
-    duration slow_call{};                               ///< an attempt is slow when it takes longer than this; positive with `slow_rate`
-    unsigned window = 100;                              ///< how many of the latest attempts the rates look at; 1 to 1,000,000
-    duration window_time{};                             ///< positive: they look at the attempts of so long instead; at least 1 microsecond
-    unsigned minimum_calls = 20;                        ///< the rates are silent below so many; 1 to `window`
+    unsigned consecutive_failures = 5;  ///< opens after so many failures in a row; 0: not by this rule
+    double failure_rate = 0;            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
+    double slow_rate = 0;               ///< opens when this share of the window was slow, in (0, 1]; 0: not by this rule
+    duration slow_call{};         ///< an attempt is slow when it takes longer, waits in layers below included, but not one for a connection
+    unsigned window = 100;        ///< how many of the latest attempts the rates look at; 1 to 1,000,000
+    duration window_time{};       ///< positive: they look at the attempts of so long instead; at least 1 microsecond
+    unsigned minimum_calls = 20;  ///< the rates are silent below so many; 1 to `window`
     duration open_time = std::chrono::seconds{5};       ///< positive; doubles with each failed probe
     duration max_open_time = std::chrono::seconds{60};  ///< not below `open_time`
     double jitter = 0.1;                                ///< up to this share of an open time is left out at random, in [0, 1)
@@ -9222,6 +9227,7 @@ struct circuit_breaker_options {
         if (has_window() && (minimum_calls < 1 || (minimum_calls > window && window_time == duration::zero())))
             return bad("minimum_calls", "must lie in 1 to window");
         if (open_time <= duration::zero()) return bad("open_time", "must be positive");
+        if (max_open_time > std::chrono::hours{87'600}) return bad("max_open_time", "must be at most 10 years");
         if (max_open_time < open_time) return bad("max_open_time", "must not be less than open_time");
         if (!(jitter >= 0.0 && jitter < 1.0)) return bad("jitter", "must lie in 0 to 1, without 1");
         if (half_open_permits < 1) return bad("half_open_permits", "must be at least 1");
@@ -9342,7 +9348,7 @@ private:
 namespace strata::inline STRATA_ABI {
 
 /// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
-/// short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
+/// short lock. A refusal by an open breaker takes none: it is `errc::circuit_open` and says when to come back.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -9394,6 +9400,7 @@ public:
         std::string said{reason};
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        if (mode == mode_of(before)) return reason_.swap(said);
         const bool decides = mode == circuit_mode::automatic || mode == circuit_mode::observing;
         std::uint64_t to = before & position_bits;
         if (!decides) {
@@ -9445,7 +9452,10 @@ private:
             set_open_until(add_saturated(m.now, options_.half_open_time));
             change_to(half_open, circuit_cause::open_time_over, errc::ok, m);
         } else if (found == half_open && m.now >= open_until()) {
-            open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+            if (taken_ > succeeded_)
+                open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+            else  // nobody is on the way: there were too few callers
+                set_open_until(add_saturated(m.now, options_.half_open_time));
         }
         const std::uint64_t now = word_.load(std::memory_order_relaxed), position = now & position_bits;
         const bool probe = position == half_open && taken_ < options_.half_open_permits;
@@ -9461,12 +9471,12 @@ private:
     }
 
     STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m, op.waited_for_lease);
     }
 
-    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {
+    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m, bool waited = false) noexcept {
         if (f.admitted == no_sample) return;
-        const bool slow = options_.slow_rate > 0.0 && m.now - time_point{f.started} > options_.slow_call;
+        const bool slow = options_.slow_rate > 0.0 && !waited && m.now - time_point{f.started} > options_.slow_call;
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         if (before != f.admitted) {
@@ -10284,8 +10294,12 @@ struct pool_options {
         return max_lifetime > duration::zero() || max_idle > duration::zero() || check_interval > duration::zero();
     }
     [[nodiscard]] duration upkeep_period() const noexcept {
-        if (check_interval > duration::zero()) return check_interval;
-        duration period = std::chrono::seconds{10};
+        duration period = check_interval > duration::zero() ? check_interval : std::chrono::seconds{10};
+        if (check_interval > duration::zero()) {
+            if (max_lifetime > duration::zero() && max_lifetime < period) period = max_lifetime;
+            if (max_idle > duration::zero() && max_idle < period) period = max_idle;
+            return period;
+        }
         if (max_lifetime > duration::zero() && max_lifetime / 10 < period) period = max_lifetime / 10;
         if (max_idle > duration::zero() && max_idle / 10 < period) period = max_idle / 10;
         return period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};
@@ -10362,12 +10376,15 @@ struct pool_slot {
     interruption* current = nullptr;  // whoever holds the lease
     std::uint8_t lane = 0;
     bool open = false;
-    bool retired = false;     // closed when it comes back; true of all once the pool is closed
+    std::uint8_t marks = 0;   // see below; with one a returned connection takes the slow way
     bool used = false;        // since upkeep looked last
     bool seen = false;        // upkeep: in this round
     time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
     time_point idle_since{};
 };
+
+/// `retired`: closed when it comes back; of all once the pool is closed. `check`: the pool became smaller since it was lent out.
+enum pool_mark : std::uint8_t { retired = 1, check = 2 };
 
 template <class Driver, class Lock>
 class pool_places {
@@ -10404,6 +10421,7 @@ public:
             hold guard(lock_);
             s->open = false;
             lane& where = lanes_[s->lane];
+            if (!closed_) s->marks = 0;  // what is opened here from now on is new
             if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
                 --where.taken;
                 put(empty_, s);
@@ -10427,7 +10445,6 @@ public:
         }
         hold guard(lock_);
         l->open = true;
-        l->retired = closed_;
         l->ends = never;
         l->idle_since = {};
         ++opened_;
@@ -10442,6 +10459,7 @@ public:
     /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
     template <class World>
     bool stop(World& world, time_point until) noexcept {
+        if (process_.is_forked_child()) return true;
         refuse_all();
         waiter node;
         for (;;) {
@@ -10461,6 +10479,7 @@ public:
 
     /// Asks everything that runs on a lease to end as soon as it can.
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         hold guard(lock_);
         cancelling_ = true;
         for (std::size_t i = 0; i < options_.max_size; ++i) {
@@ -10492,18 +10511,14 @@ public:
     /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
     /// Beyond that idle ones are closed, and those lent out when they come back.
     STRATA_COLD void resize(std::size_t size) noexcept {
+        if (process_.is_forked_child()) return;
         const std::size_t least = split_ ? 2 : 1;
         size = size < least ? least : size > options_.max_size ? options_.max_size : size;
         lane& l = lanes_[split_ ? 1 : 0];
         {
             hold guard(lock_);
             l.limit = split_ ? size - 1 : size;
-            std::size_t beyond = l.taken > l.limit + l.idle_count ? l.taken - l.limit - l.idle_count : 0;
-            for (std::size_t i = 0; i < options_.max_size; ++i) {
-                slot& s = slots_[i];
-                const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
-                if (lent) s.retired = closed_ || (beyond > 0 && beyond-- > 0);
-            }
+            if (l.taken > l.limit) mark_all(check);
         }
         for (;;) {
             wake_call wake;
@@ -10529,29 +10544,27 @@ public:
         }
     }
 
-    /// Lets go of every connection that there is now: idle ones at once, those lent out when they come back. What is opened from here on
-    /// is new: after a failover, or with new credentials.
+    /// Lets go of every connection that there is now: idle ones at once, those lent out or being opened when they come back. What is
+    /// opened from here on is new: after a failover, or with new credentials. A database in memory goes with its last connection.
+    /// Nothing happens to a handle of the user's (`options.handle`).
     STRATA_COLD void retire_all() noexcept {
-        std::size_t idle = 0;
+        if (process_.is_forked_child()) return;
+        if constexpr (requires { target_.handle; })
+            if (target_.handle != nullptr) return;
+        slot* all = nullptr;
         {
             hold guard(lock_);
-            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = closed_ || slots_[i].open;
-            idle = lanes_[0].idle_count + lanes_[1].idle_count;
+            mark_all(retired);
+            for (lane& l : lanes_)
+                while (slot* s = l.idle) {
+                    l.idle = s->next;
+                    --l.idle_count;
+                    ++retired_;
+                    put(all, s);
+                }
         }
-        for (; idle > 0; --idle) {
-            slot* s = nullptr;
-            {
-                hold guard(lock_);
-                for (lane& l : lanes_)
-                    for (slot** link = &l.idle; s == nullptr && *link != nullptr; link = &(*link)->next)
-                        if ((*link)->retired) {
-                            s = std::exchange(*link, (*link)->next);
-                            --l.idle_count;
-                            ++retired_;
-                            break;
-                        }
-            }
-            if (s == nullptr) return;
+        while (all != nullptr) {
+            slot* s = std::exchange(all, all->next);
             release_unconnected(s);
         }
     }
@@ -10568,6 +10581,10 @@ protected:
         wait_queue queue;
     };
 
+    /// Under the lock. Empty places are unmarked when they are taken.
+    void mark_all(pool_mark m) noexcept {
+        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= m;
+    }
     static void put(slot*& list, slot* s) noexcept {
         s->next = list;
         list = s;
@@ -10579,6 +10596,7 @@ protected:
         if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
         slot* s = empty_;
         empty_ = s->next;
+        s->marks = closed_ ? retired : 0;
         s->lane = which;
         ++lanes_[which].taken;
         return s;
@@ -10591,7 +10609,8 @@ protected:
             hold guard(lock_);
             s->current = nullptr;
             lane& where = lanes_[s->lane];
-            if (h != health::good || closed_ || s->retired) {
+            s->marks &= static_cast<std::uint8_t>(~check);
+            if (h != health::good || closed_ || s->marks != 0 || where.taken > where.limit) {
                 guard.unlock();
                 return discard(s, h);
             }
@@ -10621,8 +10640,7 @@ protected:
             wake_call wake;
             {
                 hold guard(lock_);
-                if (!std::exchange(closed_, true))
-                    for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = true;
+                if (!std::exchange(closed_, true)) mark_all(retired);
                 if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }
@@ -10686,7 +10704,7 @@ protected:
 // A round looks at each idle connection once; who is leased and too old is closed when it comes back. Ages are drawn from a range, so
 // that connections which were opened together do not end together. One connection is opened at a time, and after a failure only after a
 // pause that grows: while the server is away, this is the one prober. Where there is room, what replaces a connection is opened before
-// that is closed.
+// that is closed (not with two lanes: a database with one writer is a file, and opened at once).
 #ifndef STRATA_SOURCE_POOL_UPKEEP_HPP
 #define STRATA_SOURCE_POOL_UPKEEP_HPP
 
@@ -10702,16 +10720,20 @@ public:
     explicit pool_upkeep(Places& places) noexcept : places_(places) { places_.upkeep_op_ = &op_; }
 
     STRATA_COLD time_point run(moment m) noexcept override {
+        if (std::exchange(failed_, false)) pause(m);  // counted from the end of the attempt, which may have taken its time
         if (opening_ == nullptr && m.now >= next_round_) {
-            next_round_ = m.now + places_.options_.upkeep_period();
+            next_round_ = add_saturated(m.now, places_.options_.upkeep_period());
             look_at_all(m);
         }
         const time_point goes_on = open_missing(m);
         return opening_ != nullptr || goes_on < next_round_ ? goes_on : next_round_;  // no round while one is being opened
     }
 
+    void cancel() noexcept override { op_.cancelled.store(true, std::memory_order_relaxed); }
+
 private:
     void look_at_all(moment m) noexcept {
+        replacing_ = false;
         while (slot* s = take_unseen()) {
             if (s->used || s->idle_since == time_point{}) s->idle_since = m.now;
             s->used = false;
@@ -10728,7 +10750,7 @@ private:
             s.seen = false;
             if (s.current == nullptr || !s.open) continue;
             give_age(s, m);
-            if (m.now >= s.ends && !is_needed_for_now()) s.retired = true;
+            if (m.now >= s.ends && (s.marks & retired) == 0 && !is_needed_for_now()) s.marks |= retired;
         }
     }
 
@@ -10755,8 +10777,8 @@ private:
     void give_age(slot& s, moment m) noexcept {
         const duration limit = places_.options_.max_lifetime;
         if (limit == duration::zero() || s.ends != never) return;
-        const double share = 1.0 - places_.options_.lifetime_jitter * m.random_unit();
-        s.ends = add_saturated(m.now, duration{static_cast<duration::rep>(static_cast<double>(limit.count()) * share)});
+        const double left_out = static_cast<double>(limit.count()) * places_.options_.lifetime_jitter * m.random_unit();
+        s.ends = add_saturated(m.now, limit - duration{static_cast<duration::rep>(left_out)});
     }
     [[nodiscard]] static bool is_alive(auto& connection) noexcept {
         if constexpr (requires { connection.is_alive(); })
@@ -10767,9 +10789,10 @@ private:
 
     [[nodiscard]] bool is_over(const slot& s, time_point now) noexcept {
         hold guard(places_.lock_);
-        if (s.retired) return true;
+        if (s.marks != 0) return true;
         if (now >= s.ends) return !is_needed_for_now();
         const duration idle = places_.options_.max_idle;
+        if (places_.split_ && s.lane == 0 && places_.options_.min_size > 0) return false;  // the writer is the first that is needed
         return idle > duration::zero() && now - s.idle_since >= idle && open_or_opening() > places_.options_.min_size;
     }
     /// Under the lock: true where its replacement can be opened first; it is asked for.
@@ -10796,7 +10819,7 @@ private:
             hold guard(places_.lock_);
             s->current = nullptr;
             auto& l = places_.lanes_[s->lane];
-            if (places_.closed_ || s->retired) {
+            if (places_.closed_ || s->marks != 0 || l.taken > l.limit) {
                 guard.unlock();
                 return places_.release_unconnected(s);
             }
@@ -10826,7 +10849,10 @@ private:
                 s = places_.connect(opening_, op_, e);
             } catch (...) {  // no memory for it
             }
-            if (s == signal::park) return end_of_wait(opening_->connection);
+            if (s == signal::park) {  // a cancel is seen soon
+                const time_point soon = m.now + std::chrono::milliseconds{50}, end = end_of_wait(opening_->connection);
+                return end < soon ? end : soon;
+            }
             if (s == signal::work) continue;
             if (s == signal::done) {
                 failures_ = 0;
@@ -10836,21 +10862,25 @@ private:
             } else {
                 places_.release_unconnected(opening_);
                 opening_ = nullptr;
-                if (failures_ < 16) ++failures_;
-                constexpr duration first = std::chrono::milliseconds{100}, longest = std::chrono::seconds{10};
-                duration pause = first;
-                for (unsigned i = 1; i < failures_ && pause < longest; ++i) pause *= 2;
-                if (pause > longest) pause = longest;
-                try_again_ =
-                    m.now + pause / 2 + duration{static_cast<duration::rep>(static_cast<double>(pause.count() / 2) * m.random_unit())};
+                failed_ = true;
             }
+            return m.now;  // the next one with a moment of its own
         }
+    }
+    /// After a failure to connect.
+    void pause(moment m) noexcept {
+        constexpr duration first = std::chrono::milliseconds{100}, longest = std::chrono::seconds{10};
+        if (failures_ < 16) ++failures_;
+        duration bound = first;
+        for (unsigned i = 1; i < failures_ && bound < longest; ++i) bound *= 2;
+        if (bound > longest) bound = longest;
+        try_again_ = m.now + bound / 2 + duration{static_cast<duration::rep>(static_cast<double>(bound.count() / 2) * m.random_unit())};
     }
     /// False when nothing is missing, or must not be opened any more.
     [[nodiscard]] bool take_missing(moment m) noexcept {
         hold guard(places_.lock_);
         const std::size_t wanted = places_.options_.min_size + (replacing_ ? 1 : 0);
-        if (places_.closed_ || open_or_opening() >= wanted) return false;
+        if (places_.closed_ || op_.is_cancelled() || open_or_opening() >= wanted) return false;
         if (m.now < try_again_) return true;
         opening_ = places_.take_empty(places_.split_ && places_.lanes_[0].taken != 0);
         if (opening_ == nullptr) return false;
@@ -10871,6 +10901,7 @@ private:
     time_point next_round_{};
     time_point try_again_{};
     unsigned failures_ = 0;   ///< in a row, to connect
+    bool failed_ = false;     ///< the latest attempt to connect; the pause is yet to be drawn
     bool replacing_ = false;  ///< one more is wanted, for one that is too old
 };
 
@@ -10915,6 +10946,7 @@ public:
         if (std::is_same_v<Lock, no_lock> && options_.has_upkeep())
             return {errc::invalid_argument, "pool<no_lock> is for one thread: without max_lifetime, max_idle and check_interval",
                     phase::admission};
+        if (error e = options_.has_upkeep() ? Driver::check_reopened(target_) : error{}) return e;
         for (std::size_t i = 0; i < options_.min_size; ++i) {
             operation_base op;
             op.reads_only = split_ && i > 0;
@@ -10980,7 +11012,7 @@ public:
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
-        if (h == health::good && !s->retired && where.queue.empty()) [[likely]] {
+        if (h == health::good && s->marks == 0 && where.queue.empty()) [[likely]] {
             s->used = true;
             s->current = nullptr;
             s->next = where.idle;
@@ -11038,7 +11070,7 @@ private:
             out = s;
             return acquired::ready;
         }
-        if (slot* s = take_empty(op.reads_only)) {
+        if (slot* s = l.queue.empty() ? take_empty(op.reads_only) : nullptr) {  // while the pool grows some may wait already
             s->current = &op;
             out = s;
             return acquired::connect;

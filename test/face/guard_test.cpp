@@ -133,6 +133,38 @@ TEST_CASE("other exceptions come out as they were thrown, also of try_run", "[gu
     }
 }
 
+TEST_CASE("what a callable says is taken as it is meant", "[guard]") {
+    strata::simulated_world world;
+    SECTION("an error without a phase happened on the way") {
+        using strict = strata::stack<strata::circuit_breaker<>>;
+        strata::guard<strict, strata::simulated_world> g{world, strata::circuit_breaker_options{.consecutive_failures = 2}};
+        for (int i = 0; i < 2; ++i)
+            CHECK(g.try_run([]() -> strata::result<void> { return strata::error{errc::timeout}; }).error().code() == errc::timeout);
+        CHECK(g.policy<strata::circuit_breaker<>>().state() == strata::circuit_state::open);
+    }
+    SECTION("an error without a condition is none that anybody knows") {
+        simulated g{world};
+        CHECK(g.try_run([]() -> int { throw strata::failure{strata::error{}}; }).error().code() == errc::unknown);
+    }
+    SECTION("the latest exception counts") {
+        simulated g{world, strata::retry_options{.judge = [](const strata::error&, strata::condition_traits t) noexcept {
+                        t.transient = true;
+                        return t;
+                    }}};
+        try {
+            g.run(
+                [](const strata::attempt& a) -> int {
+                    if (a.number() < 3) throw std::out_of_range("first");
+                    throw strata::failure{strata::error{errc::user_exception, "last"}};
+                },
+                {.idempotent = true});
+            FAIL("it must not succeed");
+        } catch (const strata::failure& e) {
+            CHECK(e.error().message() == "last");
+        }
+    }
+}
+
 TEST_CASE("deadlines reach the callable, and bound pauses and waits", "[guard]") {
     strata::simulated_world world;
     simulated g{

@@ -117,6 +117,20 @@ TEST_CASE("a full queue refuses, but for who is more important than somebody in 
     }
 }
 
+TEST_CASE("who has given up takes no place from the living", "[bulkhead]") {
+    strata::detail::permits p{1};
+    REQUIRE(p.try_take());
+    strata::waiter live, gone, newcomer;
+    using queued = strata::detail::permits::queued;
+    REQUIRE(p.wait(live, priority::low, nullptr, 2) == queued::waiting);
+    REQUIRE(p.wait(gone, priority::low, nullptr, 2) == queued::waiting);
+    REQUIRE(gone.withdraw());
+    CHECK(p.wait(newcomer, priority::normal, nullptr, 2) == queued::waiting);
+    CHECK_FALSE(live.is_granted());
+    p.leave(gone, priority::low);
+    CHECK(p.queue_size() == 2);
+}
+
 TEST_CASE("where nobody may wait, who finds no slot is refused", "[bulkhead]") {
     fixture f{{.max_concurrent = 1, .max_waiting = 0}};
     auto inside = f.begin();

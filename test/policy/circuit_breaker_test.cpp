@@ -199,6 +199,16 @@ TEST_CASE("probes that never come back hold it half-open for no longer than half
     CHECK(f.breaker().snapshot().stale == 2);
 }
 
+TEST_CASE("a database that is rarely used is not left alone for that", "[breaker]") {
+    fixture f{{.consecutive_failures = 1, .open_time = 1s, .half_open_permits = 2, .half_open_time = 30s}};
+    f.call(errc::io_error);
+    f.w.pass(61s);
+    CHECK_FALSE(f.call(errc::ok));
+    f.w.pass(61s);
+    CHECK_FALSE(f.call(errc::ok));
+    CHECK(f.state() == circuit_state::closed);
+}
+
 TEST_CASE("who is refused while probes are on their way is told to come back after an open time", "[breaker]") {
     fixture f{{.consecutive_failures = 1, .open_time = 1s, .jitter = 0, .half_open_time = 30s}};
     f.call(errc::io_error);
@@ -425,6 +435,14 @@ TEST_CASE("slow calls open it, though they succeed", "[breaker]") {
         for (int i = 0; i < 10; ++i) takes(1ms, errc::io_error);
         CHECK(f.state() == circuit_state::closed);
     }
+    SECTION("a wait for a connection is not slow") {
+        for (int i = 0; i < 10; ++i)
+            run(f.l, f.w, [&](auto& op, strata::outcome&) {
+                op.waited_for_lease = true;
+                f.w.pass(1s);
+            });
+        CHECK(f.state() == circuit_state::closed);
+    }
     SECTION("a slow probe does not close it") {
         for (int i = 0; i < 4; ++i) takes(1s);
         REQUIRE(f.state() == circuit_state::open);
@@ -487,6 +505,9 @@ TEST_CASE("the user may take the decision away, and give it back", "[breaker]") 
     SECTION("disabled: counts nothing") {
         f.calls(2, errc::io_error);
         REQUIRE(f.state() == circuit_state::open);
+        b.set_mode(circuit_mode::automatic, "said again");  // it is, so nothing changes
+        CHECK(f.state() == circuit_state::open);
+        CHECK(b.snapshot().reason == "said again");
         b.set_mode(circuit_mode::disabled);
         CHECK(f.call(errc::io_error).code() == errc::io_error);
         CHECK(b.snapshot().failures == 2);
@@ -762,7 +783,10 @@ struct breaker_model {
             until = now + o.half_open_time;
             become(circuit_state::half_open);
         } else if (state == circuit_state::half_open && now >= until) {
-            open_longer(now);
+            if (taken > succeeded)
+                open_longer(now);
+            else
+                until = now + o.half_open_time;
         }
         if (state == circuit_state::closed) return {};
         if (state == circuit_state::half_open && taken < o.half_open_permits) {

@@ -117,6 +117,14 @@ TEST_CASE("the limit grows while times stay as they were, up to its bound", "[co
     CHECK(b.now().usual == strata::duration{10ms});
 }
 
+TEST_CASE("from the smallest limit it grows too", "[concurrency_limit]") {
+    for (const std::uint32_t initial : {1u, 2u}) {
+        bench b{{.initial = initial}};
+        b.load(100, 1000, 10'000);
+        CHECK(b.now().limit > 50);
+    }
+}
+
 TEST_CASE("it does not grow when the application is what limits", "[concurrency_limit]") {
     bench b{{.initial = 20}};
     b.load(5, 1000, 10'000);
@@ -173,6 +181,14 @@ TEST_CASE("failures of the database lower it, down to its bound; other ends do n
         CHECK(b.now().limit == 45);
         b.load(300, 1000, count(10'000, 20'000));
         CHECK(b.now().limit == 200);  // and then it is forgotten
+    }
+    SECTION("also when it cannot be connected to, which begins with a wait") {
+        for (int i = 0; i < 50; ++i)
+            run(b.l, b.w, [](auto& op, strata::outcome& o) {
+                op.waited_for_lease = true;
+                o.replace(strata::error{errc::cannot_connect, strata::phase::connect});
+            });
+        CHECK(b.now().limit == 45);
     }
     SECTION("answers and cancels") {
         b.load(60, 1000, 2'000, 10ms, errc::unique_violation);

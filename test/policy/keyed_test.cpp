@@ -175,6 +175,20 @@ TEST_CASE("who is inside keeps its instance; newcomers share one more where all 
     }
 }
 
+TEST_CASE("long operations on old keys do not stand in the way of new ones", "[keyed]") {
+    breakers l = build<breakers>(keyed_breaker::options{.tag = "shard", .capacity = 32, .each = {.consecutive_failures = 1}});
+    manual_world w;
+    std::list<std::string> names;
+    const auto name = [&](int i) -> const std::string& { return names.emplace_back("k" + std::to_string(i)); };
+    std::list<call_for<breakers>> busy;
+    for (int i = 0; i < 12; ++i) busy.emplace_back(l, w, name(i));
+    for (int i = 12; i < 32; ++i) call(l, w, name(i));
+    CHECK(call(l, w, name(100), errc::io_error) == errc::io_error);
+    CHECK(call(l, w, name(101)) == errc::ok);  // not the breaker of another key
+    CHECK(l.at<0>().evicted() == 2);
+    for (auto& c : busy) c.end();
+}
+
 TEST_CASE("policies without a verdict, or without an exit, can be keyed too", "[keyed]") {
     using limits = strata::layers<strata::keyed<strata::total_timeout>>;
     limits l = build<limits>(strata::keyed_options<strata::total_timeout>{.tag = "shard", .each = {.limit = 5s}});

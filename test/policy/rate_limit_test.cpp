@@ -106,6 +106,18 @@ TEST_CASE("who comes too early waits for its turn, in order, if there is time", 
     CHECK(b.is_inside());
     c.resume();
     CHECK(c.waits());
+    SECTION("who gives up in the middle leaves a gap, and nobody comes twice at one moment") {
+        c.cancel();
+        call e{f.l, f.w};
+        REQUIRE(e.waits());
+        f.w.pass(1ms);
+        call g{f.l, f.w};
+        REQUIRE(g.waits());
+        CHECK(g.until() >= e.until() + 100ms);
+        e.cancel();
+        call h{f.l, f.w};
+        REQUIRE(h.is_over());  // g keeps its moment, and the next would be too late
+    }
     SECTION("a deadline that would come first refuses at once") {
         call e{f.l, f.w, strata::priority::normal, f.w.now + 200ms};
         REQUIRE(e.is_over());

@@ -56,6 +56,7 @@ struct bare_driver {
     static constexpr bool single_writer = SingleWriter;
     static constexpr int role_of(bool, bool) noexcept { return 0; }
     static strata::error check_shared(const bare_options&) noexcept { return {}; }
+    static strata::error check_reopened(const bare_options&) noexcept { return {}; }
 };
 
 struct bare_work {

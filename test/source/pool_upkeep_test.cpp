@@ -306,6 +306,52 @@ TEST_CASE("a pool can be made smaller and larger while it is used", "[pool][resi
     }
 }
 
+TEST_CASE("what is being opened counts when the pool becomes smaller, or lets go of all", "[pool][resize][retire]") {
+    kept_pool<> p{{.min_size = 0, .max_size = 4}, 20ms};
+    for (int i = 0; i < 4; ++i)
+        p.world.spawn("client", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);
+        });
+    const bool smaller = GENERATE(true, false);
+    p.world.spawn("operator", [&]() -> task {
+        co_await p.world.sleep(10ms);
+        if (smaller)
+            p.source.resize(1);
+        else
+            p.source.retire_all();
+    });
+    p.world.run();
+    CHECK(p.now().open == (smaller ? 1u : 0u));
+    CHECK(p.now().retired == (smaller ? 3u : 4u));
+    SECTION("a mark is not taken back by a new size") {
+        kept_pool<> q{{.min_size = 1, .max_size = 4}};
+        q.world.spawn("client", [&]() -> task {
+            const went w = co_await lease(q.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);
+        });
+        q.world.spawn("operator", [&]() -> task {
+            q.source.retire_all();
+            q.source.resize(4);
+            co_await q.world.sleep(0ns);
+        });
+        q.world.run();
+        CHECK(q.now().open == 0);
+    }
+}
+
+TEST_CASE("limits without an end are no limits", "[upkeep]") {
+    kept_pool<> p{{.min_size = 2,
+                   .max_size = 4,
+                   .max_lifetime = strata::duration::max(),
+                   .lifetime_jitter = 0,
+                   .max_idle = strata::duration::max(),
+                   .check_interval = strata::duration::max()}};
+    p.world.run_for(std::chrono::hours{1});
+    CHECK(p.now().open == 2);
+    CHECK(p.now().opened == 2);
+}
+
 TEST_CASE("with two lanes the writer stays", "[pool][resize]") {
     kept_pool<true> p{{.min_size = 4, .max_size = 4}};
     p.source.resize(1);

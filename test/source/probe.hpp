@@ -111,6 +111,7 @@ struct probe_driver {
     static constexpr bool blocking = false;
     static constexpr bool single_writer = SingleWriter;
     [[nodiscard]] static constexpr unsigned role_of(bool reads, bool split) noexcept { return !split ? 2 : reads ? 1 : 0; }
+    [[nodiscard]] static strata::error check_reopened(const probe_options&) noexcept { return {}; }
     [[nodiscard]] static strata::error check_shared(const probe_options&) noexcept { return {}; }
 };
 

@@ -23,6 +23,9 @@ public:
     /// Does what is due; returns when it wants to be run again, `never`: not any more. Never called by two threads at once.
     virtual time_point run(moment m) noexcept = 0;
 
+    /// What it is doing should end soon, for it will be removed. From any thread.
+    virtual void cancel() noexcept {}
+
     time_point due{};            ///< for the world that runs it: when
     background* next = nullptr;  ///< and the one behind it in its list
 
@@ -69,6 +72,7 @@ public:
     /// Waits until it is not running; it is not run again.
     STRATA_COLD void remove(background& b) noexcept {
         if (process_.is_forked_child()) return;
+        b.cancel();
         lock_.lock();
         for (background** link = &first_; *link != nullptr; link = &(*link)->next)
             if (*link == &b) {

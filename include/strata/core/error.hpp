@@ -152,7 +152,7 @@ public:
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
-    constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d; return *this; }
+    constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }
     /// The texts, to be filled in; made on first use.
     [[nodiscard]] error_texts& edit_texts() {
         if (texts_ == nullptr) texts_ = new error_texts;

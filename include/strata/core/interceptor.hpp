@@ -6,6 +6,7 @@
 //
 // A layer that was entered gets exactly one exit: `settle`, or `abandon`. Hooks are called as noexcept: one
 // that throws ends the program, so a policy that calls a user's function catches what it throws.
+// A policy that looks at `op.priority` states  static constexpr bool asks_priority = true;
 #ifndef STRATA_CORE_INTERCEPTOR_HPP
 #define STRATA_CORE_INTERCEPTOR_HPP
 

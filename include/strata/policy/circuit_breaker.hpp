@@ -17,7 +17,7 @@
 namespace strata::inline STRATA_ABI {
 
 /// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
-/// short lock. A refusal takes none: it is `errc::circuit_open` and says when to come back.
+/// short lock. A refusal by an open breaker takes none: it is `errc::circuit_open` and says when to come back.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -69,6 +69,7 @@ public:
         std::string said{reason};
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
+        if (mode == mode_of(before)) return reason_.swap(said);
         const bool decides = mode == circuit_mode::automatic || mode == circuit_mode::observing;
         std::uint64_t to = before & position_bits;
         if (!decides) {
@@ -120,7 +121,10 @@ private:
             set_open_until(add_saturated(m.now, options_.half_open_time));
             change_to(half_open, circuit_cause::open_time_over, errc::ok, m);
         } else if (found == half_open && m.now >= open_until()) {
-            open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+            if (taken_ > succeeded_)
+                open_longer(circuit_cause::probes_unanswered, errc::ok, m);
+            else  // nobody is on the way: there were too few callers
+                set_open_until(add_saturated(m.now, options_.half_open_time));
         }
         const std::uint64_t now = word_.load(std::memory_order_relaxed), position = now & position_bits;
         const bool probe = position == half_open && taken_ < options_.half_open_permits;
@@ -136,12 +140,12 @@ private:
     }
 
     STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
-        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m);
+        sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m, op.waited_for_lease);
     }
 
-    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m) noexcept {
+    STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m, bool waited = false) noexcept {
         if (f.admitted == no_sample) return;
-        const bool slow = options_.slow_rate > 0.0 && m.now - time_point{f.started} > options_.slow_call;
+        const bool slow = options_.slow_rate > 0.0 && !waited && m.now - time_point{f.started} > options_.slow_call;
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         if (before != f.admitted) {

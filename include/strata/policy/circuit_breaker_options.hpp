@@ -64,13 +64,13 @@ struct circuit_change {
 
 /// Three rules may be used, alone or together; at least one must be.
 struct circuit_breaker_options {
-    unsigned consecutive_failures = 5;                  ///< opens after so many failures in a row; 0: not by this rule
-    double failure_rate = 0;                            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
-    double slow_rate = 0;                               ///< opens when this share of the window was slow, in (0, 1]; 0: not by this rule
-    duration slow_call{};                               ///< an attempt is slow when it takes longer than this; positive with `slow_rate`
-    unsigned window = 100;                              ///< how many of the latest attempts the rates look at; 1 to 1,000,000
-    duration window_time{};                             ///< positive: they look at the attempts of so long instead; at least 1 microsecond
-    unsigned minimum_calls = 20;                        ///< the rates are silent below so many; 1 to `window`
+    unsigned consecutive_failures = 5;  ///< opens after so many failures in a row; 0: not by this rule
+    double failure_rate = 0;            ///< opens when this share of the window has failed, in (0, 1]; 0: not by this rule
+    double slow_rate = 0;               ///< opens when this share of the window was slow, in (0, 1]; 0: not by this rule
+    duration slow_call{};         ///< an attempt is slow when it takes longer, waits in layers below included, but not one for a connection
+    unsigned window = 100;        ///< how many of the latest attempts the rates look at; 1 to 1,000,000
+    duration window_time{};       ///< positive: they look at the attempts of so long instead; at least 1 microsecond
+    unsigned minimum_calls = 20;  ///< the rates are silent below so many; 1 to `window`
     duration open_time = std::chrono::seconds{5};       ///< positive; doubles with each failed probe
     duration max_open_time = std::chrono::seconds{60};  ///< not below `open_time`
     double jitter = 0.1;                                ///< up to this share of an open time is left out at random, in [0, 1)
@@ -100,6 +100,7 @@ struct circuit_breaker_options {
         if (has_window() && (minimum_calls < 1 || (minimum_calls > window && window_time == duration::zero())))
             return bad("minimum_calls", "must lie in 1 to window");
         if (open_time <= duration::zero()) return bad("open_time", "must be positive");
+        if (max_open_time > std::chrono::hours{87'600}) return bad("max_open_time", "must be at most 10 years");
         if (max_open_time < open_time) return bad("max_open_time", "must not be less than open_time");
         if (!(jitter >= 0.0 && jitter < 1.0)) return bad("jitter", "must lie in 0 to 1, without 1");
         if (half_open_permits < 1) return bad("half_open_permits", "must be at least 1");

@@ -87,12 +87,12 @@ public:
         return admit_slowly(op, f, m);
     }
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
-        permits_.give_back();
         if (result.ok() ? !op.waited_for_lease : tells_time(op, result.error())) [[likely]] {
             sum_.fetch_add(static_cast<std::uint64_t>((m.now - time_point{f.started}).count()), std::memory_order_relaxed);
             if (count_.fetch_add(1, std::memory_order_relaxed) + 1 >= needed_.load(std::memory_order_relaxed)) [[unlikely]]
                 decide();
         }
+        permits_.give_back();  // only now, so that it counts as in use
     }
     void abandon(frame& f) noexcept {
         if (f.waits)
@@ -136,6 +136,7 @@ private:
     [[nodiscard]] STRATA_COLD bool tells_time(const operation_base& op, const error& e) noexcept {
         const health_sign sign = sign_of(e, op);
         if (sign == health_sign::ill) ill_.store(true, std::memory_order_relaxed);
+        if (sign == health_sign::ill) return true;  // whatever it waited for: its time is not looked at
         return sign != health_sign::none && !op.waited_for_lease && !(sign == health_sign::good && traits_of(e.code()).transient);
     }
 

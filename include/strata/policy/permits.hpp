@@ -40,7 +40,7 @@ public:
         {
             hold guard{lock_};
             if (take_or_close()) return queued::taken;
-            if (waiting() >= most && !displace(p, gone)) {
+            if (waiting() >= most && !displace(p, most, gone)) {
                 reopen();
                 return queued::full;
             }
@@ -140,19 +140,16 @@ private:
         missing_ += by - static_cast<std::uint32_t>(now);
         reopen();
     }
-    /// Sends the youngest of the lowest priority below `p` away.
-    [[nodiscard]] bool displace(priority p, wake_call& wake) noexcept {
-        if (p != priority::low)
-            while (waiter* w = queue_of(priority::low).back())
-                if (send_away(priority::low, *w, wake)) return true;
-        if (p == priority::high)
-            while (waiter* w = queue_of(priority::normal).back())
-                if (send_away(priority::normal, *w, wake)) return true;
+    /// Makes room for one of priority `p`: those that have given up are dropped, then the youngest of the lowest priority below is sent
+    /// away.
+    [[nodiscard]] bool displace(priority p, std::size_t most, wake_call& wake) noexcept {
+        if (p == priority::low) return false;
+        for (const priority of : {priority::low, priority::normal})
+            while (waiter* w = p == of ? nullptr : queue_of(of).back()) {
+                queue_of(of).remove(*w);
+                if (w->grant(nullptr, wake) || waiting() < most) return true;
+            }
         return false;
-    }
-    [[nodiscard]] bool send_away(priority p, waiter& w, wake_call& wake) noexcept {
-        queue_of(p).remove(w);
-        return w.grant(nullptr, wake);
     }
 
     STRATA_COLD void hand_on() noexcept {

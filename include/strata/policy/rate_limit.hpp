@@ -54,8 +54,10 @@ public:
     using options = detail::options_for<Tag, rate_limit_options>;
     static constexpr auto place = Where;
     static constexpr bool holds = true;
+    static constexpr bool asks_priority = true;  // for the user's `cost`
     struct frame {
-        duration reserved{};  ///< while it waits: what it will have to give back if it never goes
+        duration reserved{};       ///< while it waits: what it will give back if it never goes, and is the last
+        unset<duration::rep> due;  ///< the moment that it reserved up to
     };
 
     rate_limit() : rate_limit(options{}) {}
@@ -70,6 +72,7 @@ public:
         }
         const duration::rep now = m.now.time_since_epoch().count();
         const duration::rep asked = options_.cost == nullptr ? interval_ : cost_of(op);
+        if (asked == 0) return proceed();
         duration::rep due = due_.load(std::memory_order_relaxed);
         for (;;) {
             const duration::rep then = (due > now ? due : now) + asked;
@@ -82,7 +85,9 @@ public:
         }
     }
     void abandon(frame& f) noexcept {
-        if (f.reserved != duration::zero()) due_.fetch_sub(f.reserved.count(), std::memory_order_relaxed);
+        // Those behind it keep their moments, so a turn in the middle lapses.
+        duration::rep last = f.due;
+        if (f.reserved != duration::zero()) due_.compare_exchange_strong(last, last - f.reserved.count(), std::memory_order_relaxed);
     }
 
     [[nodiscard]] rate_limit_snapshot snapshot() const noexcept {
@@ -104,6 +109,7 @@ private:
         if (!due_.compare_exchange_weak(due, then, std::memory_order_relaxed)) return proceed();
         waited_.fetch_add(1, std::memory_order_relaxed);
         f.reserved = duration{asked};
+        f.due = then;
         return park(nullptr, m.now + wait);
     }
     [[nodiscard]] verdict refused(duration wait) noexcept {

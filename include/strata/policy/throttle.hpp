@@ -58,8 +58,8 @@ public:
     STRATA_INLINE verdict admit(auto&, frame&, moment m) noexcept {
         if (m.now.time_since_epoch().count() >= turn_.load(std::memory_order_relaxed)) [[unlikely]]
             turn(m);
-        const double requests = since(requests_.fetch_add(1, std::memory_order_relaxed), old_requests_);
         const double accepts = since(accepts_.load(std::memory_order_relaxed), old_accepts_);
+        const double requests = since(requests_.fetch_add(1, std::memory_order_relaxed), old_requests_);
         if (requests <= options_.k * accepts) [[likely]]
             return proceed();
         return perhaps(requests, accepts, m);

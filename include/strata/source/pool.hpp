@@ -36,6 +36,7 @@ public:
         if (std::is_same_v<Lock, no_lock> && options_.has_upkeep())
             return {errc::invalid_argument, "pool<no_lock> is for one thread: without max_lifetime, max_idle and check_interval",
                     phase::admission};
+        if (error e = options_.has_upkeep() ? Driver::check_reopened(target_) : error{}) return e;
         for (std::size_t i = 0; i < options_.min_size; ++i) {
             operation_base op;
             op.reads_only = split_ && i > 0;
@@ -101,7 +102,7 @@ public:
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
-        if (h == health::good && !s->retired && where.queue.empty()) [[likely]] {
+        if (h == health::good && s->marks == 0 && where.queue.empty()) [[likely]] {
             s->used = true;
             s->current = nullptr;
             s->next = where.idle;
@@ -159,7 +160,7 @@ private:
             out = s;
             return acquired::ready;
         }
-        if (slot* s = take_empty(op.reads_only)) {
+        if (slot* s = l.queue.empty() ? take_empty(op.reads_only) : nullptr) {  // while the pool grows some may wait already
             s->current = &op;
             out = s;
             return acquired::connect;

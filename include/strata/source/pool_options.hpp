@@ -27,8 +27,12 @@ struct pool_options {
         return max_lifetime > duration::zero() || max_idle > duration::zero() || check_interval > duration::zero();
     }
     [[nodiscard]] duration upkeep_period() const noexcept {
-        if (check_interval > duration::zero()) return check_interval;
-        duration period = std::chrono::seconds{10};
+        duration period = check_interval > duration::zero() ? check_interval : std::chrono::seconds{10};
+        if (check_interval > duration::zero()) {
+            if (max_lifetime > duration::zero() && max_lifetime < period) period = max_lifetime;
+            if (max_idle > duration::zero() && max_idle < period) period = max_idle;
+            return period;
+        }
         if (max_lifetime > duration::zero() && max_lifetime / 10 < period) period = max_lifetime / 10;
         if (max_idle > duration::zero() && max_idle / 10 < period) period = max_idle / 10;
         return period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};

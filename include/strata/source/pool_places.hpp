@@ -24,12 +24,15 @@ struct pool_slot {
     interruption* current = nullptr;  // whoever holds the lease
     std::uint8_t lane = 0;
     bool open = false;
-    bool retired = false;     // closed when it comes back; true of all once the pool is closed
+    std::uint8_t marks = 0;   // see below; with one a returned connection takes the slow way
     bool used = false;        // since upkeep looked last
     bool seen = false;        // upkeep: in this round
     time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
     time_point idle_since{};
 };
+
+/// `retired`: closed when it comes back; of all once the pool is closed. `check`: the pool became smaller since it was lent out.
+enum pool_mark : std::uint8_t { retired = 1, check = 2 };
 
 template <class Driver, class Lock>
 class pool_places {
@@ -66,6 +69,7 @@ public:
             hold guard(lock_);
             s->open = false;
             lane& where = lanes_[s->lane];
+            if (!closed_) s->marks = 0;  // what is opened here from now on is new
             if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
                 --where.taken;
                 put(empty_, s);
@@ -89,7 +93,6 @@ public:
         }
         hold guard(lock_);
         l->open = true;
-        l->retired = closed_;
         l->ends = never;
         l->idle_since = {};
         ++opened_;
@@ -104,6 +107,7 @@ public:
     /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
     template <class World>
     bool stop(World& world, time_point until) noexcept {
+        if (process_.is_forked_child()) return true;
         refuse_all();
         waiter node;
         for (;;) {
@@ -123,6 +127,7 @@ public:
 
     /// Asks everything that runs on a lease to end as soon as it can.
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         hold guard(lock_);
         cancelling_ = true;
         for (std::size_t i = 0; i < options_.max_size; ++i) {
@@ -154,18 +159,14 @@ public:
     /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
     /// Beyond that idle ones are closed, and those lent out when they come back.
     STRATA_COLD void resize(std::size_t size) noexcept {
+        if (process_.is_forked_child()) return;
         const std::size_t least = split_ ? 2 : 1;
         size = size < least ? least : size > options_.max_size ? options_.max_size : size;
         lane& l = lanes_[split_ ? 1 : 0];
         {
             hold guard(lock_);
             l.limit = split_ ? size - 1 : size;
-            std::size_t beyond = l.taken > l.limit + l.idle_count ? l.taken - l.limit - l.idle_count : 0;
-            for (std::size_t i = 0; i < options_.max_size; ++i) {
-                slot& s = slots_[i];
-                const bool lent = s.current != nullptr && &lanes_[s.lane] == &l;
-                if (lent) s.retired = closed_ || (beyond > 0 && beyond-- > 0);
-            }
+            if (l.taken > l.limit) mark_all(check);
         }
         for (;;) {
             wake_call wake;
@@ -191,29 +192,27 @@ public:
         }
     }
 
-    /// Lets go of every connection that there is now: idle ones at once, those lent out when they come back. What is opened from here on
-    /// is new: after a failover, or with new credentials.
+    /// Lets go of every connection that there is now: idle ones at once, those lent out or being opened when they come back. What is
+    /// opened from here on is new: after a failover, or with new credentials. A database in memory goes with its last connection.
+    /// Nothing happens to a handle of the user's (`options.handle`).
     STRATA_COLD void retire_all() noexcept {
-        std::size_t idle = 0;
+        if (process_.is_forked_child()) return;
+        if constexpr (requires { target_.handle; })
+            if (target_.handle != nullptr) return;
+        slot* all = nullptr;
         {
             hold guard(lock_);
-            for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = closed_ || slots_[i].open;
-            idle = lanes_[0].idle_count + lanes_[1].idle_count;
+            mark_all(retired);
+            for (lane& l : lanes_)
+                while (slot* s = l.idle) {
+                    l.idle = s->next;
+                    --l.idle_count;
+                    ++retired_;
+                    put(all, s);
+                }
         }
-        for (; idle > 0; --idle) {
-            slot* s = nullptr;
-            {
-                hold guard(lock_);
-                for (lane& l : lanes_)
-                    for (slot** link = &l.idle; s == nullptr && *link != nullptr; link = &(*link)->next)
-                        if ((*link)->retired) {
-                            s = std::exchange(*link, (*link)->next);
-                            --l.idle_count;
-                            ++retired_;
-                            break;
-                        }
-            }
-            if (s == nullptr) return;
+        while (all != nullptr) {
+            slot* s = std::exchange(all, all->next);
             release_unconnected(s);
         }
     }
@@ -230,6 +229,10 @@ protected:
         wait_queue queue;
     };
 
+    /// Under the lock. Empty places are unmarked when they are taken.
+    void mark_all(pool_mark m) noexcept {
+        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= m;
+    }
     static void put(slot*& list, slot* s) noexcept {
         s->next = list;
         list = s;
@@ -241,6 +244,7 @@ protected:
         if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
         slot* s = empty_;
         empty_ = s->next;
+        s->marks = closed_ ? retired : 0;
         s->lane = which;
         ++lanes_[which].taken;
         return s;
@@ -253,7 +257,8 @@ protected:
             hold guard(lock_);
             s->current = nullptr;
             lane& where = lanes_[s->lane];
-            if (h != health::good || closed_ || s->retired) {
+            s->marks &= static_cast<std::uint8_t>(~check);
+            if (h != health::good || closed_ || s->marks != 0 || where.taken > where.limit) {
                 guard.unlock();
                 return discard(s, h);
             }
@@ -283,8 +288,7 @@ protected:
             wake_call wake;
             {
                 hold guard(lock_);
-                if (!std::exchange(closed_, true))
-                    for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].retired = true;
+                if (!std::exchange(closed_, true)) mark_all(retired);
                 if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }

@@ -130,6 +130,7 @@ public:
         tasks_ = &task;
     }
     void unspawn(background& task) noexcept {
+        task.cancel();
         for (background** link = &tasks_; *link != nullptr; link = &(*link)->next)
             if (*link == &task) {
                 *link = task.next;
@@ -153,7 +154,7 @@ private:
         for (background* other = tasks_; other != nullptr; other = other->next)
             if (other->due < task->due) task = other;
         if (task != nullptr && task->due != never && task->due <= limit && !is_anybody_ready() && task->due <= next_timer() &&
-            (limit != never || alone_ < for_ever)) {
+            (limit != never || next_timer() != never || alone_ < for_ever)) {
             ++alone_;
             pass_to(task->due);
             task->due = task->run(moment());

@@ -3150,6 +3150,8 @@ public:
     [[nodiscard]] bool is_alive() noexcept {
         for (int i = 0; i < 8 && db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK && is_ready(false); ++i)
             if (::PQconsumeInput(db_) == 0) return false;
+        if (db_ != nullptr)
+            while (PGnotify* const n = ::PQnotifies(db_)) ::PQfreemem(n);  // which reads what has come
         return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
     }
 
@@ -3219,9 +3221,10 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         e = db_ != nullptr ? error{errc::misuse, "the connection is open already", phase::connect} : o.validate();
         if (e) return signal::failed;
         if (o.handle != nullptr) {
-            e = ::PQstatus(o.handle) == CONNECTION_OK
+            e = ::PQstatus(o.handle) == CONNECTION_OK && ::PQtransactionStatus(o.handle) != PQTRANS_ACTIVE
                     ? adopt(o.handle, o)
-                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost; it is not made anew", phase::connect};
+                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost, or not idle; it is not made anew",
+                            phase::connect};
             return e ? signal::failed : signal::done;
         }
         auto made = std::make_unique<detail::postgres_connecting>();
@@ -5570,6 +5573,12 @@ struct postgres {
     [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
 
     /// Connections to a server always see the same database.
+    /// Whether its connections may be closed and opened anew, as a pool's upkeep does.
+    [[nodiscard]] static error check_reopened(const postgres_options& o) {
+        if (o.handle == nullptr) return {};
+        return detail::bad_postgres_option(
+            "handle", "is not opened anew, as a pool with max_lifetime, max_idle or check_interval does with connections");
+    }
     [[nodiscard]] static error check_shared(const postgres_options& o) {
         if (o.handle == nullptr) return {};
         return detail::bad_postgres_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");

@@ -47,7 +47,7 @@ public:
         {
             hold guard{lock_};
             if (take_or_close()) return queued::taken;
-            if (waiting() >= most && !displace(p, gone)) {
+            if (waiting() >= most && !displace(p, most, gone)) {
                 reopen();
                 return queued::full;
             }
@@ -147,19 +147,16 @@ private:
         missing_ += by - static_cast<std::uint32_t>(now);
         reopen();
     }
-    /// Sends the youngest of the lowest priority below `p` away.
-    [[nodiscard]] bool displace(priority p, wake_call& wake) noexcept {
-        if (p != priority::low)
-            while (waiter* w = queue_of(priority::low).back())
-                if (send_away(priority::low, *w, wake)) return true;
-        if (p == priority::high)
-            while (waiter* w = queue_of(priority::normal).back())
-                if (send_away(priority::normal, *w, wake)) return true;
+    /// Makes room for one of priority `p`: those that have given up are dropped, then the youngest of the lowest priority below is sent
+    /// away.
+    [[nodiscard]] bool displace(priority p, std::size_t most, wake_call& wake) noexcept {
+        if (p == priority::low) return false;
+        for (const priority of : {priority::low, priority::normal})
+            while (waiter* w = p == of ? nullptr : queue_of(of).back()) {
+                queue_of(of).remove(*w);
+                if (w->grant(nullptr, wake) || waiting() < most) return true;
+            }
         return false;
-    }
-    [[nodiscard]] bool send_away(priority p, waiter& w, wake_call& wake) noexcept {
-        queue_of(p).remove(w);
-        return w.grant(nullptr, wake);
     }
 
     STRATA_COLD void hand_on() noexcept {
@@ -266,12 +263,12 @@ public:
         return admit_slowly(op, f, m);
     }
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
-        permits_.give_back();
         if (result.ok() ? !op.waited_for_lease : tells_time(op, result.error())) [[likely]] {
             sum_.fetch_add(static_cast<std::uint64_t>((m.now - time_point{f.started}).count()), std::memory_order_relaxed);
             if (count_.fetch_add(1, std::memory_order_relaxed) + 1 >= needed_.load(std::memory_order_relaxed)) [[unlikely]]
                 decide();
         }
+        permits_.give_back();  // only now, so that it counts as in use
     }
     void abandon(frame& f) noexcept {
         if (f.waits)
@@ -315,6 +312,7 @@ private:
     [[nodiscard]] STRATA_COLD bool tells_time(const operation_base& op, const error& e) noexcept {
         const health_sign sign = sign_of(e, op);
         if (sign == health_sign::ill) ill_.store(true, std::memory_order_relaxed);
+        if (sign == health_sign::ill) return true;  // whatever it waited for: its time is not looked at
         return sign != health_sign::none && !op.waited_for_lease && !(sign == health_sign::good && traits_of(e.code()).transient);
     }
 

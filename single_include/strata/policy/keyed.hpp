@@ -48,7 +48,7 @@ public:
     static constexpr auto place = Policy::place;
     static constexpr bool holds = true;
     static constexpr bool inside_transaction = detail::goes_inside_transaction<Policy>;
-    static constexpr bool asks_priority = detail::asks_priority<Policy>;
+    static constexpr bool asks_priority = true;  // for the user's `key`
 
 private:
     struct entry {
@@ -194,11 +194,15 @@ private:
         ++size_;
         return e;
     }
-    [[nodiscard]] entry* oldest_at_rest() const noexcept {
-        entry* e = oldest_;
-        for (int looked_at = 1; e != nullptr && e->users != 0; e = e->newer)
-            if (++looked_at > 8) return nullptr;  // busy keys are rarely the oldest
-        return e;
+    /// Busy keys that stand in the way are in use, and so not old.
+    [[nodiscard]] entry* oldest_at_rest() noexcept {
+        for (int looked_at = 0; looked_at < 16 && oldest_ != nullptr; ++looked_at) {
+            entry* e = oldest_;
+            if (e->users == 0) return e;
+            unlink(e);
+            link_newest(e);
+        }
+        return nullptr;
     }
     void take_out(entry* e) noexcept {
         unlink(e);

@@ -750,6 +750,7 @@ struct scripted_driver {
 
     [[nodiscard]] static constexpr unsigned role_of(bool, bool) noexcept { return 0; }
     [[nodiscard]] static error check_shared(const scripted_options&) noexcept { return {}; }
+    [[nodiscard]] static error check_reopened(const scripted_options&) noexcept { return {}; }
 
     [[nodiscard]] static constexpr std::string_view begin(scripted_locking how) noexcept {
         return how == scripted_locking::deferred ? "begin deferred" : "begin immediate";

@@ -106,6 +106,9 @@ TEST_CASE("several connections share a memory database, and only a private one i
 
     CHECK_FALSE(sqlite::check_shared({.path = "file:/strata_shared?vfs=memdb"}));
     CHECK_FALSE(sqlite::check_shared({.path = "bank.db"}));
+    CHECK_FALSE(sqlite::check_reopened({.path = "bank.db"}));
+    for (const char* const memory : {":memory:", "file:/strata_shared?vfs=memdb", "file:x?mode=memory&cache=shared"})
+        CHECK_THAT(sqlite::check_reopened({.path = memory}).message(), strata_test::contains_text("sqlite_options.path"));
     CHECK_FALSE(sqlite::check_shared({.path = "file:bank.db"}));
     CHECK_FALSE(sqlite::check_shared({.path = "file:x?mode=memory&cache=shared"}));
     for (const char* path : {":memory:", "file::memory:", "file:x?mode=memory", "file:x?vfs=memdb"}) {

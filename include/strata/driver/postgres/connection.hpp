@@ -110,6 +110,8 @@ public:
     [[nodiscard]] bool is_alive() noexcept {
         for (int i = 0; i < 8 && db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK && is_ready(false); ++i)
             if (::PQconsumeInput(db_) == 0) return false;
+        if (db_ != nullptr)
+            while (PGnotify* const n = ::PQnotifies(db_)) ::PQfreemem(n);  // which reads what has come
         return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
     }
 
@@ -179,9 +181,10 @@ STRATA_COLD inline signal postgres_connection::open_step(const postgres_options&
         e = db_ != nullptr ? error{errc::misuse, "the connection is open already", phase::connect} : o.validate();
         if (e) return signal::failed;
         if (o.handle != nullptr) {
-            e = ::PQstatus(o.handle) == CONNECTION_OK
+            e = ::PQstatus(o.handle) == CONNECTION_OK && ::PQtransactionStatus(o.handle) != PQTRANS_ACTIVE
                     ? adopt(o.handle, o)
-                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost; it is not made anew", phase::connect};
+                    : error{errc::cannot_connect, "the connection in postgres_options.handle is lost, or not idle; it is not made anew",
+                            phase::connect};
             return e ? signal::failed : signal::done;
         }
         auto made = std::make_unique<detail::postgres_connecting>();

@@ -67,6 +67,12 @@ struct postgres {
     [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to savepoint strata_", depth}; }
 
     /// Connections to a server always see the same database.
+    /// Whether its connections may be closed and opened anew, as a pool's upkeep does.
+    [[nodiscard]] static error check_reopened(const postgres_options& o) {
+        if (o.handle == nullptr) return {};
+        return detail::bad_postgres_option(
+            "handle", "is not opened anew, as a pool with max_lifetime, max_idle or check_interval does with connections");
+    }
     [[nodiscard]] static error check_shared(const postgres_options& o) {
         if (o.handle == nullptr) return {};
         return detail::bad_postgres_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");

@@ -52,6 +52,15 @@ struct sqlite {
     [[nodiscard]] static constexpr control_text rollback_to(unsigned depth) noexcept { return {"rollback to strata_", depth}; }
 
     /// Whether several connections opened with these options see the same database; asked by a pool.
+    /// Whether its connections may be closed and opened anew, as a pool's upkeep does.
+    [[nodiscard]] static error check_reopened(const sqlite_options& options) {
+        const bool in_memory = is_private_memory(options.path) || options.path.find("vfs=memdb") != options.path.npos ||
+                               options.path.find("mode=memory") != options.path.npos;
+        if (options.handle == nullptr && !in_memory) return {};
+        return detail::bad_sqlite_option(
+            options.handle != nullptr ? "handle" : "path",
+            "would not outlive its connections, which a pool with max_lifetime, max_idle or check_interval closes");
+    }
     [[nodiscard]] static error check_shared(const sqlite_options& options) {
         if (options.handle != nullptr)
             return detail::bad_sqlite_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
