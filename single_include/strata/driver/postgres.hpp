@@ -1685,6 +1685,11 @@ public:
         description_.reset();
         suffix_ = 0;
     }
+    /// On a session that was ours before, where our names may stand for what was prepared then.
+    void use_other_names() noexcept {
+        static std::atomic<std::uint32_t> sessions{0};
+        suffix_ = (sessions.fetch_add(1, std::memory_order_relaxed) + 1) << 16;
+    }
 
 private:
     enum class stage : std::uint8_t { ask_types, make_room, prepare, describe, learn, finish };
@@ -3256,6 +3261,8 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
         return error{errc::invalid_argument, "the adopted handle is null, not connected or not idle", phase::connect};
     db_ = handle;
     install(o, close_it);
+    preparation_.use_other_names();
+    limit_.look_at(statement_kind::session);  // which one it has is not known
     return {};
 }
 

@@ -93,6 +93,13 @@ TEST_CASE("a database may work on a connection of the user's own", "[postgres][o
     {
         strata::database<strata::stack<strata::single, strata::postgres>> db{strata::postgres_options{.handle = handle}};
         CHECK(db.one<int>("select pg_backend_pid()"_sql()) == ::PQbackendPID(handle));
+    }
+    for (int i = 0; i < 3; ++i) {  // what was prepared before is not taken for ours, nor does it stand in the way in a transaction
+        strata::database<strata::stack<strata::single, strata::postgres>> db{strata::postgres_options{.handle = handle}};
+        db.transaction([&](auto& tx) { CHECK(tx.template one<int>("select :n::int"_sql(i)) == i); });
+    }
+    {
+        strata::database<strata::stack<strata::single, strata::postgres>> db{strata::postgres_options{.handle = handle}};
         db.transaction([](auto& tx) { CHECK(tx.template one<int>("select :n::int"_sql(3)) == 3); });
         CHECK(db.try_execute("select 1/0"_sql()).error().texts().native_code == "22012");
         CHECK(db.one<int>("select 1"_sql()) == 1);

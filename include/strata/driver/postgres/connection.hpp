@@ -216,6 +216,8 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
         return error{errc::invalid_argument, "the adopted handle is null, not connected or not idle", phase::connect};
     db_ = handle;
     install(o, close_it);
+    preparation_.use_other_names();
+    limit_.look_at(statement_kind::session);  // which one it has is not known
     return {};
 }
 

@@ -13,6 +13,7 @@
 
 #include <libpq-fe.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -54,6 +55,11 @@ public:
     void clear() noexcept {
         description_.reset();
         suffix_ = 0;
+    }
+    /// On a session that was ours before, where our names may stand for what was prepared then.
+    void use_other_names() noexcept {
+        static std::atomic<std::uint32_t> sessions{0};
+        suffix_ = (sessions.fetch_add(1, std::memory_order_relaxed) + 1) << 16;
     }
 
 private:
