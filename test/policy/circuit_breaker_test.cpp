@@ -537,6 +537,12 @@ TEST_CASE("the user may take the decision away, and give it back", "[breaker]") 
             CHECK(f.call(errc::ok).code() == errc::circuit_open);
         }
     }
+    SECTION("a mode that is set again takes nothing off the record") {
+        f.call(errc::io_error);
+        b.set_mode(circuit_mode::automatic);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+    }
     SECTION("a result from before the change is not counted") {
         open_call before{f.l, f.w}, too{f.l, f.w};
         b.set_mode(circuit_mode::forced_closed);

@@ -381,6 +381,9 @@ TEST_CASE("all connections can be let go of: idle ones at once, others when they
     p.world.run();
     CHECK(p.now().retired == 3);
     CHECK(p.now().open == 1);
+    p.use(4, 1ms);
+    CHECK(p.now().open == 4);  // what is opened after it stays
+    CHECK(p.now().opened == 7);
 }
 
 TEST_CASE("random use, sizes, deaths and failures: nobody is served twice, and the pool recovers", "[upkeep][random]") {
