@@ -146,14 +146,14 @@ std::uint64_t run_lives(std::uint64_t from, std::uint64_t to, int& cancelled, in
 
 TEST_CASE("random lives of a pool deliver each lease once and give every place back", "[pool][property]") {
     int cancelled = 0, destroyed = 0;
-    run_lives<false>(1, count(5'000u, 200'000u), cancelled, destroyed);
+    run_lives<false>(1, count(2'500u, 200'000u), cancelled, destroyed);
     CHECK(cancelled > 1'000);
     CHECK(destroyed > 1'000);
 }
 
 TEST_CASE("random lives of a pool with one writer do, too", "[pool][property]") {
     int cancelled = 0, destroyed = 0;
-    run_lives<true>(1, count(5'000u, 200'000u), cancelled, destroyed);
+    run_lives<true>(1, count(2'500u, 200'000u), cancelled, destroyed);
     CHECK(cancelled > 1'000);
     CHECK(destroyed > 1'000);
 }
