@@ -5,8 +5,11 @@
 #ifndef STRATA_DATABASE_HPP
 #define STRATA_DATABASE_HPP
 
+#include <strata/independent.hpp>
 #include <strata/runtime.hpp>
 #include <strata/transaction/held.hpp>
+
+#include <source_location>
 
 namespace strata::inline STRATA_ABI {
 
@@ -61,23 +64,35 @@ public:
     }
 
     /// A transaction in the caller's hands: rolled back unless `commit()` is called.
-    [[nodiscard]] owned_transaction_type begin(const transaction_options<driver>& o = {}) {
-        return try_begin(o).value();
+    [[nodiscard]] owned_transaction_type begin(const transaction_options<driver>& o = {},
+                                               std::source_location at = std::source_location::current()) {
+        return try_begin(o, at).value();
     }
-    [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {}) {
-        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default());
+    [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {},
+                                                           std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default(), at);
     }
 
     /// A pinned connection; the writing one unless `read_only`.
-    [[nodiscard]] session_type session(const transaction_options<driver>& o = {}) {
-        return try_session(o).value();
+    [[nodiscard]] session_type session(const transaction_options<driver>& o = {},
+                                       std::source_location at = std::source_location::current()) {
+        return try_session(o, at).value();
     }
-    [[nodiscard]] result<session_type> try_session(const transaction_options<driver>& o = {}) {
-        return hold<detail::session_facts, session_type>(o, std::nullopt);
+    [[nodiscard]] result<session_type> try_session(const transaction_options<driver>& o = {},
+                                                   std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, session_type>(o, std::nullopt, at);
     }
+
+    /// Calls and transactions on the connections that `pool_options::reserved` keeps for work that must go through while all others are in
+    /// use, by this very caller even; see independent.hpp. Throws `failure`: `errc::misuse` where none are reserved.
+    [[nodiscard]] independent_database<runtime_type> independent() { return independent_database<runtime_type>{rt_}; }
 
     /// Stops admission (`errc::shutting_down`), waits up to `grace` for what is on its way, cancels the rest and waits for its end.
     void close(duration grace = std::chrono::seconds{5}) noexcept { rt_->close(grace); }
+
+    /// Gives nobody a connection any more (they wait), and waits up to `grace` for those that are lent out. True when all came back; either
+    /// way `db.source().resume()` goes on. For a planned switch of the server.
+    bool drain(duration grace) noexcept { return rt_->connections().drain(rt_->world(), add_saturated(rt_->world().moment().now, grace)); }
 
     /// The state of a layer: `db.policy<strata::circuit_breaker<>>()`.
     template <class P>
@@ -122,8 +137,10 @@ public:
 
 private:
     template <operation_facts Facts, class Handle>
-    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin) {
+    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin,
+                                      const std::source_location& at) {
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
+        h->where = at;
         h->op.name = o.name;
         h->op.tags = o.tags;
         h->op.priority = o.priority;

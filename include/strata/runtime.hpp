@@ -64,10 +64,8 @@ private:
                       "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
         static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
         if (error e = source_.open_first(world())) throw_failure(std::move(e));
-        if constexpr (requires { source_.upkeep(); }) {
-            if (background* task = source_.upkeep(); task != nullptr) [[unlikely]]
-                upkeep_.begin(world(), *task);
-        }
+        tasks_.world = &world();
+        source_.spawn_tasks([this](background& b) { tasks_.begin(b); });
     }
 
 public:
@@ -97,23 +95,22 @@ public:
 
 private:
     /// What the source does by itself; ended before the source.
-    struct upkeep {
-        void begin(World& w, background& b) {
-            w.spawn(b);
-            world = &w;
-            task = &b;
+    struct tasks {
+        void begin(background& b) {
+            world->spawn(b);
+            b.behind = std::exchange(first, &b);
         }
-        ~upkeep() {
-            if (task != nullptr) world->unspawn(*task);
+        ~tasks() {
+            for (; first != nullptr; first = first->behind) world->unspawn(*first);
         }
         World* world = nullptr;
-        background* task = nullptr;
+        background* first = nullptr;
     };
 
     detail::world_of_runtime<World> world_;
     interceptors policies_;
     source source_;
-    upkeep upkeep_;
+    tasks tasks_;
     extension extension_;
 };
 

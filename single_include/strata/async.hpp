@@ -2321,8 +2321,9 @@ public:
 
     /// Takes a connection.
     holding_job(const std::shared_ptr<Runtime>& rt, const asio_world& world, const transaction_options<typename Runtime::driver>& o,
-                std::optional<typename Runtime::driver::locking> begin)
+                std::optional<typename Runtime::driver::locking> begin, const std::source_location& where)
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
+        state_->where = where;
         state_->op.name = o.name;
         state_->op.tags = o.tags;
         state_->op.priority = o.priority;
@@ -2346,6 +2347,7 @@ public:
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;
         const bool here = state_->work.held != nullptr;
+        state_->note_place();
         if (!here) {
             a.failed = std::move(state_->f.result().error());
             a.thrown = std::move(state_->f.thrown());
@@ -2601,40 +2603,43 @@ public:
 
     /// A transaction in the caller's hands.
     template <detail::completion Token = detail::default_token>
-    auto async_begin(Token&& token = {}) {
-        return async_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_begin(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_begin(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(),
+    auto async_begin(const transaction_options<driver>& o, Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(), at,
                                                                                          std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_begin(Token&& token = {}) {
-        return async_try_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_try_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_try_begin(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_begin(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(),
+    auto async_try_begin(const transaction_options<driver>& o, Token&& token = {},
+                         std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(), at,
                                                                                        std::forward<Token>(token));
     }
 
     /// A pinned connection.
     template <detail::completion Token = detail::default_token>
-    auto async_session(Token&& token = {}) {
-        return async_session(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_session(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_session(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_session(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::session_facts, detail::throwing<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    auto async_session(const transaction_options<driver>& o, Token&& token = {},
+                       std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, detail::throwing<session_type>>(o, std::nullopt, at, std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_session(Token&& token = {}) {
-        return async_try_session(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_try_session(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_try_session(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_session(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    auto async_try_session(const transaction_options<driver>& o, Token&& token = {},
+                           std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, at, std::forward<Token>(token));
     }
 
     /// As `database::close`, for all faces of the runtime; a cancel of this call shortens the grace. `void(std::exception_ptr)`.
@@ -2669,8 +2674,10 @@ public:
 
 private:
     template <operation_facts Facts, class Form, class Token>
-    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, Token&& token) {
-        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin);
+    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, const std::source_location& at,
+              Token&& token) {
+        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin,
+                                                                             at);
     }
 
     std::shared_ptr<runtime_type> rt_;

@@ -16,12 +16,14 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <memory>
 #include <new>
 #include <optional>
+#include <source_location>
 #include <span>
 #include <string>
 #include <string_view>
@@ -228,7 +230,12 @@ enum class effect : std::uint8_t { none, rolled_back, applied, unknown };
 enum class phase : std::uint8_t { admission, acquire, connect, prepare, execute, commit, result };
 
 /// Whether the connection can serve the next caller.
-enum class health : std::uint8_t { good, lost };
+enum class health : std::uint8_t {
+    good,
+    doubtful,  ///< it can, though what went wrong may have been its own fault
+    lost,
+    all_lost   ///< nor can any that was opened before: the server goes down, or has become a standby
+};
 
 /// `serialization_failure` for `errc::serialization_failure`; static storage.
 [[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
@@ -325,6 +332,8 @@ public:
     constexpr error& set(strata::effect e) noexcept { effect_ = e; return *this; }
     constexpr error& set(strata::phase p) noexcept { phase_ = p; return *this; }
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
+    /// Its connection cannot be used any more; what is known beyond that stays.
+    constexpr error& set_lost() noexcept { return health_ < health::lost ? set(health::lost) : *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }
@@ -3334,6 +3343,7 @@ struct operation_base : interruption {
     std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
     bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
     bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
+    bool connect_failed : 1 = false;    ///< it waited for a connection that could not be opened
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
@@ -5175,6 +5185,38 @@ template <fixed_string Text>
 
 #endif
 
+// What a failed call tells about the connection that it ran on.
+#ifndef STRATA_CORE_HEALTH_HPP
+#define STRATA_CORE_HEALTH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+[[nodiscard]] constexpr bool is_usable(health h) noexcept {
+    return h < health::lost;
+}
+
+/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal; that statements run out of
+/// time on it, or end with an I/O error, may be its own fault.
+[[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {
+    if (e.health() != health::good || e.local()) return e.health();
+    switch (e.code()) {
+        case errc::timeout:
+        case errc::io_error:
+        case errc::out_of_memory:
+            return health::doubtful;
+        default:
+            return health::good;
+    }
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // What a resumable algorithm of a driver says when it returns: finished, or what it waits for.
 #ifndef STRATA_CORE_SIGNAL_HPP
 #define STRATA_CORE_SIGNAL_HPP
@@ -6048,7 +6090,7 @@ private:
                 return need::park;
             }
             default:
-                result().replace(source_.refusal(op_));
+                result().replace(source_.refusal(op_, world_.moment().now, false));
                 return follow_cold(passage_.landed(timed_moment()));
         }
     }
@@ -6095,7 +6137,7 @@ private:
     STRATA_INLINE void end_of_work() noexcept {
         at_ = at::outside;
         work_.end();
-        source_.release(lease_, op_, result().ok() ? health::good : result().error().health());
+        source_.release(lease_, op_, result().ok() ? health::good : detail::health_after(result().error()));
     }
 
     /// An exception of the user's sink, codec or closure, or out of memory: an outcome like others, rethrown by the face.
@@ -6165,7 +6207,7 @@ private:
         if (op_.cancelled.load(std::memory_order_relaxed)) {
             result().replace(error{errc::cancelled, phase::acquire}.set_local());
         } else {
-            error e = source_.refusal(op_);
+            error e = source_.refusal(op_, m.now, true);
             // It was the call's own time that ran out, not the source's patience.
             if (e.code() == errc::pool_exhausted && m.now >= op_.deadline) e.set(errc::timeout);
             result().replace(std::move(e));
@@ -6255,7 +6297,7 @@ public:
     STRATA_INLINE void release(lease& l, operation_base&, health) noexcept { l = nullptr; }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return *l; }
 
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&) noexcept { return ended(); }
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept { return ended(); }
     [[nodiscard]] STRATA_COLD static error ended() {
         return {errc::transaction_aborted, "the transaction has ended: the database rolled it back, or it was committed", phase::admission,
                 effect::rolled_back};
@@ -6666,7 +6708,7 @@ public:
             const signal s = control(c, Driver::rollback(), second_);
             if (!has_ended(s)) return s;
             if (s == signal::failed && c.in_transaction()) {
-                why.set(health::lost).set(effect::unknown);
+                why.set_lost().set(effect::unknown);
                 return signal::failed;
             }
         }
@@ -7675,551 +7717,6 @@ any_session::any_session(Session& session) noexcept : session_(&session), table_
 
 #endif
 
-// Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
-#ifndef STRATA_CORE_FORK_HPP
-#define STRATA_CORE_FORK_HPP
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#endif
-
-namespace strata::inline STRATA_ABI {
-
-/// One load a question: the count of forks above this process, kept by a handler that runs in each child.
-class fork_guard {
-public:
-    fork_guard() noexcept : born_(generation().load(std::memory_order_relaxed)) {}
-    [[nodiscard]] bool is_forked_child() const noexcept { return counter.load(std::memory_order_relaxed) != born_; }
-
-private:
-    static inline std::atomic<std::uint32_t> counter{0};
-
-    static std::atomic<std::uint32_t>& generation() noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-        static const int installed = ::pthread_atfork(nullptr, nullptr, [] { counter.fetch_add(1, std::memory_order_relaxed); });
-        static_cast<void>(installed);
-#endif
-        return counter;
-    }
-
-    std::uint32_t born_;
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// Work that a runtime does by itself, besides its callers: a pool that looks after its connections.
-//
-// A task is resumable: it is run when its time has come, does what is due, and says when it wants to be run again. So the same task is run
-// by a thread in the real world and in virtual time by a simulation.
-#ifndef STRATA_CORE_BACKGROUND_HPP
-#define STRATA_CORE_BACKGROUND_HPP
-
-#if defined(__unix__) || defined(__APPLE__)
-#include <pthread.h>
-#include <csignal>
-#else
-#include <thread>
-#endif
-
-namespace strata::inline STRATA_ABI {
-
-class background {
-public:
-    /// Does what is due; returns when it wants to be run again, `never`: not any more. Never called by two threads at once.
-    virtual time_point run(moment m) noexcept = 0;
-
-    /// What it is doing should end soon, for it will be removed. From any thread.
-    virtual void cancel() noexcept {}
-
-    time_point due{};            ///< for the world that runs it: when
-    background* next = nullptr;  ///< and the one behind it in its list
-
-protected:
-    background() = default;
-    background(const background&) = delete;
-    background& operator=(const background&) = delete;
-    ~background() = default;
-};
-
-/// Runs tasks in a thread of its own, which begins with the first of them and takes no signals. Thread-safe.
-class background_thread {
-public:
-    explicit background_thread(random_source& random) noexcept : random_(random) {}
-    background_thread(const background_thread&) = delete;
-    background_thread& operator=(const background_thread&) = delete;
-    /// Ends the thread and waits for it. In a forked child there is none.
-    ~background_thread() {
-        if (!begun_ || process_.is_forked_child()) return;
-        {
-            hold guard(lock_);
-            stop_ = true;
-        }
-        ring();
-#if defined(__unix__) || defined(__APPLE__)
-        ::pthread_join(thread_, nullptr);
-#else
-        thread_.join();
-#endif
-    }
-
-    /// The task is run soon, and then whenever it is due. False when there is no thread to be had.
-    [[nodiscard]] STRATA_COLD bool add(background& b) noexcept {
-        {
-            hold guard(lock_);
-            if (!begun_ && !begin()) return false;
-            b.due = {};
-            b.next = first_;
-            first_ = &b;
-        }
-        ring();
-        return true;
-    }
-    /// Waits until it is not running; it is not run again.
-    STRATA_COLD void remove(background& b) noexcept {
-        if (process_.is_forked_child()) return;
-        b.cancel();
-        lock_.lock();
-        for (background** link = &first_; *link != nullptr; link = &(*link)->next)
-            if (*link == &b) {
-                *link = b.next;
-                break;
-            }
-        while (running_ == &b) {
-            const std::uint32_t before = runs_.load(std::memory_order_relaxed);
-            lock_.unlock();
-            futex_wait(runs_, before, steady_now() + std::chrono::milliseconds{10});  // another may have been woken
-            lock_.lock();
-        }
-        lock_.unlock();
-    }
-
-private:
-    void ring() noexcept {
-        rings_.fetch_add(1, std::memory_order_release);
-        futex_wake_one(&rings_);
-    }
-
-    void work() noexcept {
-        lock_.lock();
-        while (!stop_) {
-            const std::uint32_t heard = rings_.load(std::memory_order_acquire);
-            background* b = first_;
-            for (background* other = first_; other != nullptr; other = other->next)
-                if (other->due < b->due) b = other;
-            const time_point now = steady_now();
-            if (b != nullptr && b->due <= now) {
-                running_ = b;
-                lock_.unlock();
-                const time_point due = b->run({now, &random_});
-                lock_.lock();
-                b->due = due;
-                running_ = nullptr;
-                runs_.fetch_add(1, std::memory_order_release);
-                futex_wake_one(&runs_);
-                continue;
-            }
-            const time_point until = b != nullptr ? b->due : never;
-            lock_.unlock();
-            futex_wait(rings_, heard, until);
-            lock_.lock();
-        }
-        lock_.unlock();
-    }
-
-    [[nodiscard]] bool begin() noexcept {
-#if defined(__unix__) || defined(__APPLE__)
-        ::sigset_t all, before;
-        ::sigfillset(&all);
-        ::pthread_sigmask(SIG_SETMASK, &all, &before);
-        const auto entry = [](void* self) -> void* { return static_cast<background_thread*>(self)->work(), nullptr; };
-        begun_ = ::pthread_create(&thread_, nullptr, entry, this) == 0;
-        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
-#else
-        try {
-            thread_ = std::thread([this] { work(); });
-            begun_ = true;
-        } catch (...) {
-        }
-#endif
-        return begun_;
-    }
-
-    random_source& random_;
-    inline_lock lock_;
-    background* first_ = nullptr;
-    background* running_ = nullptr;
-    bool begun_ = false;
-    bool stop_ = false;
-    std::atomic<std::uint32_t> rings_{0};
-    std::atomic<std::uint32_t> runs_{0};
-    fork_guard process_;
-#if defined(__unix__) || defined(__APPLE__)
-    ::pthread_t thread_{};
-#else
-    std::thread thread_;
-#endif
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// The world of a runtime: where it takes time and randomness from, and how a thread waits in it.
-//
-// An object, never a global: tests give a runtime another one (testing/simulated_world.hpp), and the Asio
-// face waits by timers of its own executor (async.hpp).
-#ifndef STRATA_CORE_WORLD_HPP
-#define STRATA_CORE_WORLD_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): the n-th number is a mix of
-/// seed + n * golden gamma, so one atomic add serves all threads and a seed gives one sequence.
-class splitmix final : public random_source {
-public:
-    explicit splitmix(std::uint64_t seed) noexcept : state_(seed) {}
-    std::uint64_t next() noexcept override {
-        std::uint64_t z = state_.fetch_add(0x9e3779b97f4a7c15ull, std::memory_order_relaxed) + 0x9e3779b97f4a7c15ull;
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-        return z ^ (z >> 31);
-    }
-
-private:
-    std::atomic<std::uint64_t> state_;
-};
-
-/// The real clock, and threads that really block.
-class system_world {
-public:
-    /// Seeded from the clock and the object's address: good for jitter, not for secrets.
-    system_world() noexcept
-        : random_(static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^ reinterpret_cast<std::uintptr_t>(this)) {}
-    /// Seeded by the user, for runs that can be repeated.
-    explicit system_world(std::uint64_t seed) noexcept : random_(seed) {}
-
-    [[nodiscard]] STRATA_INLINE strata::moment moment() noexcept { return {steady_now(), &random_}; }
-
-    /// Blocks the calling thread until the node is granted or `until`; null means just time.
-    STRATA_COLD void park(waiter* node, time_point until) noexcept {
-        if (node != nullptr) return node->block(until);
-        waiter nobody;
-        nobody.prepare(nullptr);
-        nobody.block(until);
-    }
-
-    /// Runs the task in a thread of the world, begun with the first one, until `unspawn`. Throws `failure` when there is no thread to be
-    /// had.
-    STRATA_COLD void spawn(background& task) {
-        if (!thread_.add(task))
-            throw_failure(error{errc::out_of_memory, "no thread could be begun for the upkeep of a pool", phase::admission});
-    }
-    /// Waits until the task is not running; it is not run again.
-    STRATA_COLD void unspawn(background& task) noexcept { thread_.remove(task); }
-
-private:
-    splitmix random_;
-    background_thread thread_{random_};
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// A stack: the list of layers from the top to the driver, and the law of its order.
-//
-//   using bank = strata::stack<strata::metrics<>, strata::retry<>, strata::pool<>, strata::sqlite>;
-//
-// `stack_traits` sorts the list into interceptors, source and driver and checks it; the checks fire in the
-// faces (`database<bank>`), one `static_assert` each, and know no policy by name: only places.
-#ifndef STRATA_STACK_HPP
-#define STRATA_STACK_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// The layers of a client, read downwards: a call falls from the first to the last, which is the driver.
-template <class... Layers>
-struct stack {};
-
-namespace detail {
-
-template <class... T>
-struct type_list {};
-
-template <class T>
-concept has_place = requires {
-    { T::place } -> std::convertible_to<strata::place>;
-};
-
-template <class T>
-concept has_driver_place = has_place<T> && T::place == place::driver;
-template <class T>
-concept has_source_place = has_place<T> && T::place == place::source;
-template <class T>
-concept has_interceptor_place = has_place<T> && T::place < place::source;
-
-template <class... T>
-constexpr bool places_ascend() {
-    if constexpr ((has_place<T> && ...)) {
-        constexpr strata::place all[] = {T::place..., place::driver};
-        for (std::size_t i = 1; i <= sizeof...(T); ++i)
-            if (all[i - 1] > all[i]) return false;
-    }
-    return true;
-}
-
-template <class T, class... All>
-inline constexpr std::size_t occurrences = (std::size_t{0} + ... + (std::is_same_v<T, All> ? 1u : 0u));
-
-/// The interceptors of a list, in order.
-template <class Kept, class... Rest>
-struct only_interceptors {
-    using type = Kept;
-};
-template <class... Kept, class First, class... Rest>
-struct only_interceptors<layers<Kept...>, First, Rest...>
-    : only_interceptors<std::conditional_t<has_interceptor_place<First>, layers<Kept..., First>, layers<Kept...>>, Rest...> {};
-
-template <class... T>
-struct source_in {
-    using type = void;
-};
-template <class First, class... Rest>
-struct source_in<First, Rest...> : source_in<Rest...> {};
-template <class First, class... Rest>
-    requires has_source_place<First>
-struct source_in<First, Rest...> {
-    using type = First;
-};
-
-template <class... T>
-struct driver_in {
-    using type = void;
-};
-template <class First, class... Rest>
-struct driver_in<First, Rest...> : driver_in<Rest...> {};
-template <class First, class... Rest>
-    requires has_driver_place<First>
-struct driver_in<First, Rest...> {
-    using type = First;
-};
-
-template <class Stack>
-struct stack_traits {
-    static_assert(sizeof(Stack) == 0,
-                  "strata: a database takes a stack: write strata::database<strata::stack<..., strata::pool<>, strata::sqlite>>");
-};
-
-/// The sorted list. By itself, so that a failed check does not hide it and bring more errors.
-template <class Stack>
-struct stack_parts;
-template <class... T>
-struct stack_parts<stack<T...>> {
-    using interceptors = typename only_interceptors<layers<>, T...>::type;
-    using source_layer = typename source_in<T...>::type;
-    using driver = typename driver_in<T...>::type;
-};
-
-template <class... T>
-struct stack_traits<stack<T...>> : stack_parts<stack<T...>> {
-    static_assert((has_place<T> && ...),
-                  "strata: something in the stack is no layer: every layer states its place, as in  static constexpr auto place = "
-                  "strata::place::observe;");
-    static_assert((std::size_t{0} + ... + (has_driver_place<T> ? 1u : 0u)) == 1,
-                  "strata: a stack ends with exactly one driver: write stack<..., strata::pool<>, strata::sqlite>");
-    static_assert((std::size_t{0} + ... + (has_source_place<T> ? 1u : 0u)) == 1,
-                  "strata: a stack needs exactly one source right above its driver: strata::single or strata::pool<>");
-    static_assert(places_ascend<T...>(),
-                  "strata: the layers of the stack stand in the wrong order; outermost first: extend (transactions), observe (metrics), "
-                  "shape, fallback, "
-                  "cache, bound (total_timeout), repeat (retry), rate, throttle, breaker (circuit_breaker), bulkhead, limit, attempt "
-                  "(attempt_timeout, "
-                  "chaos), source (single, pool), driver");
-    static_assert(((occurrences<T, T...> == 1) && ...),
-                  "strata: a layer stands twice in the stack: give one of them a tag type, as in circuit_breaker<struct reads>");
-    static_assert(((!has_interceptor_place<T> || !holds_something<T> || abandons<T>) && ...),
-                  "strata: a policy that takes something in admit (holds = true) must give it back in  void abandon(frame&) noexcept");
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// Options reach their layer by type, in any order.
-#ifndef STRATA_OPTIONS_HPP
-#define STRATA_OPTIONS_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-template <class Layer, class Option>
-inline constexpr bool takes_option = std::is_same_v<typename options_type<Layer>::type, Option>;
-
-template <class Option, class Stack>
-inline constexpr bool belongs_to = false;
-template <class Option, class... T>
-inline constexpr bool belongs_to<Option, stack<T...>> = (takes_option<T, Option> || ...);
-
-/// The given options of type `Wanted`, or its defaults.
-template <class Wanted>
-[[nodiscard]] Wanted pick_option() {
-    return Wanted{};
-}
-template <class Wanted, class First, class... Rest>
-[[nodiscard]] Wanted pick_option(const First& first, const Rest&... rest) {
-    if constexpr (std::is_same_v<Wanted, First>)
-        return first;
-    else
-        return pick_option<Wanted>(rest...);
-}
-
-/// Throws when the options themselves say that a value makes no sense.
-template <class Options>
-const Options& checked(const Options& o) {
-    if constexpr (requires { o.validate(); }) {
-        if (error e = o.validate()) throw_failure(std::move(e));
-    }
-    return o;
-}
-
-/// Makes a policy from its options, in place.
-template <class Policy, class... Given>
-[[nodiscard]] Policy make_policy(const Given&... given) {
-    using wanted = typename options_type<Policy>::type;
-    if constexpr (std::is_void_v<wanted>)
-        return Policy{};
-    else
-        return Policy(checked(pick_option<wanted>(given...)));
-}
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// One instance of a stack: its policies' state, its source and its world. The faces share it, and operations keep it,
-// so a database may be destroyed while an asynchronous call is still on its way.
-#ifndef STRATA_RUNTIME_HPP
-#define STRATA_RUNTIME_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-/// A world that lives outside of the runtimes in it, such as a simulation; every other is part of its runtime.
-template <class World>
-concept shared_world = requires { requires World::shared; };
-
-struct own_world {};
-template <class World>
-struct world_of_runtime {
-    explicit world_of_runtime(own_world) {}
-    World world;
-};
-template <shared_world World>
-struct world_of_runtime<World> {
-    explicit world_of_runtime(World& w) noexcept : world(w) {}
-    World& world;
-};
-
-}  // namespace detail
-
-template <class Stack, class World = system_world>
-class runtime {
-    using traits = detail::stack_traits<Stack>;
-
-public:
-    using interceptors = typename traits::interceptors;
-    using driver = typename traits::driver;
-    using source_layer = typename traits::source_layer;
-    using source = typename source_layer::template source<driver>;
-    using world_type = World;
-
-    template <class... Options>
-    explicit runtime(const Options&... options) : runtime(in_world{}, detail::own_world{}, options...) {
-        static_assert(!detail::shared_world<World>,
-                      "strata: a simulated world is shared: give it first, as in database<stack<...>, "
-                      "strata::simulated_world> db{world, options...}");
-    }
-    /// In a world that is shared; it must outlive the runtime.
-    template <class... Options>
-    explicit runtime(World& world, const Options&... options) : runtime(in_world{}, world, options...) {}
-
-private:
-    struct in_world {};
-
-    template <class Where, class... Options>
-    runtime(in_world, Where&& where, const Options&... options)
-        : world_(where), policies_([&]<class P>(std::type_identity<P>) { return detail::make_policy<P>(options...); }),
-          source_(detail::checked(detail::pick_option<typename detail::options_type<source_layer>::type>(options...)),
-                  detail::checked(detail::pick_option<typename driver::options>(options...))) {
-        static_assert((detail::belongs_to<Options, Stack> && ...),
-                      "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
-        static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
-        if (error e = source_.open_first(world())) throw_failure(std::move(e));
-        if constexpr (requires { source_.upkeep(); }) {
-            if (background* task = source_.upkeep(); task != nullptr) [[unlikely]]
-                upkeep_.begin(world(), *task);
-        }
-    }
-
-public:
-    [[nodiscard]] interceptors& policies() noexcept { return policies_; }
-    [[nodiscard]] source& connections() noexcept { return source_; }
-    [[nodiscard]] World& world() noexcept { return world_.world; }
-
-    /// The state of a layer, to look at or to steer: `db.policy<strata::circuit_breaker<>>().state()`.
-    template <class P>
-    [[nodiscard]] P& policy() noexcept {
-        return policies_.template of<P>();
-    }
-
-    /// Stops admission, waits up to `grace` for what is on its way, then cancels it and waits for its end.
-    void close(duration grace) noexcept {
-        if (source_.stop(world(), add_saturated(world().moment().now, grace))) return;
-        source_.cancel_all();
-        static_cast<void>(source_.stop(world(), never));
-    }
-
-    /// What the asynchronous face adds (its work executor); made by it on first use.
-    struct extension {
-        inline_lock lock;
-        std::shared_ptr<void> object;
-    };
-    [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
-
-private:
-    /// What the source does by itself; ended before the source.
-    struct upkeep {
-        void begin(World& w, background& b) {
-            w.spawn(b);
-            world = &w;
-            task = &b;
-        }
-        ~upkeep() {
-            if (task != nullptr) world->unspawn(*task);
-        }
-        World* world = nullptr;
-        background* task = nullptr;
-    };
-
-    detail::world_of_runtime<World> world_;
-    interceptors policies_;
-    source source_;
-    upkeep upkeep_;
-    extension extension_;
-};
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // What runs inside a transaction: the handle that a closure gets, with savepoints by nesting.
 #ifndef STRATA_TRANSACTION_TRANSACTION_HPP
 #define STRATA_TRANSACTION_TRANSACTION_HPP
@@ -8464,6 +7961,690 @@ auto try_run_transaction(Runtime& rt, Source& source, Closure& closure, const tr
 
 #endif
 
+// Work that stands by itself, also within a transaction of the same database: an audit record that must not be rolled back with it.
+//
+//   db.transaction([&](auto& tx) {
+//       tx.execute(pay(...));
+//       db.independent().execute(audit(...));      // on a connection of its own, kept for such work
+//   });
+//
+// Whoever holds a connection and asks the pool for another one may wait for himself, when all who hold one do so. What is independent waits
+// for none of those: it has places of its own, `pool_options::reserved`.
+#ifndef STRATA_INDEPENDENT_HPP
+#define STRATA_INDEPENDENT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The pool of what is independent; throws `failure` where there is none.
+template <class Runtime>
+[[nodiscard]] auto& reserve_of(Runtime& rt) {
+    static_assert(!Runtime::driver::single_writer,
+                  "strata: this database has one writer, so independent work would wait for the transaction it is independent of: write "
+                  "before or after the transaction");
+    static_assert(requires { rt.connections().reserve(); }, "strata: independent() needs a stack with a pool");
+    auto* reserve = rt.connections().reserve();
+    if (reserve == nullptr)
+        throw_failure(error{errc::misuse, "independent() needs connections of its own: set pool_options.reserved", phase::admission});
+    return *reserve;
+}
+
+}  // namespace detail
+
+/// Calls and transactions on the reserved connections; they pass all layers of the stack as any others. Cheap; keeps the runtime alive.
+template <class Runtime>
+class independent_database : public calls<independent_database<Runtime>> {
+public:
+    using driver = typename Runtime::driver;
+    using transaction_type = basic_transaction<Runtime>;
+    static constexpr strata::dialect dialect = driver::dialect;
+    static constexpr scope where = scope::database;
+
+    /// `database::independent()`.
+    explicit independent_database(std::shared_ptr<Runtime> rt) : rt_(std::move(rt)), source_(detail::reserve_of(*rt_)) {}
+
+    /// As `database::transaction`.
+    template <class Closure>
+    auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        return detail::run_transaction(*rt_, source_, closure, o);
+    }
+    template <class Closure>
+    auto try_transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
+        return detail::try_run_transaction(*rt_, source_, closure, o);
+    }
+
+    // For `calls`.
+    template <class Bound, class Sink>
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        detail::perform_statement<false>(*rt_, source_, statement, sink, done, o, nullptr, ended);
+    }
+    template <class Statement, class Range>
+    error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
+        return detail::perform_batch<false>(*rt_, source_, statement, elements, 0, done, o, nullptr);
+    }
+    template <class F>
+    error on_source(F&& f) {
+        return f(*rt_, source_, 0u, static_cast<const interruption*>(nullptr));
+    }
+    template <class Bound, class Sink>
+    auto open_stream(Bound statement, Sink sink, const call_options& o) {
+        using source = detail::borrowed_source<typename Runtime::source>;
+        using state = detail::stream_state<Runtime, source, Bound, Sink, false>;
+        return std::make_unique<state>(*rt_, source{&source_}, std::move(statement), std::move(sink), o, nullptr, rt_);
+    }
+
+private:
+    std::shared_ptr<Runtime> rt_;
+    typename Runtime::source& source_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Tells whether this process is a child forked after the object was made: connections must not be shared with the parent.
+#ifndef STRATA_CORE_FORK_HPP
+#define STRATA_CORE_FORK_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+/// One load a question: the count of forks above this process, kept by a handler that runs in each child.
+class fork_guard {
+public:
+    fork_guard() noexcept : born_(generation().load(std::memory_order_relaxed)) {}
+    [[nodiscard]] bool is_forked_child() const noexcept { return counter.load(std::memory_order_relaxed) != born_; }
+
+private:
+    static inline std::atomic<std::uint32_t> counter{0};
+
+    static std::atomic<std::uint32_t>& generation() noexcept {
+#if defined(__unix__) || defined(__APPLE__)
+        static const int installed = ::pthread_atfork(nullptr, nullptr, [] { counter.fetch_add(1, std::memory_order_relaxed); });
+        static_cast<void>(installed);
+#endif
+        return counter;
+    }
+
+    std::uint32_t born_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Work that a runtime does by itself, besides its callers: a pool that looks after its connections.
+//
+// A task is resumable: it is run when its time has come, does what is due, and says when it wants to be run again. So the same task is run
+// by a thread in the real world and in virtual time by a simulation.
+#ifndef STRATA_CORE_BACKGROUND_HPP
+#define STRATA_CORE_BACKGROUND_HPP
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#include <csignal>
+#else
+#include <thread>
+#endif
+
+namespace strata::inline STRATA_ABI {
+
+class background;
+
+/// Whoever runs tasks: a world.
+class background_runner {
+public:
+    /// `background::rouse`.
+    virtual bool rouse(background& task) noexcept = 0;
+    /// The calendar's time, for what depends on the hour of the day.
+    [[nodiscard]] virtual std::chrono::system_clock::time_point wall_now() const noexcept = 0;
+
+protected:
+    ~background_runner() = default;
+};
+
+class background {
+public:
+    /// Does what is due; returns when it wants to be run again, `never`: not before it is roused. Never called by two threads at once.
+    virtual time_point run(moment m) noexcept = 0;
+
+    /// What it is doing should end soon, for it will be removed. From any thread.
+    virtual void cancel() noexcept {}
+
+    /// It is due at once; while it is running, as soon as it has ended. From any thread; not while it is added or removed. False where
+    /// nobody can run it: no world has it, or no thread is to be had.
+    bool rouse() noexcept { return runner != nullptr && runner->rouse(*this); }
+
+    // For the world that runs it.
+    background_runner* runner = nullptr;
+    background* next = nullptr;  ///< the one behind it in its list
+    time_point due{};            ///< when it is run next; `never` before it is added: not before it is roused
+    bool running = false;
+    bool roused = false;  ///< while it was running
+
+    background* behind = nullptr;  ///< for whoever added it: the one added before it
+
+protected:
+    background() = default;
+    background(const background&) = delete;
+    background& operator=(const background&) = delete;
+    ~background() = default;
+};
+
+/// Runs tasks in threads of its own, which take no signals. The first one begins with the first task that is due; another one where all
+/// are busy and something else is, or will be, due. Thread-safe.
+class background_threads final : public background_runner {
+public:
+    static constexpr std::size_t most = 16;  ///< threads; beyond that tasks wait
+
+    explicit background_threads(random_source& random) noexcept : random_(random) {}
+    background_threads(const background_threads&) = delete;
+    background_threads& operator=(const background_threads&) = delete;
+    /// Ends the threads and waits for them. In a forked child there are none.
+    ~background_threads() {
+        if (begun_ == 0 || process_.is_forked_child()) return;
+        lock_.lock();
+        stop_ = true;
+        lock_.unlock();
+        for (std::size_t i = 0; i < begun_; ++i) ring();  // no thread is begun any more
+        for (std::size_t i = 0; i < begun_; ++i) join(threads_[i]);
+    }
+
+    /// The task is run whenever it is due. False when there is no thread to be had.
+    [[nodiscard]] STRATA_COLD bool add(background& b) noexcept {
+        {
+            hold guard(lock_);
+            b.runner = this;
+            b.next = first_;
+            first_ = &b;
+            if (b.due != never && !has_thread()) {
+                first_ = b.next;
+                return false;
+            }
+        }
+        ring();
+        return true;
+    }
+    /// Waits until it is not running; it is not run again.
+    STRATA_COLD void remove(background& b) noexcept {
+        if (process_.is_forked_child()) return;
+        b.cancel();
+        lock_.lock();
+        for (background** link = &first_; *link != nullptr; link = &(*link)->next)
+            if (*link == &b) {
+                *link = b.next;
+                break;
+            }
+        while (b.running) {
+            const std::uint32_t before = runs_.load(std::memory_order_relaxed);
+            lock_.unlock();
+            futex_wait(runs_, before, steady_now() + std::chrono::milliseconds{10});  // another may have been woken
+            lock_.lock();
+        }
+        lock_.unlock();
+    }
+    STRATA_COLD bool rouse(background& b) noexcept override {
+        {
+            hold guard(lock_);
+            if (b.running) {
+                b.roused = true;
+                return true;
+            }
+            b.due = {};
+            if (!has_thread()) return false;
+        }
+        ring();
+        return true;
+    }
+
+    [[nodiscard]] std::chrono::system_clock::time_point wall_now() const noexcept override { return std::chrono::system_clock::now(); }
+
+private:
+    void ring() noexcept {
+        rings_.fetch_add(1, std::memory_order_release);
+        futex_wake_one(&rings_);
+    }
+
+    void work() noexcept {
+        lock_.lock();
+        while (!stop_) {
+            const std::uint32_t heard = rings_.load(std::memory_order_acquire);
+            background* b = earliest();
+            const time_point now = steady_now();
+            if (b != nullptr && b->due <= now) {
+                b->running = true;
+                if (const background* other = earliest(); other != nullptr && other->due != never)
+                    static_cast<void>(has_thread());  // somebody has to look after that one
+                lock_.unlock();
+                const time_point due = b->run({now, &random_});
+                lock_.lock();
+                b->due = std::exchange(b->roused, false) ? time_point{} : due;
+                b->running = false;
+                runs_.fetch_add(1, std::memory_order_release);
+                futex_wake_one(&runs_);
+                continue;
+            }
+            const time_point until = b != nullptr ? b->due : never;
+            ++waiting_;
+            lock_.unlock();
+            futex_wait(rings_, heard, until);
+            lock_.lock();
+            --waiting_;
+        }
+        lock_.unlock();
+    }
+
+    /// Under the lock: the one to be run next that is not running; null: there is none.
+    [[nodiscard]] background* earliest() const noexcept {
+        background* found = nullptr;
+        for (background* b = first_; b != nullptr; b = b->next)
+            if (!b->running && (found == nullptr || b->due < found->due)) found = b;
+        return found;
+    }
+
+    /// Under the lock. True when a thread waits, or one was begun, or all there may be are busy and will look.
+    [[nodiscard]] STRATA_COLD bool has_thread() noexcept {
+        if (waiting_ != 0 || begun_ == most || stop_) return true;
+        if (begin(threads_[begun_])) ++begun_;
+        return begun_ != 0;
+    }
+
+#if defined(__unix__) || defined(__APPLE__)
+    using thread = ::pthread_t;
+    [[nodiscard]] bool begin(thread& t) noexcept {
+        ::sigset_t all, before;
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        const auto entry = [](void* self) -> void* { return static_cast<background_threads*>(self)->work(), nullptr; };
+        const bool begun = ::pthread_create(&t, nullptr, entry, this) == 0;
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        return begun;
+    }
+    static void join(thread& t) noexcept { ::pthread_join(t, nullptr); }
+#else
+    using thread = std::thread;
+    [[nodiscard]] bool begin(thread& t) noexcept {
+        try {
+            t = std::thread([this] { work(); });
+            return true;
+        } catch (...) {
+            return false;
+        }
+    }
+    static void join(thread& t) noexcept { t.join(); }
+#endif
+
+    random_source& random_;
+    inline_lock lock_;
+    background* first_ = nullptr;
+    std::size_t begun_ = 0;
+    std::size_t waiting_ = 0;
+    bool stop_ = false;
+    std::atomic<std::uint32_t> rings_{0};
+    std::atomic<std::uint32_t> runs_{0};
+    fork_guard process_;
+    thread threads_[most]{};
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The world of a runtime: where it takes time and randomness from, and how a thread waits in it.
+//
+// An object, never a global: tests give a runtime another one (testing/simulated_world.hpp), and the Asio
+// face waits by timers of its own executor (async.hpp).
+#ifndef STRATA_CORE_WORLD_HPP
+#define STRATA_CORE_WORLD_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): the n-th number is a mix of
+/// seed + n * golden gamma, so one atomic add serves all threads and a seed gives one sequence.
+class splitmix final : public random_source {
+public:
+    explicit splitmix(std::uint64_t seed) noexcept : state_(seed) {}
+    std::uint64_t next() noexcept override {
+        std::uint64_t z = state_.fetch_add(0x9e3779b97f4a7c15ull, std::memory_order_relaxed) + 0x9e3779b97f4a7c15ull;
+        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+        return z ^ (z >> 31);
+    }
+
+private:
+    std::atomic<std::uint64_t> state_;
+};
+
+/// The real clock, and threads that really block.
+class system_world {
+public:
+    /// Seeded from the clock and the object's address: good for jitter, not for secrets.
+    system_world() noexcept
+        : random_(static_cast<std::uint64_t>(clock::now().time_since_epoch().count()) ^ reinterpret_cast<std::uintptr_t>(this)) {}
+    /// Seeded by the user, for runs that can be repeated.
+    explicit system_world(std::uint64_t seed) noexcept : random_(seed) {}
+
+    [[nodiscard]] STRATA_INLINE strata::moment moment() noexcept { return {steady_now(), &random_}; }
+
+    /// Blocks the calling thread until the node is granted or `until`; null means just time.
+    STRATA_COLD void park(waiter* node, time_point until) noexcept {
+        if (node != nullptr) return node->block(until);
+        waiter nobody;
+        nobody.prepare(nullptr);
+        nobody.block(until);
+    }
+
+    /// Runs the task in a thread of the world, begun when the first one is due, until `unspawn`. Throws `failure` when there is no thread
+    /// to be had.
+    STRATA_COLD void spawn(background& task) {
+        if (!threads_.add(task))
+            throw_failure(error{errc::out_of_memory, "no thread could be begun for the upkeep of a pool", phase::admission});
+    }
+    /// Waits until the task is not running; it is not run again.
+    STRATA_COLD void unspawn(background& task) noexcept { threads_.remove(task); }
+
+private:
+    splitmix random_;
+    background_threads threads_{random_};
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A stack: the list of layers from the top to the driver, and the law of its order.
+//
+//   using bank = strata::stack<strata::metrics<>, strata::retry<>, strata::pool<>, strata::sqlite>;
+//
+// `stack_traits` sorts the list into interceptors, source and driver and checks it; the checks fire in the
+// faces (`database<bank>`), one `static_assert` each, and know no policy by name: only places.
+#ifndef STRATA_STACK_HPP
+#define STRATA_STACK_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// The layers of a client, read downwards: a call falls from the first to the last, which is the driver.
+template <class... Layers>
+struct stack {};
+
+namespace detail {
+
+template <class... T>
+struct type_list {};
+
+template <class T>
+concept has_place = requires {
+    { T::place } -> std::convertible_to<strata::place>;
+};
+
+template <class T>
+concept has_driver_place = has_place<T> && T::place == place::driver;
+template <class T>
+concept has_source_place = has_place<T> && T::place == place::source;
+template <class T>
+concept has_interceptor_place = has_place<T> && T::place < place::source;
+
+template <class... T>
+constexpr bool places_ascend() {
+    if constexpr ((has_place<T> && ...)) {
+        constexpr strata::place all[] = {T::place..., place::driver};
+        for (std::size_t i = 1; i <= sizeof...(T); ++i)
+            if (all[i - 1] > all[i]) return false;
+    }
+    return true;
+}
+
+template <class T, class... All>
+inline constexpr std::size_t occurrences = (std::size_t{0} + ... + (std::is_same_v<T, All> ? 1u : 0u));
+
+/// The interceptors of a list, in order.
+template <class Kept, class... Rest>
+struct only_interceptors {
+    using type = Kept;
+};
+template <class... Kept, class First, class... Rest>
+struct only_interceptors<layers<Kept...>, First, Rest...>
+    : only_interceptors<std::conditional_t<has_interceptor_place<First>, layers<Kept..., First>, layers<Kept...>>, Rest...> {};
+
+template <class... T>
+struct source_in {
+    using type = void;
+};
+template <class First, class... Rest>
+struct source_in<First, Rest...> : source_in<Rest...> {};
+template <class First, class... Rest>
+    requires has_source_place<First>
+struct source_in<First, Rest...> {
+    using type = First;
+};
+
+template <class... T>
+struct driver_in {
+    using type = void;
+};
+template <class First, class... Rest>
+struct driver_in<First, Rest...> : driver_in<Rest...> {};
+template <class First, class... Rest>
+    requires has_driver_place<First>
+struct driver_in<First, Rest...> {
+    using type = First;
+};
+
+template <class Stack>
+struct stack_traits {
+    static_assert(sizeof(Stack) == 0,
+                  "strata: a database takes a stack: write strata::database<strata::stack<..., strata::pool<>, strata::sqlite>>");
+};
+
+/// The sorted list. By itself, so that a failed check does not hide it and bring more errors.
+template <class Stack>
+struct stack_parts;
+template <class... T>
+struct stack_parts<stack<T...>> {
+    using interceptors = typename only_interceptors<layers<>, T...>::type;
+    using source_layer = typename source_in<T...>::type;
+    using driver = typename driver_in<T...>::type;
+};
+
+template <class... T>
+struct stack_traits<stack<T...>> : stack_parts<stack<T...>> {
+    static_assert((has_place<T> && ...),
+                  "strata: something in the stack is no layer: every layer states its place, as in  static constexpr auto place = "
+                  "strata::place::observe;");
+    static_assert((std::size_t{0} + ... + (has_driver_place<T> ? 1u : 0u)) == 1,
+                  "strata: a stack ends with exactly one driver: write stack<..., strata::pool<>, strata::sqlite>");
+    static_assert((std::size_t{0} + ... + (has_source_place<T> ? 1u : 0u)) == 1,
+                  "strata: a stack needs exactly one source right above its driver: strata::single or strata::pool<>");
+    static_assert(places_ascend<T...>(),
+                  "strata: the layers of the stack stand in the wrong order; outermost first: extend (transactions), observe (metrics), "
+                  "shape, fallback, "
+                  "cache, bound (total_timeout), repeat (retry), rate, throttle, breaker (circuit_breaker), bulkhead, limit, attempt "
+                  "(attempt_timeout, "
+                  "chaos), source (single, pool), driver");
+    static_assert(((occurrences<T, T...> == 1) && ...),
+                  "strata: a layer stands twice in the stack: give one of them a tag type, as in circuit_breaker<struct reads>");
+    static_assert(((!has_interceptor_place<T> || !holds_something<T> || abandons<T>) && ...),
+                  "strata: a policy that takes something in admit (holds = true) must give it back in  void abandon(frame&) noexcept");
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Options reach their layer by type, in any order.
+#ifndef STRATA_OPTIONS_HPP
+#define STRATA_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Layer, class Option>
+inline constexpr bool takes_option = std::is_same_v<typename options_type<Layer>::type, Option>;
+
+template <class Option, class Stack>
+inline constexpr bool belongs_to = false;
+template <class Option, class... T>
+inline constexpr bool belongs_to<Option, stack<T...>> = (takes_option<T, Option> || ...);
+
+/// The given options of type `Wanted`, or its defaults.
+template <class Wanted>
+[[nodiscard]] Wanted pick_option() {
+    return Wanted{};
+}
+template <class Wanted, class First, class... Rest>
+[[nodiscard]] Wanted pick_option(const First& first, const Rest&... rest) {
+    if constexpr (std::is_same_v<Wanted, First>)
+        return first;
+    else
+        return pick_option<Wanted>(rest...);
+}
+
+/// Throws when the options themselves say that a value makes no sense.
+template <class Options>
+const Options& checked(const Options& o) {
+    if constexpr (requires { o.validate(); }) {
+        if (error e = o.validate()) throw_failure(std::move(e));
+    }
+    return o;
+}
+
+/// Makes a policy from its options, in place.
+template <class Policy, class... Given>
+[[nodiscard]] Policy make_policy(const Given&... given) {
+    using wanted = typename options_type<Policy>::type;
+    if constexpr (std::is_void_v<wanted>)
+        return Policy{};
+    else
+        return Policy(checked(pick_option<wanted>(given...)));
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One instance of a stack: its policies' state, its source and its world. The faces share it, and operations keep it,
+// so a database may be destroyed while an asynchronous call is still on its way.
+#ifndef STRATA_RUNTIME_HPP
+#define STRATA_RUNTIME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A world that lives outside of the runtimes in it, such as a simulation; every other is part of its runtime.
+template <class World>
+concept shared_world = requires { requires World::shared; };
+
+struct own_world {};
+template <class World>
+struct world_of_runtime {
+    explicit world_of_runtime(own_world) {}
+    World world;
+};
+template <shared_world World>
+struct world_of_runtime<World> {
+    explicit world_of_runtime(World& w) noexcept : world(w) {}
+    World& world;
+};
+
+}  // namespace detail
+
+template <class Stack, class World = system_world>
+class runtime {
+    using traits = detail::stack_traits<Stack>;
+
+public:
+    using interceptors = typename traits::interceptors;
+    using driver = typename traits::driver;
+    using source_layer = typename traits::source_layer;
+    using source = typename source_layer::template source<driver>;
+    using world_type = World;
+
+    template <class... Options>
+    explicit runtime(const Options&... options) : runtime(in_world{}, detail::own_world{}, options...) {
+        static_assert(!detail::shared_world<World>,
+                      "strata: a simulated world is shared: give it first, as in database<stack<...>, "
+                      "strata::simulated_world> db{world, options...}");
+    }
+    /// In a world that is shared; it must outlive the runtime.
+    template <class... Options>
+    explicit runtime(World& world, const Options&... options) : runtime(in_world{}, world, options...) {}
+
+private:
+    struct in_world {};
+
+    template <class Where, class... Options>
+    runtime(in_world, Where&& where, const Options&... options)
+        : world_(where), policies_([&]<class P>(std::type_identity<P>) { return detail::make_policy<P>(options...); }),
+          source_(detail::checked(detail::pick_option<typename detail::options_type<source_layer>::type>(options...)),
+                  detail::checked(detail::pick_option<typename driver::options>(options...))) {
+        static_assert((detail::belongs_to<Options, Stack> && ...),
+                      "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
+        static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");
+        if (error e = source_.open_first(world())) throw_failure(std::move(e));
+        tasks_.world = &world();
+        source_.spawn_tasks([this](background& b) { tasks_.begin(b); });
+    }
+
+public:
+    [[nodiscard]] interceptors& policies() noexcept { return policies_; }
+    [[nodiscard]] source& connections() noexcept { return source_; }
+    [[nodiscard]] World& world() noexcept { return world_.world; }
+
+    /// The state of a layer, to look at or to steer: `db.policy<strata::circuit_breaker<>>().state()`.
+    template <class P>
+    [[nodiscard]] P& policy() noexcept {
+        return policies_.template of<P>();
+    }
+
+    /// Stops admission, waits up to `grace` for what is on its way, then cancels it and waits for its end.
+    void close(duration grace) noexcept {
+        if (source_.stop(world(), add_saturated(world().moment().now, grace))) return;
+        source_.cancel_all();
+        static_cast<void>(source_.stop(world(), never));
+    }
+
+    /// What the asynchronous face adds (its work executor); made by it on first use.
+    struct extension {
+        inline_lock lock;
+        std::shared_ptr<void> object;
+    };
+    [[nodiscard]] extension& asynchronous() noexcept { return extension_; }
+
+private:
+    /// What the source does by itself; ended before the source.
+    struct tasks {
+        void begin(background& b) {
+            world->spawn(b);
+            b.behind = std::exchange(first, &b);
+        }
+        ~tasks() {
+            for (; first != nullptr; first = first->behind) world->unspawn(*first);
+        }
+        World* world = nullptr;
+        background* first = nullptr;
+    };
+
+    detail::world_of_runtime<World> world_;
+    interceptors policies_;
+    source source_;
+    tasks tasks_;
+    extension extension_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // A connection in the user's hands: a pinned session, or a transaction that the user ends by hand.
 //
 // It is one operation, admitted once; the layers above see its end when the handle is given back. It is never
@@ -8524,12 +8705,18 @@ private:
                 return signal::failed;
             }
             if (how != ending::commit && !c.in_transaction()) return signal::done;
+            left_open_ = how == ending::give_back;
             if (how == ending::commit) error_ = stopped(op, rt_.world());
             commits_ = how == ending::commit && !error_;
         }
         const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        if (s == signal::done && left_open_) {
+            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
+                           effect::rolled_back};
+            return signal::failed;
+        }
         if (s != signal::failed || how == ending::commit) return s;
-        const bool lost = error_.health() == health::lost;
+        const bool lost = error_.health() != health::good;
         error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
         return lost ? signal::failed : signal::done;
     }
@@ -8540,6 +8727,7 @@ private:
     error error_;
     bool ending_ = false;
     bool commits_ = false;
+    bool left_open_ = false;
 };
 
 /// The operation behind a handle, at a fixed address.
@@ -8552,6 +8740,7 @@ struct holding {
         : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
 
     std::shared_ptr<Runtime> rt;
+    std::source_location where{};  ///< where the user asked for it
     op_type op;
     work_type work;
     flight<typename Runtime::world_type, typename Runtime::interceptors, typename Runtime::source, op_type, work_type> f;
@@ -8560,7 +8749,13 @@ struct holding {
     [[nodiscard]] error take() {
         static_cast<void>(drive(f, rt->world(), f.start()));
         if (f.thrown()) std::rethrow_exception(f.thrown());
+        note_place();
         return work.held != nullptr ? error{} : std::move(f.result().error());
+    }
+    /// For the report of a leak.
+    void note_place() noexcept {
+        if constexpr (requires { rt->connections().lent_to(f.leased(), where); })
+            if (work.held != nullptr) rt->connections().lent_to(f.leased(), where);
     }
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
@@ -8681,6 +8876,16 @@ public:
         if (held_ != nullptr) static_cast<void>(held_->give_back(detail::ending::give_back));
     }
 
+    /// Gives the connection back now; the handle is empty after it. Throws `failure`: `errc::misuse` where a transaction was left open,
+    /// which was rolled back. (The destructor does so silently; layers above see the error.)
+    void close() {
+        if (error e = give_back()) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_close() {
+        if (error e = give_back()) return e;
+        return {};
+    }
+
     /// A transaction on this very connection. Like `database::transaction`, it may be repeated.
     template <class Closure>
     auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
@@ -8730,7 +8935,11 @@ public:
     explicit basic_session(std::unique_ptr<held> h) noexcept : held_(std::move(h)) {}
 
 private:
-    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was moved from", phase::admission}; }
+    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was closed or moved from", phase::admission}; }
+    [[nodiscard]] error give_back() {
+        const std::unique_ptr<held> h = std::move(held_);
+        return h != nullptr ? h->give_back(detail::ending::give_back) : gone();
+    }
 
     std::unique_ptr<held> held_;
 };
@@ -8799,23 +9008,35 @@ public:
     }
 
     /// A transaction in the caller's hands: rolled back unless `commit()` is called.
-    [[nodiscard]] owned_transaction_type begin(const transaction_options<driver>& o = {}) {
-        return try_begin(o).value();
+    [[nodiscard]] owned_transaction_type begin(const transaction_options<driver>& o = {},
+                                               std::source_location at = std::source_location::current()) {
+        return try_begin(o, at).value();
     }
-    [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {}) {
-        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default());
+    [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {},
+                                                           std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default(), at);
     }
 
     /// A pinned connection; the writing one unless `read_only`.
-    [[nodiscard]] session_type session(const transaction_options<driver>& o = {}) {
-        return try_session(o).value();
+    [[nodiscard]] session_type session(const transaction_options<driver>& o = {},
+                                       std::source_location at = std::source_location::current()) {
+        return try_session(o, at).value();
     }
-    [[nodiscard]] result<session_type> try_session(const transaction_options<driver>& o = {}) {
-        return hold<detail::session_facts, session_type>(o, std::nullopt);
+    [[nodiscard]] result<session_type> try_session(const transaction_options<driver>& o = {},
+                                                   std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, session_type>(o, std::nullopt, at);
     }
+
+    /// Calls and transactions on the connections that `pool_options::reserved` keeps for work that must go through while all others are in
+    /// use, by this very caller even; see independent.hpp. Throws `failure`: `errc::misuse` where none are reserved.
+    [[nodiscard]] independent_database<runtime_type> independent() { return independent_database<runtime_type>{rt_}; }
 
     /// Stops admission (`errc::shutting_down`), waits up to `grace` for what is on its way, cancels the rest and waits for its end.
     void close(duration grace = std::chrono::seconds{5}) noexcept { rt_->close(grace); }
+
+    /// Gives nobody a connection any more (they wait), and waits up to `grace` for those that are lent out. True when all came back; either
+    /// way `db.source().resume()` goes on. For a planned switch of the server.
+    bool drain(duration grace) noexcept { return rt_->connections().drain(rt_->world(), add_saturated(rt_->world().moment().now, grace)); }
 
     /// The state of a layer: `db.policy<strata::circuit_breaker<>>()`.
     template <class P>
@@ -8860,8 +9081,10 @@ public:
 
 private:
     template <operation_facts Facts, class Handle>
-    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin) {
+    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin,
+                                      const std::source_location& at) {
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
+        h->where = at;
         h->op.name = o.name;
         h->op.tags = o.tags;
         h->op.priority = o.priority;
@@ -10270,52 +10493,283 @@ private:
 
 #endif
 
-// How a pool is set up, and what it tells of itself.
+// How many connections a pool may open at once, and when: few at a time, and while the server cannot be reached only one, seldom.
+//
+// One number says it all: `allowed()`, how many may be on their way at once. A failure makes it 1 and draws a pause, which grows with
+// each further failure; each success adds 1, so that it is 1, 2, 4 ... where each round of connects succeeds, up to `max_connecting`.
+// When the server goes away, others are on their way already. They fail for the same reason, so they count as one failure, and none is
+// begun before they have ended. Which one ends is not asked: the first to end after a failure are those that were on their way then.
+#ifndef STRATA_SOURCE_CONNECT_GOVERNOR_HPP
+#define STRATA_SOURCE_CONNECT_GOVERNOR_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct connect_governor_options {
+    std::uint32_t max_connecting = 2;                      ///< so many connects at once; 1 to 65,535
+    duration first_pause = std::chrono::milliseconds{10};  ///< after the first failure in a row, before jitter; positive
+    duration longest_pause = std::chrono::seconds{5};      ///< the pause doubles up to this; from `first_pause` to one day
+
+    [[nodiscard]] error validate() const {
+        const auto bad = [](const char* what) { return error{errc::invalid_argument, what, phase::admission}; };
+        if (max_connecting < 1 || max_connecting > 65'535) return bad("connect_governor_options.max_connecting must lie in 1 to 65,535");
+        if (first_pause <= duration::zero()) return bad("connect_governor_options.first_pause must be positive");
+        if (longest_pause < first_pause || longest_pause > std::chrono::hours{24})
+            return bad("connect_governor_options.longest_pause must lie in `first_pause` to one day");
+        return {};
+    }
+};
+
+/// Each connect is one `begun` and then exactly one of `succeeded`, `failed` and `abandoned`. Not thread-safe: the pool's lock guards it.
+/// Allocates nothing; each call is a few instructions. Randomness is drawn by `failed` only.
+class connect_governor {
+public:
+    connect_governor() noexcept : connect_governor(connect_governor_options{}) {}
+    /// `o` must be valid.
+    explicit connect_governor(const connect_governor_options& o) noexcept : options_(o), allowed_(o.max_connecting) {}
+
+    /// Whether one more connect may begin now. When not: ask again at `next_try`, and whenever a connect has ended.
+    [[nodiscard]] bool may_begin(time_point now) const noexcept { return connecting_ < allowed_ && now >= next_try_; }
+    /// One begins. Counted also where nobody asked `may_begin`, as a connect for a caller who would not wait.
+    void begun() noexcept { ++connecting_; }
+    void succeeded() noexcept {
+        end_one();
+        failures_ = 0;
+        next_try_ = time_point::min();
+        if (allowed_ < options_.max_connecting) ++allowed_;
+    }
+    /// Also for a connect that took too long. The pause begins at `m.now`, when it ended.
+    void failed(moment m) noexcept {
+        if (end_one()) return;
+        pause_ = failures_ == 0 ? options_.first_pause : pause_ < options_.longest_pause / 2 ? pause_ * 2 : options_.longest_pause;
+        if (failures_ < ~std::uint32_t{0}) ++failures_;
+        allowed_ = 1;
+        of_before_ = connecting_;
+        const duration half = pause_ / 2;
+        next_try_ =
+            add_saturated(m.now, pause_ - half + duration{static_cast<duration::rep>(static_cast<double>(half.count()) * m.random_unit())});
+    }
+    /// It was given up for a reason that tells nothing about the server: nobody needs it any more, the pool is closed.
+    void abandoned() noexcept { end_one(); }
+
+    /// The latest connect that counts has failed.
+    [[nodiscard]] bool is_down() const noexcept { return failures_ != 0; }
+    /// So many in a row have failed, those that fell together counted once; 0 where none did.
+    [[nodiscard]] std::uint32_t failures() const noexcept { return failures_; }
+    /// None may begin before; in the distant past unless `is_down`.
+    [[nodiscard]] time_point next_try() const noexcept { return next_try_; }
+    /// So many may be on their way at once, as things stand.
+    [[nodiscard]] std::uint32_t allowed() const noexcept { return allowed_; }
+    /// So many are.
+    [[nodiscard]] std::uint32_t connecting() const noexcept { return connecting_; }
+
+private:
+    /// True where it was on its way already when the server went away.
+    bool end_one() noexcept {
+        --connecting_;
+        if (of_before_ == 0) return false;
+        --of_before_;
+        return true;
+    }
+
+    connect_governor_options options_;
+    std::uint32_t allowed_;
+    std::uint32_t connecting_ = 0;
+    std::uint32_t of_before_ = 0;  ///< of these, those that were on their way at the latest failure that counts
+    std::uint32_t failures_ = 0;
+    duration pause_{};  ///< the latest, before jitter
+    time_point next_try_ = time_point::min();
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Who says how large a pool is to be, and how many connections it is to hold ready: an object of the user's choice, asked now and then.
+//
+// The library's own is in source/pool_planner.hpp. The pool watches itself for the planner, from outside: it looks a few times a second how
+// many connections are lent out, and so callers pay nothing for it.
+#ifndef STRATA_SOURCE_POOL_PLAN_HPP
+#define STRATA_SOURCE_POOL_PLAN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What a pool saw since its planner was asked last; the first time: since it began.
+struct pool_usage {
+    std::chrono::system_clock::time_point wall{};  ///< the calendar's time now
+    std::size_t limit = 0;                         ///< so many connections the pool may have now
+    std::size_t peak = 0;                          ///< the most that were lent out at once
+    std::size_t waiting = 0;                       ///< the most callers that waited at once
+    std::uint64_t ended = 0;                       ///< leases that ended
+    duration lent{};                               ///< the time that connections were lent out, all together
+    std::uint64_t faults = 0;                      ///< leases that ended by a timeout, or because the connection failed
+};
+
+/// How a pool is to be from now on.
+struct pool_plan {
+    std::size_t size = 0;   ///< so many connections at most, up to `pool_options::max_size`; 0: as it is
+    std::size_t ready = 0;  ///< so many are opened without being asked for, besides `pool_options::min_size`: the larger counts
+    duration ask_again{};   ///< the planner is asked again after this; positive
+};
+
+class pool_planner {
+public:
+    /// Called by one thread at a time, which the planner may keep for as long as it needs, without a lock of the pool.
+    virtual pool_plan plan(const pool_usage& u, moment m) noexcept = 0;
+    /// How often the pool is to look how many connections are lent out; positive.
+    [[nodiscard]] virtual duration look_every() const noexcept = 0;
+
+    virtual ~pool_planner() = default;
+
+protected:
+    pool_planner() = default;
+    pool_planner(const pool_planner&) = delete;
+    pool_planner& operator=(const pool_planner&) = delete;
+};
+
+namespace detail {
+
+/// Watches a pool for its planner, and does what that says. `Control` is the pool.
+template <class Control>
+class pool_planning final : public background {
+public:
+    explicit pool_planning(Control& control) noexcept : control_(control) {}
+
+    STRATA_COLD time_point run(moment m) noexcept override {
+        pool_planner& planner = *control_.planner();
+        const std::size_t lent = control_.watch(usage_);
+        if (last_look_ != time_point{}) usage_.lent += static_cast<duration::rep>(lent) * (m.now - last_look_);
+        last_look_ = m.now;
+        if (m.now >= next_plan_) {
+            usage_.wall = runner->wall_now();
+            const pool_plan p = planner.plan(usage_, m);
+            usage_ = {};
+            next_plan_ = add_saturated(m.now, p.ask_again > duration::zero() ? p.ask_again : std::chrono::seconds{1});
+            control_.follow(p);
+        }
+        const time_point look = add_saturated(m.now, planner.look_every());
+        return look < next_plan_ ? look : next_plan_;
+    }
+
+private:
+    Control& control_;
+    pool_usage usage_;
+    time_point last_look_{};
+    time_point next_plan_{};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a pool is set up, and what it tells of itself; its errors are in source/pool_errors.hpp.
 #ifndef STRATA_SOURCE_POOL_OPTIONS_HPP
 #define STRATA_SOURCE_POOL_OPTIONS_HPP
 
 namespace strata::inline STRATA_ABI {
 
+/// What is done to a connection that comes back from a session, or from a transaction that set something for the session.
+enum class session_reset : std::uint8_t {
+    rollback_only,  ///< nothing, unless a transaction was left open: that is rolled back, whatever is chosen
+    discard_all,    ///< PostgreSQL: DISCARD ALL, and its statements are prepared anew; a driver without that: the connection is closed
+    custom          ///< `pool_options::reset_sql` is run; where it fails the connection is closed
+};
+
+/// A lease that was out for longer than `pool_options::leak_threshold`. The texts live until the function returns.
+struct pool_leak {
+    std::string_view name;       ///< of the operation, else its statement; empty for a session or transaction without a name
+    std::source_location where;  ///< where `begin()` or `session()` was called; line 0 for anything else
+    duration held{};             ///< for how long at least: it is looked for only now and then
+};
+
 struct pool_options {
     std::size_t min_size = 1;                      ///< connections opened when the database is constructed; 0: none
     std::size_t max_size = 8;                      ///< never more than this; on SQLite one of them writes
+    std::size_t reserved = 0;                      ///< besides these, so many for `db.independent()`, opened when they are needed
     duration max_wait = std::chrono::seconds{30};  ///< how long a caller waits for a connection at most
     std::size_t max_waiting = 10'000;              ///< callers beyond this many are refused at once
+
+    // Opening. Threads of the database do it, which begin when the pool grows beyond `min_size` for the first time.
+    std::size_t max_connecting = 2;                        ///< so many connections are opened at once, 1 to 16; after a failure: one
+    duration first_pause = std::chrono::milliseconds{10};  ///< after a failure; doubled, and drawn from half to all of it, for each further
+    duration longest_pause = std::chrono::seconds{5};      ///< up to this
+    /// While no connection is open and none can be had: false, who has waited for the attempt is told, and from the second failure in a row
+    /// on newcomers are refused until the next one; true, all wait for the next attempt, `max_wait` at most.
+    bool wait_while_down = false;
+    /// A connection whose health (0 to 100: a timeout or an I/O error takes 25 of it, a success gives 5 back) is below this is closed when
+    /// it comes back. 0: none is.
+    unsigned min_health = 50;
+
+    // Hygiene: done by the same threads before the connection serves anybody else.
+    session_reset on_return = session_reset::rollback_only;
+    std::string reset_sql = {};  ///< one statement without parameters, for `session_reset::custom`
 
     // Upkeep: what the pool does by itself. A thread of the database does it, which begins only if one of these is set.
     duration max_lifetime{};       ///< a connection is closed at this age, if it is lent out when it comes back; zero: at none
     double lifetime_jitter = 0.1;  ///< up to this share of a lifetime is left out at random, for each connection, in [0, 1)
     duration max_idle{};           ///< connections beyond `min_size` are closed when nobody used them for so long; zero: never
-    /// How often upkeep looks whether idle connections are alive and too old, and opens what is missing to `min_size`. Zero: every
-    /// tenth of the two above, and every 10 seconds at least, if one of them is set.
+    /// A connection that nobody used for so long is asked for a sign of life (PostgreSQL: a round trip) before somebody gets it, which is
+    /// when no other is idle. Zero: never.
+    duration validate_after{};
+    /// A lease that is out for so long is reported, once, to `on_leak`, and counted. Zero: none is.
+    duration leak_threshold{};
+    std::function<void(const pool_leak&)> on_leak = nullptr;  ///< called by upkeep's thread, which waits for it; what it throws is dropped
+    /// How often upkeep looks whether idle connections are alive and too old. Zero: every tenth of the limits above, and every 10 seconds
+    /// at least, if one of them is set.
     duration check_interval{};
 
+    /// Of the pool of those that are reserved.
+    [[nodiscard]] pool_options for_reserve() const {
+        pool_options o = *this;
+        o.min_size = o.reserved = 0;
+        o.max_size = reserved;
+        o.planner = nullptr;
+        return o;
+    }
+    [[nodiscard]] connect_governor_options connecting() const noexcept {
+        return {static_cast<std::uint32_t>(max_connecting), first_pause, longest_pause};
+    }
     [[nodiscard]] bool has_upkeep() const noexcept {
-        return max_lifetime > duration::zero() || max_idle > duration::zero() || check_interval > duration::zero();
+        return max_lifetime > duration::zero() || max_idle > duration::zero() || validate_after > duration::zero() ||
+               leak_threshold > duration::zero() || check_interval > duration::zero();
     }
     [[nodiscard]] duration upkeep_period() const noexcept {
-        duration period = check_interval > duration::zero() ? check_interval : std::chrono::seconds{10};
-        if (check_interval > duration::zero()) {
-            if (max_lifetime > duration::zero() && max_lifetime < period) period = max_lifetime;
-            if (max_idle > duration::zero() && max_idle < period) period = max_idle;
-            return period;
+        const bool given = check_interval > duration::zero();
+        duration period = given ? check_interval : std::chrono::seconds{10};
+        for (const duration limit : {max_lifetime, max_idle, validate_after, leak_threshold}) {
+            const duration often = given ? limit : limit / 10;
+            if (limit > duration::zero() && often < period) period = often;
         }
-        if (max_lifetime > duration::zero() && max_lifetime / 10 < period) period = max_lifetime / 10;
-        if (max_idle > duration::zero() && max_idle / 10 < period) period = max_idle / 10;
-        return period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};
+        return given || period > std::chrono::milliseconds{1} ? period : std::chrono::milliseconds{1};
     }
+
+    /// Says how large the pool is to be, and how much it holds ready, from time to time; see source/pool_planner.hpp. Null: nobody.
+    std::shared_ptr<pool_planner> planner = nullptr;
 
     /// Names the first field that makes no sense.
     [[nodiscard]] error validate() const {
         if (max_size == 0)
             return {errc::invalid_argument, "pool_options.max_size is 0: a pool needs at least one connection", phase::admission};
         if (max_size > 65'535) return {errc::invalid_argument, "pool_options.max_size is above 65535", phase::admission};
+        if (reserved > 65'535) return {errc::invalid_argument, "pool_options.reserved is above 65535", phase::admission};
         if (min_size > max_size) return {errc::invalid_argument, "pool_options.min_size is above max_size", phase::admission};
         if (max_wait < duration::zero()) return {errc::invalid_argument, "pool_options.max_wait is negative", phase::admission};
+        if (max_connecting < 1 || max_connecting > 16)
+            return {errc::invalid_argument, "pool_options.max_connecting must lie in 1 to 16", phase::admission};
+        if (first_pause <= duration::zero() || longest_pause < first_pause || longest_pause > std::chrono::hours{24})
+            return {errc::invalid_argument, "pool_options.first_pause must be positive, and longest_pause lie between it and a day",
+                    phase::admission};
+        if (min_health > 100) return {errc::invalid_argument, "pool_options.min_health must lie in 0 to 100", phase::admission};
         if (max_lifetime < duration::zero()) return {errc::invalid_argument, "pool_options.max_lifetime is negative", phase::admission};
         if (!(lifetime_jitter >= 0.0 && lifetime_jitter < 1.0))
             return {errc::invalid_argument, "pool_options.lifetime_jitter must lie in 0 to 1, without 1", phase::admission};
         if (max_idle < duration::zero()) return {errc::invalid_argument, "pool_options.max_idle is negative", phase::admission};
+        if (validate_after < duration::zero()) return {errc::invalid_argument, "pool_options.validate_after is negative", phase::admission};
+        if ((on_return == session_reset::custom) == reset_sql.empty())
+            return {errc::invalid_argument, "pool_options.reset_sql goes with session_reset::custom, and with nothing else",
+                    phase::admission};
+        if (leak_threshold < duration::zero()) return {errc::invalid_argument, "pool_options.leak_threshold is negative", phase::admission};
         if (check_interval < duration::zero()) return {errc::invalid_argument, "pool_options.check_interval is negative", phase::admission};
         return {};
     }
@@ -10323,33 +10777,119 @@ struct pool_options {
 
 /// What a pool has done and holds. Counters only grow.
 struct pool_snapshot {
-    std::size_t open = 0;        ///< connections that exist
-    std::size_t idle = 0;        ///< of these, not leased
-    std::size_t waiting = 0;     ///< callers in the queue now
-    std::uint64_t waits = 0;     ///< acquisitions that had to wait
-    duration waited{};           ///< their time in the queue, all together
-    std::uint64_t timeouts = 0;  ///< waits that ended without a connection
-    std::uint64_t opened = 0;    ///< connections opened so far
-    std::uint64_t lost = 0;      ///< connections closed because they were broken
-    std::uint64_t retired = 0;   ///< connections closed while they were sound: too old, unused for too long, or the pool became smaller
+    std::size_t open = 0;         ///< connections that exist, or are being opened
+    std::size_t opening = 0;      ///< of these, being opened, or made fit for the next caller
+    std::size_t idle = 0;         ///< of these, neither leased nor being opened
+    std::size_t waiting = 0;      ///< callers in the queue now
+    bool suspended = false;       ///< nobody is given a connection, see `suspend()`
+    bool reachable = true;        ///< false: the latest attempt to connect failed
+    std::uint64_t waits = 0;      ///< acquisitions that had to wait
+    duration waited{};            ///< their time in the queue, all together
+    std::uint64_t timeouts = 0;   ///< waits that ended without a connection
+    std::uint64_t opened = 0;     ///< connections opened so far
+    std::uint64_t lost = 0;       ///< connections closed because they were broken
+    std::uint64_t leaks = 0;      ///< leases that were reported as too long
+    std::uint64_t left_open = 0;  ///< leases that came back in the middle of a transaction, which was rolled back
+    std::uint64_t retired =
+        0;  ///< connections closed while they were sound: too old, unused for too long, unwell, or the pool became smaller
 };
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One place of a pool for a connection, and the lane it stands in.
+#ifndef STRATA_SOURCE_POOL_SLOT_HPP
+#define STRATA_SOURCE_POOL_SLOT_HPP
+
+namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// `which` connections: `"writing "`, `"reading "`, or nothing.
-[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const char* which, std::size_t taken, std::size_t limit, std::size_t waiting,
-                                                            bool queue_is_full) {
-    error e{errc::pool_exhausted,
-            joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: ", digits_of(taken),
-                    " of ", digits_of(limit), " ", which, "connections are in use, ", digits_of(waiting), " callers wait"}),
-            phase::acquire};
-    e.edit_texts().hint =
-        queue_is_full
-            ? "raise pool_options.max_size or max_waiting, or send less at a time"
-            : "raise max_size or max_wait, or hold connections for less time; inside a transaction or session use its own handle, for a "
-              "further call on the database waits for the connection that its caller holds";
-    return e.set_local();
+/// Why a connection takes the slow way when it comes back.
+struct slot_mark {
+    enum : std::uint8_t {
+        retired = 1,  ///< it is closed then; all are once the pool is closed
+        check = 2,    ///< the pool became smaller since it was lent out
+        held = 4,     ///< the pool is suspended
+        unwell = 8    ///< its score is not full
+    };
+};
+
+/// The health of a connection that is not surely broken, from 0 to 100. A doubtful end takes 25 of it, a good one gives 5 back: three
+/// doubtful ones in a row bring it below the usual threshold of 50, one in seven calls never does.
+inline constexpr std::uint8_t full_score = 100;
+[[nodiscard]] constexpr std::uint8_t score_after(std::uint8_t score, health h) noexcept {
+    constexpr std::uint8_t fault = 25, success = 5;
+    if (h == health::doubtful) return score > fault ? static_cast<std::uint8_t>(score - fault) : std::uint8_t{0};
+    return score < full_score - success ? static_cast<std::uint8_t>(score + success) : full_score;
 }
+
+/// What has to be done with a connection before anybody gets it.
+enum class slot_need : std::uint8_t { nothing, cleaning, checking };
+
+/// Lives as long as the pool; the connection in it may come and go. Guarded by the pool's lock, but for the connection of a lease.
+template <class Driver>
+struct pool_slot {
+    typename Driver::connection connection;
+    pool_slot* next = nullptr;          // idle or empty list
+    operation_base* current = nullptr;  // whoever holds the lease, or opens the connection
+    std::uint8_t lane = 0;
+    bool open = false;
+    slot_need need = slot_need::nothing;
+    std::uint8_t marks = 0;
+    std::uint8_t score = full_score;
+    bool seen = false;               // upkeep: in this round
+    std::uint32_t returns = 0;       // how often it came back
+    std::uint32_t seen_returns = 0;  // upkeep: at the last look
+    time_point ends = never;         // upkeep: end of its life; `never` before it has been seen, and where there is no limit
+    time_point idle_since{};
+
+    // Of the lease whose `returns` is `lease`.
+    std::uint32_t lease = ~std::uint32_t{0};
+    bool reported = false;
+    time_point lent_since{};
+    std::source_location where{};
+
+    /// The notes on a lease begin.
+    void note_lease(time_point now) noexcept {
+        if (lease == returns && lent_since != time_point{}) return;
+        if (lease != returns) where = {};
+        lease = returns;
+        reported = false;
+        lent_since = now;
+    }
+};
+
+/// Connections that serve the same calls: all, or with a single writer those that write and those that read.
+template <class Slot>
+struct alignas(64) pool_lane {
+    Slot* idle = nullptr;     // the warmest first
+    Slot* cold = nullptr;     // idle for so long that they are checked first
+    Slot* kept = nullptr;     // idle ones that nobody gets: the pool is suspended
+    std::size_t count = 0;    // of all three
+    std::size_t taken = 0;    // places with a connection, or with one being opened
+    std::size_t opening = 0;  // being opened, or made fit
+    std::size_t limit = 0;
+    wait_queue queue;
+
+    /// Null when there is none.
+    [[nodiscard]] STRATA_INLINE Slot* take_idle() noexcept {
+        Slot* s = idle;
+        if (s != nullptr) [[likely]] {
+            idle = s->next;
+            --count;
+        }
+        return s;
+    }
+    STRATA_INLINE void put_idle(Slot* s) noexcept {
+        s->next = idle;
+        idle = s;
+        ++count;
+    }
+    /// Connected and lent out.
+    [[nodiscard]] std::size_t lent() const noexcept { return taken - opening - count; }
+};
 
 }  // namespace detail
 
@@ -10360,7 +10900,8 @@ namespace detail {
 // The places of a pool: which are empty, which hold an idle connection, who waits for one, and how a pool comes to an end.
 //
 // Under one lock: a list of idle connections and a queue of waiters for each lane, and the places without a connection.
-// What a caller sees of it is source/pool.hpp; what the pool does by itself is source/pool_upkeep.hpp.
+// What a caller sees of it is source/pool.hpp; who opens connections is source/pool_opener.hpp; how a pool is steered is
+// source/pool_control.hpp; what it does by itself is source/pool_upkeep.hpp.
 #ifndef STRATA_SOURCE_POOL_PLACES_HPP
 #define STRATA_SOURCE_POOL_PLACES_HPP
 
@@ -10368,34 +10909,22 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
-template <class Driver>
-struct pool_slot {
-    typename Driver::connection connection;
-    pool_slot* next = nullptr;        // idle or empty list
-    interruption* current = nullptr;  // whoever holds the lease
-    std::uint8_t lane = 0;
-    bool open = false;
-    std::uint8_t marks = 0;   // see below; with one a returned connection takes the slow way
-    bool used = false;        // since upkeep looked last
-    bool seen = false;        // upkeep: in this round
-    time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
-    time_point idle_since{};
-};
-
-/// `retired`: closed when it comes back; of all once the pool is closed. `check`: the pool became smaller since it was lent out.
-enum pool_mark : std::uint8_t { retired = 1, check = 2 };
+template <class Places>
+class pool_opener;
 
 template <class Driver, class Lock>
 class pool_places {
 public:
     using driver = Driver;
     using slot = pool_slot<Driver>;
+    using lane = pool_lane<slot>;
     using lease = slot*;
     using connection = typename Driver::connection;
+    using opener = pool_opener<pool_places>;
 
     pool_places(const pool_options& options, const typename Driver::options& target)
-        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
+        : options_(options), target_(std::make_shared<const typename Driver::options>(target)), slots_(options.max_size),
+          split_(Driver::single_writer && options.max_size > 1), ready_(options.min_size), governor_(options.connecting()) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
         for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
@@ -10407,46 +10936,42 @@ public:
         if (process_.is_forked_child()) static_cast<void>(slots_.release());
     }
 
-    /// The place stays empty: the oldest waiter may try, otherwise it is free.
+    /// Closes whatever connection there is, and gives the place back: it is free, and somebody may open another one.
     STRATA_COLD void release_unconnected(lease& l) noexcept {
         slot* s = std::exchange(l, nullptr);
-        {
-            hold guard(lock_);
-            s->current = nullptr;  // from here on nobody interrupts it
-        }
-        s->connection.close();
+        close(*s);
         wake_call wake;
-        bool all_free = false;
+        opener* next = nullptr;
+        bool at_rest = false;
         {
             hold guard(lock_);
-            s->open = false;
             lane& where = lanes_[s->lane];
-            if (!closed_) s->marks = 0;  // what is opened here from now on is new
-            if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
-                --where.taken;
-                put(empty_, s);
-                all_free = lanes_[0].taken + lanes_[1].taken == 0;
-            }
+            if (closed_ || has_openers() || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
+            next = wanted_opener();
+            at_rest = is_at_rest();
         }
         wake();
-        if (all_free) wake_closers();
+        static_cast<void>(rouse(next));
+        if (at_rest) wake_closers();
     }
 
     /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
     [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
         const guarded guard_of_connection{l->connection, &op};
         const auto role = Driver::role_of(l->lane == 1, split_);
+        const auto target = this->target();
         if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
-            const signal s = l->connection.open_step(target_, role, e);
+            const signal s = l->connection.open_step(*target, role, e);
             if (s != signal::done) return s;
         } else {
-            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
+            e = l->connection.open(*target, role, &op);  // the operation becomes the guard
             if (e) return signal::failed;
         }
         hold guard(lock_);
         l->open = true;
         l->ends = never;
         l->idle_since = {};
+        l->score = full_score;
         ++opened_;
         return signal::done;
     }
@@ -10454,26 +10979,21 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
-    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
+    /// What its connections are opened with from now on.
+    [[nodiscard]] std::shared_ptr<const typename Driver::options> target() noexcept {
+        hold guard(lock_);
+        return target_;
+    }
 
     /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
     template <class World>
     bool stop(World& world, time_point until) noexcept {
         if (process_.is_forked_child()) return true;
         refuse_all();
-        waiter node;
         for (;;) {
             close_idle();
-            {
-                hold guard(lock_);
-                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
-                if (world.moment().now >= until) return false;
-                node.prepare(nullptr);
-                closers_.push(node);
-            }
-            world.park(&node, until);
-            hold guard(lock_);
-            if (node.withdraw()) closers_.remove(node);
+            if (wait_for_rest(world, until)) return true;
+            if (world.moment().now >= until) return false;
         }
     }
 
@@ -10482,30 +11002,595 @@ public:
         if (process_.is_forked_child()) return;
         hold guard(lock_);
         cancelling_ = true;
-        for (std::size_t i = 0; i < options_.max_size; ++i) {
-            slot& s = slots_[i];
-            if (s.current == nullptr) continue;
-            s.current->cancelled.store(true, std::memory_order_relaxed);
-            if constexpr (requires { s.connection.interrupt(); })
-                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (slots_[i].current != nullptr) cancel(slots_[i]);
+    }
+
+protected:
+    template <class Places>
+    friend class pool_upkeep;
+    template <class Places>
+    friend class pool_opener;
+
+    static void put(slot*& list, slot* s) noexcept {
+        s->next = list;
+        list = s;
+    }
+    /// To the end of a list; `s` may be one itself.
+    static void append(slot*& list, slot* s) noexcept {
+        slot** end = &list;
+        while (*end != nullptr) end = &(*end)->next;
+        *end = s;
+    }
+    [[nodiscard]] STRATA_INLINE lane& lane_for(const operation_base& op) noexcept { return lanes_[split_ && op.reads_only ? 1 : 0]; }
+
+    /// Under the lock, as everything below unless it says otherwise. Empty places are unmarked when they are taken.
+    void mark_all(std::uint8_t mark) noexcept {
+        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= mark;
+    }
+    [[nodiscard]] std::size_t open_or_opening() const noexcept { return lanes_[0].taken + lanes_[1].taken; }
+
+    /// Null when the lane is full.
+    [[nodiscard]] slot* take_empty(lane& l) noexcept {
+        if (l.taken >= l.limit) return nullptr;  // beyond it while a smaller size is awaited
+        slot* s = empty_;
+        empty_ = s->next;
+        s->marks = closed_ ? slot_mark::retired : suspended_ ? slot_mark::held : 0;
+        s->lane = static_cast<std::uint8_t>(&l - lanes_);
+        ++l.taken;
+        return s;
+    }
+
+    /// Without the lock, since it may take its time. The place still counts as taken.
+    void close(slot& s) noexcept {
+        {
+            hold guard(lock_);
+            s.current = nullptr;  // from here on nobody interrupts it
+        }
+        s.connection.close();
+        hold guard(lock_);
+        s.open = false;
+        if (!closed_) s.marks = suspended_ ? slot_mark::held : 0;  // what is opened here from now on is new
+    }
+    /// Of a place whose connection was closed.
+    void free_place(slot* s) noexcept {
+        --lanes_[s->lane].taken;
+        put(empty_, s);
+    }
+
+    // Opening. Where no world runs openers (pool<no_lock>), callers open what they need themselves.
+    [[nodiscard]] bool has_openers() const noexcept { return openers_begun_; }
+    /// Idle, and cold: it has to be checked first. Somebody waits for it.
+    void warm_up(lane& l) noexcept {
+        slot* s = std::exchange(l.cold, l.cold->next);
+        --l.count;
+        make_fit(s, slot_need::checking);
+    }
+    /// Before anybody gets it: by an opener, for which it waits in a list.
+    void make_fit(slot* s, slot_need n) noexcept {
+        s->current = nullptr;
+        s->need = n;
+        ++lanes_[s->lane].opening;
+        s->next = nullptr;
+        append(unfit_, s);
+    }
+    /// The lane that wants one more connection than there are and are being opened; null: none does.
+    [[nodiscard]] lane* wanting() noexcept {
+        if (closed_ || suspended_) return nullptr;
+        for (lane& l : lanes_)
+            if (l.queue.size() > l.opening && l.taken < l.limit) return &l;
+        if (open_or_opening() >= ready_ + (replacing_ ? 1 : 0)) return nullptr;
+        lane& l = lanes_[split_ && lanes_[0].taken != 0 ? 1 : 0];
+        return l.taken < l.limit ? &l : nullptr;
+    }
+    /// One that rests, to be roused after the lock; null: none is needed, or those at work will look themselves.
+    [[nodiscard]] opener* wanted_opener() noexcept {
+        if (resting_ == nullptr) return nullptr;
+        if (unfit_ == nullptr && (pausing_ || governor_.connecting() >= governor_.allowed() || wanting() == nullptr)) return nullptr;
+        return std::exchange(resting_, resting_->resting_behind);
+    }
+    /// Without the lock. False: there is no thread to be had.
+    bool rouse(opener* o) noexcept {
+        if (o == nullptr || o->rouse()) return true;
+        hold guard(lock_);
+        o->resting_behind = std::exchange(resting_, o);
+        return false;
+    }
+    /// Nobody has a connection of the lane that could come back, and none is being opened.
+    [[nodiscard]] bool is_forlorn(const lane& l) const noexcept { return pausing_ && !options_.wait_while_down && l.taken == 0; }
+    /// Callers are told so at once, instead of waiting until the next attempt. One failure alone, whose pause is short, is waited out.
+    [[nodiscard]] bool is_refusing(const lane& l) const noexcept { return is_forlorn(l) && governor_.failures() > 1; }
+
+    /// Serves the oldest waiter, else it is idle.
+    void hand_over(slot* s, wake_call& wake) noexcept {
+        s->current = nullptr;
+        lane& where = lanes_[s->lane];
+        if (suspended_) {
+            put(where.kept, s);
+            ++where.count;
+        } else if (!where.queue.grant_first(s, wake)) {
+            where.put_idle(s);
         }
     }
+
+    /// Rolls back what was left open, and resets the session. Without the lock, by whoever has the connection.
+    [[nodiscard]] STRATA_COLD health clean(slot& s) noexcept {
+        auto& c = s.connection;
+        if (const health h = c.tidy(); !is_usable(h)) return h;
+        if (options_.on_return == session_reset::rollback_only) return health::good;
+        try {
+            if (options_.on_return == session_reset::custom) {
+                if constexpr (requires { c.control(options_.reset_sql); })
+                    return c.control(options_.reset_sql) ? health::lost : health::good;
+            } else if constexpr (requires { c.discard_all(); }) {
+                return c.discard_all() ? health::lost : health::good;
+            }
+        } catch (...) {  // no memory
+        }
+        return health::lost;
+    }
+    /// A connection that nobody may get as it is. Without the lock.
+    STRATA_COLD void release_unfit(slot* s, health h) noexcept {
+        opener* next = nullptr;
+        bool left_to_opener = false;
+        {
+            hold guard(lock_);
+            if (s->connection.in_transaction()) ++left_open_;
+            if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
+                ++s->returns;
+                s->score = score_after(s->score, h);
+                if (s->score < full_score) s->marks |= slot_mark::unwell;
+                make_fit(s, slot_need::cleaning);
+                next = wanted_opener();
+                left_to_opener = true;
+            }
+        }
+        if (left_to_opener) {
+            if (rouse(next)) return;
+            hold guard(lock_);  // no thread is to be had
+            slot** link = &unfit_;
+            while (*link != nullptr && *link != s) link = &(*link)->next;
+            if (*link == nullptr) return;  // another opener has it
+            *link = s->next;
+            s->need = slot_need::nothing;
+            --lanes_[s->lane].opening;
+        }
+        release_slowly(s, is_usable(clean(*s)) ? h : health::lost);
+    }
+
+    /// What took the slow way back. Without the lock.
+    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+        wake_call wake;
+        slot* others = nullptr;
+        bool closes = false, at_rest = false;
+        {
+            hold guard(lock_);
+            ++s->returns;
+            if (h != health::good) ++faults_;
+            if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
+            closes = !stays(*s, h);
+            if (!closes)
+                hand_over(s, wake);
+            else if (!is_usable(h))
+                ++lost_;
+            else if (!closed_)
+                ++retired_;
+            at_rest = suspended_ && is_at_rest();
+        }
+        wake();
+        if (closes) release_unconnected(s);
+        close_all(others);
+        if (at_rest) wake_closers();
+    }
+    /// Whether a connection that comes back is kept; its score and marks are those from here on.
+    [[nodiscard]] bool stays(slot& s, health h) noexcept {
+        s.marks &= static_cast<std::uint8_t>(~(slot_mark::check | slot_mark::unwell));
+        if (is_usable(h)) s.score = score_after(s.score, h);
+        const bool stays = is_usable(h) && !closed_ && (s.marks & slot_mark::retired) == 0 &&
+                           lanes_[s.lane].taken <= lanes_[s.lane].limit && s.score >= options_.min_health;
+        if (s.score < full_score) s.marks |= slot_mark::unwell;
+        return stays;
+    }
+
+    /// Every connection that there is: those lent out and being opened are closed when they come back, the idle ones are in the list.
+    [[nodiscard]] slot* take_all() noexcept {
+        mark_all(slot_mark::retired);
+        slot* all = nullptr;
+        for (lane& l : lanes_)
+            for (slot** list : {&l.idle, &l.cold, &l.kept})
+                while (slot* s = *list) {
+                    *list = s->next;
+                    --l.count;
+                    ++retired_;
+                    put(all, s);
+                }
+        return all;
+    }
+    /// Without the lock.
+    void close_all(slot* list) noexcept {
+        while (list != nullptr) {
+            slot* s = std::exchange(list, list->next);
+            release_unconnected(s);
+        }
+    }
+
+    /// From here on nobody is served. Without the lock.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!std::exchange(closed_, true)) {
+                    mark_all(slot_mark::retired);
+                    resume_lanes();
+                    for (lane& l : lanes_) append(l.idle, std::exchange(l.cold, nullptr));
+                    for (; unfit_ != nullptr;) {
+                        slot* s = std::exchange(unfit_, unfit_->next);
+                        --lanes_[s->lane].opening;
+                        lanes_[s->lane].put_idle(s);
+                    }
+                    for (std::size_t i = 0; has_openers() && i < options_.max_size; ++i)
+                        if (!slots_[i].open && slots_[i].current != nullptr) cancel(slots_[i]);
+                    if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                }
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+    /// What was kept back is idle again.
+    void resume_lanes() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) {
+            append(l.idle, std::exchange(l.kept, nullptr));
+        }
+    }
+    static void cancel(slot& s) noexcept {
+        s.current->cancelled.store(true, std::memory_order_relaxed);
+        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+    }
+
+    /// No lease is out and nothing is being opened; of a closed pool: nothing is open.
+    [[nodiscard]] bool is_at_rest() const noexcept { return open_or_opening() == (closed_ ? 0 : lanes_[0].count + lanes_[1].count); }
+    /// The pool has come to rest: all who wait for that are told. Without the lock.
+    STRATA_COLD void wake_closers() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!closers_.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
+    template <class World>
+    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
+        waiter node;
+        {
+            hold guard(lock_);
+            if (is_at_rest()) return true;
+            if (world.moment().now >= until) return false;
+            node.prepare(nullptr);
+            closers_.push(node);
+        }
+        world.park(&node, until);
+        hold guard(lock_);
+        if (node.withdraw()) closers_.remove(node);
+        return is_at_rest();
+    }
+
+    /// One after the other, without the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
+                if (s == nullptr) return;
+            }
+            release_unconnected(s);
+        }
+    }
+
+    Lock lock_;
+    lane lanes_[2];
+    wait_queue closers_;
+    bool closed_ = false;
+    bool cancelling_ = false;
+    bool suspended_ = false;
+    bool pausing_ = false;  ///< after a connect that failed: an opener waits until the next one may begin
+    const pool_options options_;
+    std::shared_ptr<const typename Driver::options> target_;
+    heap_array<slot> slots_;
+    slot* empty_ = nullptr;
+    const bool split_;
+    fork_guard process_;
+    std::size_t ready_;       ///< so many connections are opened without being asked for
+    bool replacing_ = false;  ///< and one more, for one that is too old
+    connect_governor governor_;
+    bool openers_begun_ = false;
+    opener* resting_ = nullptr;
+    slot* unfit_ = nullptr;  ///< connections that have to be cleaned or checked, the oldest first
+    error connect_error_;    ///< why the latest connect failed; empty after one that did not
+    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
+    duration waited_{};
+    operation_base* upkeep_op_ = nullptr;
+    background* replacement_awaited_ = nullptr;  ///< by this task, which is roused when one more has been opened
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Who opens a pool's connections, so that callers wait only for the pool, never for a connect.
+//
+// An opener is a task of the world. It is roused when somebody has to wait and there is room, looks again when its turn comes (a lease that
+// came back meanwhile has served the waiter: nothing is opened for nobody), opens one connection, hands it to the oldest waiter, and rests
+// when nothing more is wanted. The governor says how many may be at it. After a failure one opener waits for the pause to end; meanwhile
+// callers who would depend on it are refused with what it was told, or wait on, as `pool_options::wait_while_down` says.
+#ifndef STRATA_SOURCE_POOL_OPENER_HPP
+#define STRATA_SOURCE_POOL_OPENER_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A world for drivers that ask for the time.
+struct at_moment {
+    strata::moment given;
+    [[nodiscard]] strata::moment moment() const noexcept { return given; }
+};
+
+/// Asks no peer.
+[[nodiscard]] bool is_alive(auto& connection) noexcept {
+    if constexpr (requires { connection.is_alive(); })
+        return connection.is_alive();
+    else
+        return true;
+}
+
+/// What a waiter is given in place of a connection when none could be opened.
+inline constexpr char connect_has_failed = 0;
+[[nodiscard]] inline void* failed_connect() noexcept {
+    return const_cast<char*>(&connect_has_failed);
+}
+
+template <class Places>
+class pool_opener final : public background {
+    using slot = typename Places::slot;
+
+public:
+    pool_opener() noexcept { due = never; }
+    /// Before it is given to a world.
+    void belong_to(Places& places) noexcept {
+        places_ = &places;
+        resting_behind = std::exchange(places.resting_, this);
+    }
+
+    STRATA_COLD time_point run(moment m) noexcept override {
+        if (opening_ == nullptr) return begin(m) ? time_point{} : never;
+        if (opening_->need != slot_need::nothing) return made_fit(m);
+        if (ended_ != signal::work) return end(m);
+        at_moment now{m};
+        announce_resume(opening_->connection, op_, now);
+        signal s = signal::failed;
+        error_ = {};
+        try {
+            do s = places_->connect(opening_, op_, error_);
+            while (s == signal::work);
+        } catch (...) {
+            error_ = error{errc::out_of_memory, phase::connect};
+        }
+        if (s == signal::park) {  // a cancel is seen soon
+            const time_point soon = m.now + std::chrono::milliseconds{50}, end = end_of_wait(opening_->connection);
+            return end < soon ? end : soon;
+        }
+        ended_ = s;
+        return {};  // it may have taken its time: what follows needs a moment of its own
+    }
+
+    void cancel() noexcept override { op_.cancelled.store(true, std::memory_order_relaxed); }
+
+    pool_opener* resting_behind = nullptr;  ///< in the pool's list of those that rest
+
+private:
+    /// False when nothing is to be opened now: then it rests, or waits for the end of the pause.
+    [[nodiscard]] bool begin(moment m) noexcept {
+        hold guard(places_->lock_);
+        if (std::exchange(pauses_, false)) places_->pausing_ = false;
+        if (places_->unfit_ != nullptr) {
+            opening_ = std::exchange(places_->unfit_, places_->unfit_->next);
+            opening_->current = &op_;
+            return true;
+        }
+        auto* l = op_.is_cancelled() || places_->pausing_ || !places_->governor_.may_begin(m.now) ? nullptr : places_->wanting();
+        opening_ = l != nullptr ? places_->take_empty(*l) : nullptr;
+        if (opening_ == nullptr) {
+            resting_behind = std::exchange(places_->resting_, this);
+            return false;
+        }
+        places_->governor_.begun();
+        ++l->opening;
+        opening_->current = &op_;
+        ended_ = signal::work;
+        return true;
+    }
+
+    [[nodiscard]] time_point made_fit(moment m) noexcept {
+        slot* s = std::exchange(opening_, nullptr);
+        op_.deadline = add_saturated(m.now, std::chrono::seconds{5});
+        const bool fit = s->need == slot_need::checking ? answers(*s) : is_usable(places_->clean(*s));
+        op_.deadline = never;
+        wake_call wake;
+        bool closes = false, at_rest = false;
+        {
+            hold guard(places_->lock_);
+            s->need = slot_need::nothing;
+            auto& l = places_->lanes_[s->lane];
+            --l.opening;
+            closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit;
+            if (!closes)
+                places_->hand_over(s, wake);
+            else if (!fit)
+                ++places_->lost_;
+            else if (!places_->closed_)
+                ++places_->retired_;
+            at_rest = places_->is_at_rest();
+        }
+        wake();
+        if (closes) places_->release_unconnected(s);
+        if (at_rest) places_->wake_closers();
+        return {};
+    }
+    [[nodiscard]] bool answers(slot& s) noexcept {
+        if constexpr (requires { s.connection.ping(); }) {
+            const guarded guard{s.connection, &op_};
+            return is_usable(s.connection.ping());
+        } else {
+            return is_alive(s.connection);
+        }
+    }
+
+    [[nodiscard]] time_point end(moment m) noexcept { return ended_ == signal::done ? opened() : failed(m); }
+
+    [[nodiscard]] time_point opened() noexcept {
+        slot* s = std::exchange(opening_, nullptr);
+        wake_call wake;
+        pool_opener* another = nullptr;
+        background* awaiting = nullptr;
+        bool closes = false, at_rest = false;
+        {
+            hold guard(places_->lock_);
+            places_->governor_.succeeded();
+            places_->connect_error_ = {};
+            auto& l = places_->lanes_[s->lane];
+            --l.opening;
+            closes = places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit;
+            if (!closes)
+                places_->hand_over(s, wake);
+            else if (!places_->closed_)
+                ++places_->retired_;
+            another = places_->wanted_opener();
+            awaiting = std::exchange(places_->replacement_awaited_, nullptr);
+            at_rest = places_->is_at_rest();
+        }
+        wake();
+        if (closes) places_->release_unconnected(s);
+        static_cast<void>(places_->rouse(another));
+        if (awaiting != nullptr) awaiting->rouse();
+        if (at_rest) places_->wake_closers();
+        return {};  // to look whether there is more to do
+    }
+
+    [[nodiscard]] time_point failed(moment m) noexcept {
+        slot* s = std::exchange(opening_, nullptr);
+        auto& l = places_->lanes_[s->lane];
+        places_->close(*s);
+        bool at_rest = false;
+        std::size_t told = 0;
+        {
+            hold guard(places_->lock_);
+            --l.opening;
+            places_->free_place(s);
+            if (op_.is_cancelled()) {
+                places_->governor_.abandoned();
+            } else {
+                places_->governor_.failed(m);
+                places_->connect_error_ = std::move(error_);
+                pauses_ = !std::exchange(places_->pausing_, true);
+                if (pauses_) until_ = places_->governor_.next_try();
+            }
+            told = l.queue.size();  // whoever has waited for it, not who comes now
+            at_rest = places_->is_at_rest();
+        }
+        if (at_rest) places_->wake_closers();
+        for (; told != 0; --told) {
+            wake_call wake;
+            {
+                hold guard(places_->lock_);
+                if (!places_->is_forlorn(l) || !l.queue.grant_first(failed_connect(), wake)) break;
+            }
+            wake();
+        }
+        return pauses_ ? until_ : time_point{};
+    }
+
+    Places* places_ = nullptr;
+    operation_base op_;  ///< whoever holds the place meanwhile; cancelled when the pool is closed
+    slot* opening_ = nullptr;
+    signal ended_ = signal::work;  ///< how the attempt ended; `work`: it has not
+    error error_;
+    bool pauses_ = false;  ///< it is the one that waits for the end of the pause
+    time_point until_{};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a pool is steered while it is in use: made larger or smaller, emptied, suspended; and what it tells of itself.
+#ifndef STRATA_SOURCE_POOL_CONTROL_HPP
+#define STRATA_SOURCE_POOL_CONTROL_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Everything here is thread-safe. In a forked child it does nothing.
+template <class Driver, class Lock>
+class pool_control : public pool_places<Driver, Lock> {
+    using places = pool_places<Driver, Lock>;
+
+protected:
+    using places::closed_;
+    using places::governor_;
+    using places::lanes_;
+    using places::lock_;
+    using places::options_;
+    using places::process_;
+    using places::split_;
+    using places::suspended_;
+    using typename places::lane;
+    using typename places::opener;
+    using typename places::slot;
+
+public:
+    using places::places;
 
     [[nodiscard]] pool_snapshot snapshot() noexcept {
         hold guard(lock_);
         pool_snapshot s;
         for (const lane& l : lanes_) {
             s.open += l.taken;
-            s.idle += l.idle_count;
+            s.opening += l.opening;
+            s.idle += l.count;
             s.waiting += l.queue.size();
         }
-        s.waits = waits_;
-        s.waited = waited_;
-        s.timeouts = timeouts_;
-        s.opened = opened_;
-        s.lost = lost_;
-        s.retired = retired_;
+        s.suspended = suspended_;
+        s.reachable = !governor_.is_down();
+        s.waits = places::waits_;
+        s.waited = places::waited_;
+        s.timeouts = places::timeouts_;
+        s.opened = places::opened_;
+        s.lost = places::lost_;
+        s.retired = places::retired_;
+        s.leaks = places::leaks_;
+        s.left_open = places::left_open_;
         return s;
+    }
+
+    /// Where the holder of a lease asked for it, for the report of a leak.
+    void lent_to(typename places::lease& l, const std::source_location& where) noexcept {
+        if (l == nullptr || options_.leak_threshold == duration::zero()) return;
+        hold guard(lock_);
+        l->lease = l->returns;
+        l->lent_since = {};
+        l->where = where;
     }
 
     /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
@@ -10518,30 +11603,30 @@ public:
         {
             hold guard(lock_);
             l.limit = split_ ? size - 1 : size;
-            if (l.taken > l.limit) mark_all(check);
+            if (l.taken > l.limit) places::mark_all(slot_mark::check);
         }
+        close_while([&l] { return l.taken > l.limit ? l.take_idle() : nullptr; });
         for (;;) {
             wake_call wake;
-            slot* closes = nullptr;
+            opener* next = nullptr;
             {
                 hold guard(lock_);
-                if (l.taken > l.limit && l.idle != nullptr) {
-                    closes = std::exchange(l.idle, l.idle->next);
-                    --l.idle_count;
-                    ++retired_;
-                } else {
-                    slot* s = closed_ || l.queue.empty() ? nullptr : take_empty(split_);
-                    if (s == nullptr) return;
-                    if (!l.queue.grant_first(s, wake)) {
-                        --l.taken;
-                        put(empty_, s);
-                        return;
-                    }
-                }
+                next = places::wanted_opener();
+                if (next == nullptr && !grant_empty(l, wake)) return;
             }
-            if (closes != nullptr) release_unconnected(closes);
             wake();
+            if (!places::rouse(next)) return;
         }
+    }
+
+    /// Closes idle connections down to `min_size`, the coldest last; whoever comes later finds new ones opened.
+    STRATA_COLD void shrink() noexcept {
+        if (process_.is_forked_child()) return;
+        close_while([this]() -> slot* {
+            if (places::open_or_opening() <= places::ready_) return nullptr;
+            if (slot* s = lanes_[1].take_idle(); s != nullptr) return s;
+            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_idle();
+        });
     }
 
     /// Lets go of every connection that there is now: idle ones at once, those lent out or being opened when they come back. What is
@@ -10549,147 +11634,153 @@ public:
     /// Nothing happens to a handle of the user's (`options.handle`).
     STRATA_COLD void retire_all() noexcept {
         if (process_.is_forked_child()) return;
-        if constexpr (requires { target_.handle; })
-            if (target_.handle != nullptr) return;
+        if (has_handle(*places::target())) return;
         slot* all = nullptr;
         {
             hold guard(lock_);
-            mark_all(retired);
-            for (lane& l : lanes_)
-                while (slot* s = l.idle) {
-                    l.idle = s->next;
-                    --l.idle_count;
-                    ++retired_;
-                    put(all, s);
+            all = places::take_all();
+        }
+        places::close_all(all);
+    }
+
+    /// New connections are opened with these options from now on, those that there are retire as with `retire_all`: for new credentials, or
+    /// another server. What is on its way is not disturbed. An error, and nothing has changed, for options that make no sense, and where
+    /// the old or the new ones hold a handle of the user's.
+    [[nodiscard]] STRATA_COLD error rotate(const typename Driver::options& target) {
+        if (error e = target.validate()) return e;
+        if (has_handle(target) || has_handle(*places::target()))
+            return {errc::invalid_argument, "a pool on a connection of the user's (handle) cannot be turned to another one",
+                    phase::admission};
+        auto next = std::make_shared<const typename Driver::options>(target);
+        {
+            hold guard(lock_);
+            places::target_.swap(next);
+        }
+        retire_all();
+        return {};
+    }
+
+    /// From now on nobody is given a connection, until `resume()`: whoever comes waits, as long as the pool's `max_wait` and his deadline
+    /// allow. Leases that are out are not disturbed. `drain` of the database suspends, and waits until all have come back.
+    STRATA_COLD void suspend() noexcept {
+        if (process_.is_forked_child()) return;
+        hold guard(lock_);
+        if (closed_ || std::exchange(suspended_, true)) return;
+        places::mark_all(slot_mark::held);
+        for (lane& l : lanes_) l.kept = std::exchange(l.idle, nullptr);
+    }
+    /// Serves those who have waited, in their order.
+    STRATA_COLD void resume() noexcept {
+        if (process_.is_forked_child()) return;
+        {
+            hold guard(lock_);
+            if (!suspended_) return;
+            places::resume_lanes();
+            for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
+        }
+        for (bool served = true; served;) {
+            wake_call wake;
+            opener* next = nullptr;
+            {
+                hold guard(lock_);
+                served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
+                if (!served) {
+                    next = places::wanted_opener();
+                    served = next != nullptr;
                 }
-        }
-        while (all != nullptr) {
-            slot* s = std::exchange(all, all->next);
-            release_unconnected(s);
-        }
-    }
-
-protected:
-    template <class Places>
-    friend class pool_upkeep;
-
-    struct alignas(64) lane {
-        slot* idle = nullptr;
-        std::size_t idle_count = 0;
-        std::size_t taken = 0;  // places with a connection, or with one being opened
-        std::size_t limit = 0;
-        wait_queue queue;
-    };
-
-    /// Under the lock. Empty places are unmarked when they are taken.
-    void mark_all(pool_mark m) noexcept {
-        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= m;
-    }
-    static void put(slot*& list, slot* s) noexcept {
-        s->next = list;
-        list = s;
-    }
-
-    /// Under the lock; null when the lane is full.
-    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
-        const std::uint8_t which = split_ && reads_only ? 1 : 0;
-        if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
-        slot* s = empty_;
-        empty_ = s->next;
-        s->marks = closed_ ? retired : 0;
-        s->lane = which;
-        ++lanes_[which].taken;
-        return s;
-    }
-
-    /// To the oldest waiter, if there is one.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
-        wake_call wake;
-        {
-            hold guard(lock_);
-            s->current = nullptr;
-            lane& where = lanes_[s->lane];
-            s->marks &= static_cast<std::uint8_t>(~check);
-            if (h != health::good || closed_ || s->marks != 0 || where.taken > where.limit) {
-                guard.unlock();
-                return discard(s, h);
-            }
-            if (!where.queue.grant_first(s, wake)) {
-                put(where.idle, s);
-                ++where.idle_count;
-            }
-        }
-        wake();
-    }
-
-    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
-    STRATA_COLD void discard(slot* s, health h) noexcept {
-        {
-            hold guard(lock_);
-            if (h == health::lost)
-                ++lost_;
-            else if (!closed_)
-                ++retired_;
-        }
-        release_unconnected(s);
-    }
-
-    /// From here on nobody is served.
-    void refuse_all() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                if (!std::exchange(closed_, true)) mark_all(retired);
-                if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
-                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }
             wake();
+            if (!places::rouse(next)) return;
         }
     }
 
-    /// The last place has become free: all who wait for that are told.
-    STRATA_COLD void wake_closers() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                if (!closers_.grant_first(nullptr, wake)) return;
-            }
-            wake();
-        }
+    /// Suspends, and waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool drain(World& world, time_point until) noexcept {
+        suspend();
+        while (!places::wait_for_rest(world, until))
+            if (world.moment().now >= until) return false;
+        return true;
     }
 
-    /// One after the other, outside the lock: closing a connection may take its time.
-    void close_idle() noexcept {
+    // For its planner.
+    [[nodiscard]] pool_planner* planner() const noexcept { return options_.planner.get(); }
+    /// How many are lent out now; the rest into `u`.
+    [[nodiscard]] STRATA_COLD std::size_t watch(pool_usage& u) noexcept {
+        hold guard(lock_);
+        std::size_t lent = 0, waiting = 0;
+        std::uint32_t returns = 0;
+        for (const lane& l : lanes_) {
+            lent += l.lent();
+            waiting += l.queue.size();
+            u.limit = (&l == lanes_ ? 0 : u.limit) + l.limit;
+        }
+        for (std::size_t i = 0; i < options_.max_size; ++i) returns += places::slots_[i].returns;
+        u.peak = lent > u.peak ? lent : u.peak;
+        u.waiting = waiting > u.waiting ? waiting : u.waiting;
+        u.ended += static_cast<std::uint32_t>(returns - std::exchange(watched_returns_, returns));  // the counters go round
+        u.faults += places::faults_ - std::exchange(watched_faults_, places::faults_);
+        return lent;
+    }
+    STRATA_COLD void follow(const pool_plan& p) noexcept {
+        {
+            hold guard(lock_);
+            places::ready_ = p.ready > options_.min_size ? p.ready : options_.min_size;
+        }
+        if (p.size != 0 && p.size != size()) return resize(p.size);
+        opener* next = nullptr;
+        {
+            hold guard(lock_);
+            next = places::wanted_opener();
+        }
+        static_cast<void>(places::rouse(next));
+    }
+
+private:
+    [[nodiscard]] std::size_t size() noexcept {
+        hold guard(lock_);
+        return lanes_[0].limit + lanes_[1].limit;
+    }
+    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
+        if constexpr (requires { o.handle; })
+            return o.handle != nullptr;
+        else
+            return false;
+    }
+    /// Closes what `next`, asked under the lock, hands out.
+    template <class Next>
+    void close_while(Next next) noexcept {
         for (;;) {
             slot* s = nullptr;
             {
                 hold guard(lock_);
-                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
-                s = l.idle;
+                s = next();
                 if (s == nullptr) return;
-                l.idle = s->next;
-                --l.idle_count;
+                ++places::retired_;
             }
-            release_unconnected(s);
+            places::release_unconnected(s);
         }
     }
+    /// Under the lock: an idle connection for the oldest waiter.
+    [[nodiscard]] bool serve_one(lane& l, wake_call& wake) noexcept {
+        if (suspended_ || closed_ || l.idle == nullptr || l.queue.empty()) return false;
+        slot* s = l.take_idle();
+        if (l.queue.grant_first(s, wake)) return true;
+        l.put_idle(s);
+        return false;
+    }
+    /// Under the lock, where callers open what they need: a free place for the oldest waiter.
+    [[nodiscard]] bool grant_empty(lane& l, wake_call& wake) noexcept {
+        if (places::has_openers() || closed_ || suspended_ || l.queue.empty()) return false;
+        slot* s = places::take_empty(l);
+        if (s == nullptr) return false;
+        if (l.queue.grant_first(s, wake)) return true;
+        places::free_place(s);
+        return false;
+    }
 
-    Lock lock_;
-    lane lanes_[2];
-    wait_queue closers_;
-    bool closed_ = false;
-    bool cancelling_ = false;
-    const pool_options options_;
-    const typename Driver::options target_;
-    heap_array<slot> slots_;
-    slot* empty_ = nullptr;
-    const bool split_;
-    fork_guard process_;
-    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0;
-    duration waited_{};
-    interruption* upkeep_op_ = nullptr;
+    std::uint32_t watched_returns_ = 0;
+    std::uint64_t watched_faults_ = 0;
 };
 
 }  // namespace detail
@@ -10698,12 +11789,81 @@ protected:
 
 #endif
 
+// Why a pool has no connection for a caller: all are in use (and by whom), one is being opened still, or the database cannot be reached.
+#ifndef STRATA_SOURCE_POOL_ERRORS_HPP
+#define STRATA_SOURCE_POOL_ERRORS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// How things stood in a lane of the pool when a caller was refused. The views are valid only as long as the pool's lock is held.
+struct pool_holders {
+    const char* which = "";  ///< `"writing "`, `"reading "`, or nothing
+    std::size_t lent = 0;
+    std::size_t opening = 0;
+    std::size_t limit = 0;
+    std::size_t waiting = 0;
+    bool suspended = false;
+    std::string_view names[3]{};  ///< of those who hold them, the first few
+    std::size_t named = 0;
+
+    void add(const operation_base& op) noexcept {
+        constexpr std::size_t most = 60;
+        std::string_view name = !op.name.empty()        ? op.name
+                                : !op.statement.empty() ? op.statement
+                                                        : "a session or transaction without a name";
+        if (name.size() > most) {
+            std::size_t end = most;
+            while (end != 0 && (static_cast<unsigned char>(name[end]) & 0xc0) == 0x80) --end;  // within a character
+            name = name.substr(0, end);
+        }
+        if (named < 3) names[named] = name;
+        ++named;
+    }
+};
+
+[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const pool_holders& h, bool queue_is_full) {
+    std::string text = joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: "});
+    if (h.suspended) text += "the pool is suspended, ";
+    text += joined({digits_of(h.lent), " of ", digits_of(h.limit), " ", h.which, "connections are in use, "});
+    if (h.opening != 0) text += joined({digits_of(h.opening), " more ", h.opening == 1 ? "is" : "are", " being opened, "});
+    text += joined({digits_of(h.waiting), " callers wait"});
+    error e{errc::pool_exhausted, std::move(text), phase::acquire};
+    error_texts& t = e.edit_texts();
+    for (std::size_t i = 0; i < h.named && i < 3; ++i) t.detail.append(i == 0 ? "held by: " : " | ").append(h.names[i]);
+    if (h.named > 3) t.detail.append(" | and ").append(digits_of(h.named - 3)).append(" more");
+    t.hint = h.suspended     ? "somebody called suspend() or drain(): resume() goes on"
+             : queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
+             : h.opening != 0
+                 ? "connecting takes long: open more beforehand (min_size), or give it more time (max_wait)"
+                 : "raise max_size or max_wait, or hold connections for less time; inside a transaction or session use its own "
+                   "handle, for a further call on the database waits for the connection that its caller holds";
+    return e.set_local();
+}
+
+/// `why`: what the latest attempt to connect ended with. `next`: until the next one. Who has waited in vain has made an attempt; to be
+/// refused at once tells an outer layer nothing that it does not know.
+[[nodiscard]] STRATA_COLD inline error pool_unreachable_error(const error& why, duration next, bool waited) {
+    error e{errc::pool_unreachable, joined({"the database could not be reached: ", why.message()}), phase::acquire};
+    error_texts& t = e.edit_texts();
+    t.native_code = why.texts().native_code;
+    t.detail = why.texts().detail;
+    t.hint = !why.texts().hint.empty() ? why.texts().hint : "it is tried again by itself, see pool_options.first_pause and wait_while_down";
+    return e.set_local(!waited).set_retry_after(next);
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // What a pool does by itself, besides its callers: it closes connections that are too old, that nobody used for long, or that the server
-// has given up; and it opens those that are missing to `min_size`, so that callers find them.
+// has given up; and it sees to it that those missing to `min_size` are opened, so that callers find them.
 //
 // A round looks at each idle connection once; who is leased and too old is closed when it comes back. Ages are drawn from a range, so
-// that connections which were opened together do not end together. One connection is opened at a time, and after a failure only after a
-// pause that grows: while the server is away, this is the one prober. Where there is room, what replaces a connection is opened before
+// that connections which were opened together do not end together. Where there is room, what replaces a connection is opened before
 // that is closed (not with two lanes: a database with one writer is a file, and opened at once).
 #ifndef STRATA_SOURCE_POOL_UPKEEP_HPP
 #define STRATA_SOURCE_POOL_UPKEEP_HPP
@@ -10720,23 +11880,30 @@ public:
     explicit pool_upkeep(Places& places) noexcept : places_(places) { places_.upkeep_op_ = &op_; }
 
     STRATA_COLD time_point run(moment m) noexcept override {
-        if (std::exchange(failed_, false)) pause(m);  // counted from the end of the attempt, which may have taken its time
-        if (opening_ == nullptr && m.now >= next_round_) {
-            next_round_ = add_saturated(m.now, places_.options_.upkeep_period());
-            look_at_all(m);
+        look_at_all(m);
+        report_leaks(m);
+        typename Places::opener* opener = nullptr;
+        {
+            hold guard(places_.lock_);
+            if (places_.closed_ || op_.is_cancelled()) return never;
+            places_.replacement_awaited_ = places_.replacing_ ? this : nullptr;
+            opener = places_.wanted_opener();
         }
-        const time_point goes_on = open_missing(m);
-        return opening_ != nullptr || goes_on < next_round_ ? goes_on : next_round_;  // no round while one is being opened
+        static_cast<void>(places_.rouse(opener));
+        return add_saturated(m.now, places_.options_.upkeep_period());
     }
 
     void cancel() noexcept override { op_.cancelled.store(true, std::memory_order_relaxed); }
 
 private:
     void look_at_all(moment m) noexcept {
-        replacing_ = false;
+        now_ = m.now;
+        {
+            hold guard(places_.lock_);
+            places_.replacing_ = false;
+        }
         while (slot* s = take_unseen()) {
-            if (s->used || s->idle_since == time_point{}) s->idle_since = m.now;
-            s->used = false;
+            if (std::exchange(s->seen_returns, s->returns) != s->returns || s->idle_since == time_point{}) s->idle_since = m.now;
             give_age(*s, m);
             const bool lost = !is_alive(s->connection);
             if (lost || is_over(*s, m.now))
@@ -10750,7 +11917,31 @@ private:
             s.seen = false;
             if (s.current == nullptr || !s.open) continue;
             give_age(s, m);
-            if (m.now >= s.ends && (s.marks & retired) == 0 && !is_needed_for_now()) s.marks |= retired;
+            if (m.now >= s.ends && (s.marks & slot_mark::retired) == 0 && !is_needed_for_now()) s.marks |= slot_mark::retired;
+        }
+    }
+
+    void report_leaks(moment m) noexcept {
+        const duration threshold = places_.options_.leak_threshold;
+        for (std::size_t i = 0; threshold > duration::zero() && i < places_.options_.max_size; ++i) {
+            try {
+                std::string name;
+                pool_leak leak;
+                {
+                    hold guard(places_.lock_);
+                    slot& s = places_.slots_[i];
+                    if (!s.open || s.current == nullptr || s.need != slot_need::nothing) continue;
+                    s.note_lease(m.now);
+                    leak.held = m.now - s.lent_since;
+                    if (leak.held < threshold || std::exchange(s.reported, true)) continue;
+                    ++places_.leaks_;
+                    name = !s.current->name.empty() ? s.current->name : s.current->statement;
+                    leak.where = s.where;
+                }
+                leak.name = name;
+                if (places_.options_.on_leak) places_.options_.on_leak(leak);
+            } catch (...) {  // the user's, or no memory
+            }
         }
     }
 
@@ -10761,12 +11952,13 @@ private:
         if (places_.closed_) return nullptr;
         for (auto& l : places_.lanes_) {
             slot** found = nullptr;
-            for (slot** link = &l.idle; found == nullptr && *link != nullptr; link = &(*link)->next)
-                if (!(*link)->seen) found = link;
+            for (slot** list : {&l.idle, &l.cold})
+                for (slot** link = list; found == nullptr && *link != nullptr; link = &(*link)->next)
+                    if (!(*link)->seen) found = link;
             if (found == nullptr) continue;
             slot* s = *found;
             *found = s->next;
-            --l.idle_count;
+            --l.count;
             s->seen = true;
             s->current = &op_;
             return s;
@@ -10780,30 +11972,21 @@ private:
         const double left_out = static_cast<double>(limit.count()) * places_.options_.lifetime_jitter * m.random_unit();
         s.ends = add_saturated(m.now, limit - duration{static_cast<duration::rep>(left_out)});
     }
-    [[nodiscard]] static bool is_alive(auto& connection) noexcept {
-        if constexpr (requires { connection.is_alive(); })
-            return connection.is_alive();
-        else
-            return true;
-    }
-
     [[nodiscard]] bool is_over(const slot& s, time_point now) noexcept {
         hold guard(places_.lock_);
-        if (s.marks != 0) return true;
+        if ((s.marks & slot_mark::retired) != 0) return true;
         if (now >= s.ends) return !is_needed_for_now();
         const duration idle = places_.options_.max_idle;
         if (places_.split_ && s.lane == 0 && places_.options_.min_size > 0) return false;  // the writer is the first that is needed
-        return idle > duration::zero() && now - s.idle_since >= idle && open_or_opening() > places_.options_.min_size;
+        return idle > duration::zero() && now - s.idle_since >= idle && places_.open_or_opening() > places_.ready_;
     }
     /// Under the lock: true where its replacement can be opened first; it is asked for.
     [[nodiscard]] bool is_needed_for_now() noexcept {
-        if (open_or_opening() > places_.options_.min_size) return false;
-        const std::size_t room = places_.lanes_[0].limit + places_.lanes_[1].limit;
-        if (open_or_opening() >= room || places_.split_) return false;
-        replacing_ = true;
+        if (places_.open_or_opening() > places_.ready_) return false;
+        if (places_.open_or_opening() >= places_.lanes_[0].limit || places_.split_) return false;
+        places_.replacing_ = true;
         return true;
     }
-    [[nodiscard]] std::size_t open_or_opening() const noexcept { return places_.lanes_[0].taken + places_.lanes_[1].taken; }
 
     void close(slot* s, bool lost) noexcept {
         {
@@ -10819,90 +12002,25 @@ private:
             hold guard(places_.lock_);
             s->current = nullptr;
             auto& l = places_.lanes_[s->lane];
-            if (places_.closed_ || s->marks != 0 || l.taken > l.limit) {
+            if (places_.closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit) {
+                if (!places_.closed_) ++places_.retired_;
                 guard.unlock();
                 return places_.release_unconnected(s);
             }
-            if (!l.queue.grant_first(s, wake)) {
-                slot** end = &l.idle;
-                while (*end != nullptr) end = &(*end)->next;
+            if (places_.suspended_ || !l.queue.grant_first(s, wake)) {
+                const duration window = places_.options_.validate_after;
+                const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
                 s->next = nullptr;
-                *end = s;
-                ++l.idle_count;
+                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
+                ++l.count;
             }
         }
         wake();
     }
 
-    /// When it wants to go on.
-    [[nodiscard]] time_point open_missing(moment m) noexcept {
-        for (;;) {
-            if (opening_ == nullptr) {
-                if (!take_missing(m)) return never;
-                if (opening_ == nullptr) return try_again_;
-            }
-            at_moment now{m};
-            announce_resume(opening_->connection, op_, now);
-            error e;
-            signal s = signal::failed;
-            try {
-                s = places_.connect(opening_, op_, e);
-            } catch (...) {  // no memory for it
-            }
-            if (s == signal::park) {  // a cancel is seen soon
-                const time_point soon = m.now + std::chrono::milliseconds{50}, end = end_of_wait(opening_->connection);
-                return end < soon ? end : soon;
-            }
-            if (s == signal::work) continue;
-            if (s == signal::done) {
-                failures_ = 0;
-                if (std::exchange(replacing_, false)) next_round_ = m.now;  // the old one can go
-                opening_->idle_since = m.now;
-                put_back(std::exchange(opening_, nullptr));
-            } else {
-                places_.release_unconnected(opening_);
-                opening_ = nullptr;
-                failed_ = true;
-            }
-            return m.now;  // the next one with a moment of its own
-        }
-    }
-    /// After a failure to connect.
-    void pause(moment m) noexcept {
-        constexpr duration first = std::chrono::milliseconds{100}, longest = std::chrono::seconds{10};
-        if (failures_ < 16) ++failures_;
-        duration bound = first;
-        for (unsigned i = 1; i < failures_ && bound < longest; ++i) bound *= 2;
-        if (bound > longest) bound = longest;
-        try_again_ = m.now + bound / 2 + duration{static_cast<duration::rep>(static_cast<double>(bound.count() / 2) * m.random_unit())};
-    }
-    /// False when nothing is missing, or must not be opened any more.
-    [[nodiscard]] bool take_missing(moment m) noexcept {
-        hold guard(places_.lock_);
-        const std::size_t wanted = places_.options_.min_size + (replacing_ ? 1 : 0);
-        if (places_.closed_ || op_.is_cancelled() || open_or_opening() >= wanted) return false;
-        if (m.now < try_again_) return true;
-        opening_ = places_.take_empty(places_.split_ && places_.lanes_[0].taken != 0);
-        if (opening_ == nullptr) return false;
-        opening_->seen = false;
-        opening_->current = &op_;
-        return true;
-    }
-
-    /// A world for drivers that ask for the time.
-    struct at_moment {
-        strata::moment given;
-        [[nodiscard]] strata::moment moment() const noexcept { return given; }
-    };
-
     Places& places_;
     operation_base op_;  ///< whoever leases for upkeep; cancelled when the pool is closed
-    slot* opening_ = nullptr;
-    time_point next_round_{};
-    time_point try_again_{};
-    unsigned failures_ = 0;   ///< in a row, to connect
-    bool failed_ = false;     ///< the latest attempt to connect; the pause is yet to be drawn
-    bool replacing_ = false;  ///< one more is wanted, for one that is too old
+    time_point now_{};   ///< of this round
 };
 
 }  // namespace detail
@@ -10926,9 +12044,11 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 template <class Driver, class Lock>
-class pool_source : public pool_places<Driver, Lock> {
+class pool_source : public pool_control<Driver, Lock> {
+    using control = pool_control<Driver, Lock>;
     using places = pool_places<Driver, Lock>;
     using typename places::lane;
+    using typename places::opener;
 
 public:
     using places::connect;
@@ -10937,23 +12057,26 @@ public:
     using typename places::lease;
     using typename places::slot;
 
-    pool_source(const pool_options& options, const typename Driver::options& target) : places(options, target), upkeep_(*this) {}
+    pool_source(const pool_options& options, const typename Driver::options& target)
+        : control(options, target), upkeep_(*this), planning_(*this) {
+        if (options.reserved != 0) reserve_ = std::make_unique<pool_source>(options.for_reserve(), target);
+    }
 
     /// Opens the first `min_size` connections, the writer first, in this thread. An error names the target.
     template <class World>
     [[nodiscard]] error open_first(World& world) {
-        if (error e = options_.max_size > 1 ? Driver::check_shared(target_) : error{}) return e;
-        if (std::is_same_v<Lock, no_lock> && options_.has_upkeep())
-            return {errc::invalid_argument, "pool<no_lock> is for one thread: without max_lifetime, max_idle and check_interval",
-                    phase::admission};
-        if (error e = options_.has_upkeep() ? Driver::check_reopened(target_) : error{}) return e;
+        if (error e = options_.max_size > 1 ? Driver::check_shared(*places::target()) : error{}) return e;
+        if (std::is_same_v<Lock, no_lock> && (options_.has_upkeep() || options_.planner != nullptr))
+            return {errc::invalid_argument,
+                    "pool<no_lock> is for one thread: without upkeep (max_lifetime, max_idle ...) and without a planner", phase::admission};
+        if (error e = options_.has_upkeep() ? Driver::check_reopened(*places::target()) : error{}) return e;
         for (std::size_t i = 0; i < options_.min_size; ++i) {
             operation_base op;
             op.reads_only = split_ && i > 0;
             slot* s = nullptr;
             {
                 hold guard(lock_);
-                s = take_empty(op.reads_only);
+                s = take_empty(places::lane_for(op));
             }
             error e;
             if (connect_here(s, op, e, world) != signal::done) {
@@ -10961,25 +12084,38 @@ public:
                 return e;
             }
             hold guard(lock_);
-            put(lanes_[s->lane].idle, s);
-            ++lanes_[s->lane].idle_count;
+            lanes_[s->lane].put_idle(s);
             s->current = nullptr;
         }
         return {};
+    }
+
+    /// Gives the pool's tasks to the world, which runs them until `unspawn`: `begin(task)`.
+    template <class Begin>
+    void spawn_tasks(Begin&& begin) {
+        if constexpr (!std::is_same_v<Lock, no_lock>) {
+            openers_ = heap_array<opener>(options_.max_connecting);
+            for (std::size_t i = 0; i < options_.max_connecting; ++i) {
+                openers_[i].belong_to(*this);
+                begin(openers_[i]);
+            }
+            if (options_.has_upkeep()) begin(upkeep_);
+            if (options_.planner != nullptr) begin(planning_);
+            if (reserve_ != nullptr) reserve_->spawn_tasks(begin);
+            hold guard(lock_);
+            places::openers_begun_ = true;
+        }
     }
 
     [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
         if (process_.is_forked_child()) [[unlikely]]
             return acquired::refused;
         hold guard(lock_);
-        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
-        slot* s = l.idle;
+        slot* s = places::lane_for(op).take_idle();
         if (s == nullptr) [[unlikely]] {
             guard.unlock();
             return acquire_slowly(op, node, out);
         }
-        l.idle = s->next;
-        --l.idle_count;
         s->current = &op;
         out = s;
         return acquired::ready;
@@ -10990,11 +12126,12 @@ public:
         hold guard(lock_);
         waited_ += waited;
         if (node.withdraw()) {
-            lanes_[split_ && op.reads_only ? 1 : 0].queue.remove(node);
+            places::lane_for(op).queue.remove(node);
             ++timeouts_;
             return acquired::refused;
         }
-        if (node.gift == nullptr) return acquired::refused;  // the pool was closed
+        op.connect_failed = node.gift == failed_connect();
+        if (node.gift == nullptr || op.connect_failed) return acquired::refused;  // null: the pool was closed
         out = static_cast<slot*>(node.gift);
         out->current = &op;
         if (cancelling_) op.cancelled.store(true, std::memory_order_relaxed);  // it got its gift before, and nobody could tell it
@@ -11005,19 +12142,19 @@ public:
     template <class Op>
     STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
         slot* s = std::exchange(l, nullptr);
-        if (!surely_reads<Op> && h == health::good && s->connection.in_transaction()) [[unlikely]]
-            if (s->connection.tidy() == health::lost) h = health::lost;
+        if constexpr (!surely_reads<Op>) {
+            if (is_usable(h) && (s->connection.in_transaction() || changes_session<Op>(s->connection))) [[unlikely]]
+                return release_unfit(s, h);
+        }
         if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
-            if (s->connection.is_lost()) h = health::lost;
+            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
         if (h == health::good && s->marks == 0 && where.queue.empty()) [[likely]] {
-            s->used = true;
+            ++s->returns;
             s->current = nullptr;
-            s->next = where.idle;
-            where.idle = s;
-            ++where.idle_count;
+            where.put_idle(s);
             lock_.unlock();
         } else {
             lock_.unlock();
@@ -11025,22 +12162,53 @@ public:
         }
     }
 
-    /// Why the last acquisition of `op` did not succeed.
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {
+    /// Why the last acquisition of `op` did not succeed; `waited`: after a wait, and not at once.
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
         if (process_.is_forked_child())
             return error{errc::misuse, "this process was forked after the database was opened: open a database of its own in the child",
                          phase::acquire};
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
-        const lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
-        return pool_exhausted_error(!split_         ? ""
-                                    : op.reads_only ? "reading "
-                                                    : "writing ",
-                                    l.taken, l.limit, l.queue.size(), l.queue.size() >= options_.max_waiting);
+        if (op.connect_failed && places::connect_error_) return places::connect_error_;
+        const lane& l = places::lane_for(op);
+        if (places::governor_.is_down() && (op.connect_failed || l.taken == l.opening))
+            return pool_unreachable_error(places::connect_error_, places::governor_.next_try() - now, waited);
+        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting);
     }
 
-    /// What the pool does by itself, for the world to run; null: nothing.
-    [[nodiscard]] background* upkeep() noexcept { return options_.has_upkeep() ? &upkeep_ : nullptr; }
+    /// The connections for independent work; null: there are none. What steers the pool steers these too, but for their number.
+    [[nodiscard]] pool_source* reserve() const noexcept { return reserve_.get(); }
+
+    void retire_all() noexcept {
+        control::retire_all();
+        if (reserve_ != nullptr) reserve_->retire_all();
+    }
+    [[nodiscard]] error rotate(const typename Driver::options& target) {
+        if (error e = control::rotate(target)) return e;
+        return reserve_ != nullptr ? reserve_->rotate(target) : error{};
+    }
+    void suspend() noexcept {
+        control::suspend();
+        if (reserve_ != nullptr) reserve_->suspend();
+    }
+    void resume() noexcept {
+        control::resume();
+        if (reserve_ != nullptr) reserve_->resume();
+    }
+    template <class World>
+    bool drain(World& world, time_point until) noexcept {
+        const bool drained = control::drain(world, until);
+        return (reserve_ == nullptr || reserve_->drain(world, until)) && drained;
+    }
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        const bool stopped = control::stop(world, until);
+        return (reserve_ == nullptr || reserve_->stop(world, until)) && stopped;
+    }
+    void cancel_all() noexcept {
+        control::cancel_all();
+        if (reserve_ != nullptr) reserve_->cancel_all();
+    }
 
 private:
     using places::cancelling_;
@@ -11049,37 +12217,76 @@ private:
     using places::lock_;
     using places::options_;
     using places::process_;
-    using places::put;
     using places::release_slowly;
+    using places::release_unfit;
     using places::split_;
     using places::take_empty;
-    using places::target_;
     using places::timeouts_;
     using places::waited_;
     using places::waits_;
 
+    /// Whether the session may not be as it was.
+    template <class Op>
+    [[nodiscard]] STRATA_INLINE bool changes_session([[maybe_unused]] connection& c) const noexcept {
+        if constexpr (Op::facts.kind == operation_kind::pinned_session)
+            return options_.on_return != session_reset::rollback_only;
+        else if constexpr (Op::facts.kind == operation_kind::transaction && requires { c.has_changed_session(); })
+            return options_.on_return != session_reset::rollback_only && c.has_changed_session();
+        else
+            return false;
+    }
+
     [[nodiscard]] STRATA_COLD acquired acquire_slowly(operation_base& op, waiter& node, lease& out) noexcept {
         waker* other = op.waking();  // made outside the lock: it may allocate
-        hold guard(lock_);
-        if (closed_) return acquired::refused;
-        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
-        if (slot* s = l.idle; s != nullptr) {
-            l.idle = s->next;
-            --l.idle_count;
-            s->current = &op;
-            out = s;
-            return acquired::ready;
+        op.connect_failed = false;
+        opener* next = nullptr;
+        lane& l = places::lane_for(op);
+        {
+            hold guard(lock_);
+            if (closed_) return acquired::refused;
+            if (slot* s = l.take_idle(); s != nullptr) return leased(op, s, out);
+            const bool warms_up = l.cold != nullptr && !places::suspended_ && l.queue.size() >= l.opening;
+            if (!places::has_openers() && l.queue.empty() && !places::suspended_)  // while the pool grows some may wait already
+                if (slot* s = take_empty(l); s != nullptr) return leased(op, s, out);
+            if (l.queue.size() >= options_.max_waiting || places::is_refusing(l)) return acquired::refused;
+            node.prepare(other);
+            l.queue.push(node);
+            ++waits_;
+            if (warms_up) places::warm_up(l);
+            next = places::wanted_opener();
         }
-        if (slot* s = l.queue.empty() ? take_empty(op.reads_only) : nullptr) {  // while the pool grows some may wait already
-            s->current = &op;
-            out = s;
-            return acquired::connect;
+        if (places::rouse(next)) return acquired::wait;
+        hold guard(lock_);  // no thread is to be had: then the caller opens it
+        slot* s = closed_ || l.queue.front() != &node ? nullptr : take_empty(l);
+        if (s == nullptr) return acquired::wait;
+        if (node.withdraw()) {
+            l.queue.remove(node);
+            return leased(op, s, out);
         }
-        if (l.queue.size() >= options_.max_waiting) return acquired::refused;
-        node.prepare(other);
-        l.queue.push(node);
-        ++waits_;
+        places::free_place(s);
         return acquired::wait;
+    }
+    [[nodiscard]] static acquired leased(operation_base& op, slot* s, lease& out) noexcept {
+        s->current = &op;
+        out = s;
+        return s->open ? acquired::ready : acquired::connect;
+    }
+
+    /// Under the lock.
+    [[nodiscard]] pool_holders holders(const lane& l, bool reads) const {
+        pool_holders h{.which = !split_ ? ""
+                                : reads ? "reading "
+                                        : "writing ",
+                       .lent = l.lent(),
+                       .opening = l.opening,
+                       .limit = l.limit,
+                       .waiting = l.queue.size(),
+                       .suspended = places::suspended_};
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            const slot& s = places::slots_[i];
+            if (s.open && s.current != nullptr && &lanes_[s.lane] == &l) h.add(*s.current);
+        }
+        return h;
     }
 
     template <class World>
@@ -11092,7 +12299,10 @@ private:
         }
     }
 
-    pool_upkeep<pool_places<Driver, Lock>> upkeep_;
+    heap_array<opener> openers_;
+    std::unique_ptr<pool_source> reserve_;
+    pool_upkeep<places> upkeep_;
+    pool_planning<control> planning_;
 };
 
 }  // namespace detail

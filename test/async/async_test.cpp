@@ -324,9 +324,8 @@ TEST_CASE("a cancel ends a call wherever it is, and the connection serves the ne
         stranger other{b.target.path};
         other.run("begin immediate");
         std::optional<strata::error> locked;
-        b.adb.async_try_execute(add_balance(1, 1), asio::bind_cancellation_slot(stop.slot(), [&](strata::result<strata::execution> r) {
-                                    locked = r.error();
-                                }));
+        b.adb.async_try_execute(
+            add_balance(1, 1), asio::bind_cancellation_slot(stop.slot(), [&](strata::result<strata::execution> r) { locked = r.error(); }));
         stop.emit(type);
         b.io.run();
         REQUIRE(locked);
@@ -445,7 +444,7 @@ TEST_CASE("a database may die before the calls on it have ended", "[async][lifet
 }
 
 TEST_CASE("an io_context that dies takes its calls with it, and the pool gets everything back", "[async][lifetime]") {
-    bank<full_stack> b{strata::pool_options{.max_size = 2}, strata::retry_options{.max_attempts = 2, .base = 1h, .cap = 1h},
+    bank<full_stack> b{strata::pool_options{.min_size = 2, .max_size = 2}, strata::retry_options{.max_attempts = 2, .base = 1h, .cap = 1h},
                        strata::total_timeout_options{.limit = 1000h}};
     b.fill(1);
     struct witness {
@@ -535,7 +534,7 @@ TEST_CASE("a connection may come home while the context of those who wait for it
 }
 
 TEST_CASE("asynchronous calls on a closed database are refused, and those on their way are waited for", "[async][close]") {
-    async_bank<> b{strata::pool_options{.max_size = 2}};
+    async_bank<> b{strata::pool_options{.min_size = 2, .max_size = 2}};
     b.fill(1);
     std::optional<strata::error> running, queued, late;
     b.adb.async_try_one<std::int64_t>(endless_query, [&](strata::result<std::int64_t> r) { running = r.error(); });

@@ -17,7 +17,16 @@ struct life {
 
     explicit life(std::uint64_t seed)
         : world(seed), options(some_options(world)), source(options, {&log}),
-          r{world, source, none, log, SingleWriter && options.max_size > 1} {}
+          r{world, source, none, log, SingleWriter && options.max_size > 1} {
+        if (seed % 4 == 0) return;  // as pool<no_lock>: callers open what they need
+        source.spawn_tasks([this](strata::background& b) {
+            world.spawn(b);
+            tasks.push_back(&b);
+        });
+    }
+    ~life() {
+        for (strata::background* b : tasks) world.unspawn(*b);
+    }
 
     static strata::pool_options some_options(strata::simulated_world& world) {
         strata::pool_options o;
@@ -25,6 +34,11 @@ struct life {
         o.min_size = world.below(o.max_size + 1);
         o.max_wait = world.between(0ms, 20ms);
         o.max_waiting = 1 + world.below(12);
+        o.max_connecting = 1 + world.below(4);
+        o.first_pause = 1ms + world.between(0ms, 5ms);
+        o.longest_pause = 10ms;
+        o.wait_while_down = world.below(3) == 0;
+        if (world.below(3) == 0) o.check_interval = 3ms;
         return o;
     }
 
@@ -78,6 +92,31 @@ struct life {
         }
     }
 
+    /// Steers the pool at random.
+    task operate() {
+        for (int i = 0; i < 8; ++i) {
+            co_await world.sleep(world.between(0ms, 4ms));
+            switch (world.below(6)) {
+                case 0:
+                    source.resize(world.below(options.max_size + 2));
+                    break;
+                case 1:
+                    source.retire_all();
+                    break;
+                case 2:
+                    source.shrink();
+                    break;
+                case 3:
+                    source.suspend();
+                    break;
+                default:
+                    source.resume();
+            }
+        }
+        source.resume();
+        source.resize(options.max_size);
+    }
+
     void check() {
         CHECK(log.violations == std::vector<std::string>{});
         CHECK(log.most_open <= static_cast<int>(options.max_size));
@@ -87,6 +126,7 @@ struct life {
         CHECK(s.waiting == 0);
         CHECK(s.open == s.idle);
         CHECK(static_cast<int>(s.open) == log.open);
+        CHECK(s.opened == s.open + s.lost + s.retired);
     }
     /// Every place can still be leased, all at once.
     void check_all_places() {
@@ -94,8 +134,12 @@ struct life {
         std::size_t served = 0;
         for (std::size_t i = 0; i < options.max_size; ++i) {
             world.spawn("last", [this, i, &served]() -> task {
-                const went w = co_await lease(r, {.takes = 1s, .reads = i > 0});
-                if (!w.queued && !w.error) ++served;
+                for (bool waits = true; waits;) {  // one may have to be opened, which takes longer than a caller waits
+                    const went w = co_await lease(r, {.takes = 1s, .reads = i > 0});
+                    waits = w.error.code() == errc::pool_exhausted || w.error.code() == errc::pool_unreachable;
+                    if (!w.error) ++served;
+                    co_await world.sleep(1us);
+                }
             });
         }
         world.run_for(500ms);
@@ -113,7 +157,10 @@ struct life {
         for (std::uint64_t i = 0; i < count; ++i)
             clients.push_back(world.spawn("client " + std::to_string(i), [this] { return client(); }));
         world.spawn("killer", [this] { return killer(); });
+        if (world.below(2) == 0) world.spawn("operator", [this] { return operate(); });
         world.run();
+        log.refuse_connects = 0;
+        world.run_for(1s);  // what is being opened still
         check();
         check_all_places();
         return world.digest();
@@ -127,6 +174,7 @@ struct life {
     rig<source_type> r;
     std::vector<strata::simulated_client> clients;
     int ended = 0, cancelled = 0, destroyed = 0;
+    std::vector<strata::background*> tasks{};
 };
 
 template <bool SingleWriter>
@@ -161,6 +209,6 @@ TEST_CASE("random lives of a pool with one writer do, too", "[pool][property]") 
 TEST_CASE("equal seeds give equal lives, on every compiler", "[pool][property]") {
     int cancelled = 0, destroyed = 0;
     // What the pool does for these seeds, as a number. A change of what it does, of the world, or of errc's numbers changes it.
-    CHECK(run_lives<false>(1, 50, cancelled, destroyed) == 675194393662903802u);
-    CHECK(run_lives<true>(1, 50, cancelled, destroyed) == 9130235728638647606u);
+    CHECK(run_lives<false>(1, 50, cancelled, destroyed) == 9741666432670205192u);
+    CHECK(run_lives<true>(1, 50, cancelled, destroyed) == 16023685677565816827u);
 }

@@ -15,6 +15,22 @@ using strata_test::count;
 
 namespace {
 
+/// The pool's tasks in threads of the world, until the end of the scope.
+template <class Source>
+struct running {
+    running(strata::system_world& w, Source& s) : world(w) {
+        s.spawn_tasks([this](strata::background& b) {
+            world.spawn(b);
+            tasks.push_back(&b);
+        });
+    }
+    ~running() {
+        for (strata::background* b : tasks) world.unspawn(*b);
+    }
+    strata::system_world& world;
+    std::vector<strata::background*> tasks{};
+};
+
 struct bare_options {
     std::atomic<int>* open = nullptr;
     std::atomic<int>* most_open = nullptr;
@@ -83,7 +99,8 @@ void stress(int threads, int calls, std::size_t connections) {
     strata::system_world world{7};
     strata::layers<> none;
     std::atomic<int> open{0}, most_open{0}, served{0}, refused{0}, lost{0}, doubly{0}, strange{0};
-    source_type source{{.min_size = 0, .max_size = connections}, {&open, &most_open}};
+    source_type source{{.min_size = 0, .max_size = connections, .check_interval = 1ms}, {&open, &most_open}};
+    const running tasks{world, source};
     std::vector<std::thread> all;
     for (int t = 0; t < threads; ++t) {
         all.emplace_back([&, t] {
@@ -118,6 +135,7 @@ void stress(int threads, int calls, std::size_t connections) {
         });
     }
     for (std::thread& t : all) t.join();
+    while (source.snapshot().open != source.snapshot().idle) std::this_thread::yield();  // one may be on its way, or be looked at
     CHECK(doubly == 0);
     CHECK(strange == 0);
     CHECK(served > 0);
@@ -153,6 +171,7 @@ TEST_CASE("a pool is closed while threads use it", "[pool][stress]") {
         strata::layers<> none;
         std::atomic<int> open{0}, most_open{0}, shut{0};
         source_type source{{.min_size = 0, .max_size = 2}, {&open, &most_open}};
+        const running tasks{world, source};
         std::vector<std::thread> all;
         for (int t = 0; t < 4; ++t) {
             all.emplace_back([&] {

@@ -3,6 +3,8 @@
 #ifndef STRATA_TEST_SOURCE_PROBE_HPP
 #define STRATA_TEST_SOURCE_PROBE_HPP
 
+#include <support/catch.hpp>
+
 #include <strata/source/pool.hpp>
 #include <strata/testing/simulated_call.hpp>
 
@@ -25,6 +27,8 @@ struct probe_log {
     std::vector<unsigned> opened{};  ///< numbers of the connections, as they were opened
     unsigned dead_up_to = 0;         ///< the server has given up the connections of these numbers
     unsigned numbers = 0;
+    bool hides_death = false;             ///< only who asks them notices that
+    std::vector<std::string> controls{};  ///< what was run to make connections fit, `ping` among it
 
     void violated(std::string what) { violations.push_back(std::move(what)); }
 };
@@ -68,8 +72,16 @@ public:
     [[nodiscard]] bool in_transaction() const noexcept { return dirty; }
     [[nodiscard]] bool is_alive() noexcept {
         if (in_use) log_->violated("a connection was looked at while it was in use");
-        return number > log_->dead_up_to;
+        return log_->hides_death || number > log_->dead_up_to;
     }
+    [[nodiscard]] strata::error control(std::string_view sql) {
+        if (in_use) log_->violated("a connection was made fit while it was in use");
+        log_->controls.push_back(std::string{sql} + " on " + std::to_string(number));
+        return number > log_->dead_up_to ? strata::error{} : strata::error{strata::errc::connection_lost};
+    }
+    [[nodiscard]] strata::error discard_all() { return control("discard all"); }
+    [[nodiscard]] strata::health ping() noexcept { return control("ping") ? strata::health::lost : strata::health::good; }
+    [[nodiscard]] bool has_changed_session() const noexcept { return changed; }
     strata::health tidy() noexcept {
         dirty = false;
         return untidy ? strata::health::lost : strata::health::good;
@@ -98,6 +110,7 @@ public:
     bool dirty = false;   ///< left in a transaction
     bool untidy = false;  ///< and cannot be brought out of it
     bool reads_only = false;
+    bool changed = false;  ///< something of the session
 
 private:
     probe_log* log_ = nullptr;
@@ -122,6 +135,7 @@ struct holding_work {
     bool leaves_transaction = false;
     bool throws = false;
     bool stuck_in_transaction = false;
+    bool all_lost = false;
     probe_connection* held = nullptr;
     unsigned number = 0;  ///< of the connection it had, from the last attempt
 
@@ -150,9 +164,9 @@ struct holding_work {
     }
 
 private:
-    static strata::signal failed(strata::outcome& result, strata::errc code) {
+    strata::signal failed(strata::outcome& result, strata::errc code) const {
         strata::error e{code, strata::phase::execute};
-        if (code == strata::errc::connection_lost) e.set(strata::health::lost);
+        if (code == strata::errc::connection_lost) e.set(all_lost ? strata::health::all_lost : strata::health::lost);
         result.replace(std::move(e));
         return strata::signal::failed;
     }
@@ -181,6 +195,8 @@ struct ask {
     bool leaves_transaction = false;
     bool throws = false;
     bool stuck_in_transaction = false;  ///< leaves one, and it cannot be rolled back
+    bool all_lost = false;              ///< with `connection_lost`: the server says that it goes down
+    std::string_view name{};
 };
 
 /// How it went.
@@ -197,9 +213,10 @@ template <class Rig, class Source, class Layers>
 class lease_job {
 public:
     lease_job(Rig& r, const ask& a)
-        : rig_(r), work_{a.takes, a.ends_with, a.leaves_transaction, a.throws, a.stuck_in_transaction},
+        : rig_(r), work_{a.takes, a.ends_with, a.leaves_transaction, a.throws, a.stuck_in_transaction, a.all_lost},
           flight_(r.world, r.layers, r.source, op_, work_) {
         op_.reads_only = a.reads;
+        op_.name = a.name;
         if (a.deadline > strata::duration::zero()) op_.deadline = r.world.now() + a.deadline;
     }
     ~lease_job() {
@@ -263,6 +280,49 @@ template <class Source, class Layers>
 auto lease(rig<Source, Layers>& r, const ask& a = {}) {
     return strata::detail::simulated_call<lease_job<rig<Source, Layers>, Source, Layers>>{std::in_place, r, a};
 }
+
+/// A pool with the tasks that look after it, in a simulated world.
+template <bool SingleWriter = false>
+struct pool_of {
+    using source_type = strata::detail::pool_source<probe_driver<SingleWriter>, strata::inline_lock>;
+
+    explicit pool_of(const strata::pool_options& o, strata::duration connecting = {}, std::uint64_t seed = 1)
+        : world(seed), log{.connecting = connecting}, source(o, probe_options{&log}),
+          r{world, source, none, log, SingleWriter && o.max_size > 1} {
+        opening = source.open_first(world);
+        source.spawn_tasks([this](strata::background& b) {
+            world.spawn(b);
+            tasks.push_back(&b);
+        });
+    }
+    ~pool_of() {
+        for (strata::background* b : tasks) world.unspawn(*b);
+        CHECK(log.violations == std::vector<std::string>{});
+    }
+
+    template <class Body>
+    auto client(std::string name, Body body) {
+        return world.spawn(std::move(name), std::move(body));
+    }
+    /// `n` clients at once, each for so long.
+    void use(int n, strata::duration takes) {
+        for (int i = 0; i < n; ++i)
+            world.spawn("client", [this, takes]() -> strata::simulated_task<> {
+                const went w = co_await lease(r, {.takes = takes});
+                CHECK_FALSE(w.error);
+            });
+        world.run();
+    }
+    strata::pool_snapshot now() { return source.snapshot(); }
+
+    strata::simulated_world world;
+    probe_log log;
+    strata::layers<> none;
+    source_type source;
+    rig<source_type> r;
+    strata::error opening;
+    std::vector<strata::background*> tasks{};
+};
 
 }  // namespace strata_test
 

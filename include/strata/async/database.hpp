@@ -85,40 +85,43 @@ public:
 
     /// A transaction in the caller's hands.
     template <detail::completion Token = detail::default_token>
-    auto async_begin(Token&& token = {}) {
-        return async_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_begin(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_begin(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(),
+    auto async_begin(const transaction_options<driver>& o, Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(), at,
                                                                                          std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_begin(Token&& token = {}) {
-        return async_try_begin(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_try_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_try_begin(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_begin(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(),
+    auto async_try_begin(const transaction_options<driver>& o, Token&& token = {},
+                         std::source_location at = std::source_location::current()) {
+        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(), at,
                                                                                        std::forward<Token>(token));
     }
 
     /// A pinned connection.
     template <detail::completion Token = detail::default_token>
-    auto async_session(Token&& token = {}) {
-        return async_session(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_session(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_session(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_session(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::session_facts, detail::throwing<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    auto async_session(const transaction_options<driver>& o, Token&& token = {},
+                       std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, detail::throwing<session_type>>(o, std::nullopt, at, std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_session(Token&& token = {}) {
-        return async_try_session(transaction_options<driver>{}, std::forward<Token>(token));
+    auto async_try_session(Token&& token = {}, std::source_location at = std::source_location::current()) {
+        return async_try_session(transaction_options<driver>{}, std::forward<Token>(token), at);
     }
     template <detail::completion Token = detail::default_token>
-    auto async_try_session(const transaction_options<driver>& o, Token&& token = {}) {
-        return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, std::forward<Token>(token));
+    auto async_try_session(const transaction_options<driver>& o, Token&& token = {},
+                           std::source_location at = std::source_location::current()) {
+        return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, at, std::forward<Token>(token));
     }
 
     /// As `database::close`, for all faces of the runtime; a cancel of this call shortens the grace. `void(std::exception_ptr)`.
@@ -153,8 +156,10 @@ public:
 
 private:
     template <operation_facts Facts, class Form, class Token>
-    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, Token&& token) {
-        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin);
+    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, const std::source_location& at,
+              Token&& token) {
+        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin,
+                                                                             at);
     }
 
     std::shared_ptr<runtime_type> rt_;

@@ -38,8 +38,9 @@ public:
 
     /// Takes a connection.
     holding_job(const std::shared_ptr<Runtime>& rt, const asio_world& world, const transaction_options<typename Runtime::driver>& o,
-                std::optional<typename Runtime::driver::locking> begin)
+                std::optional<typename Runtime::driver::locking> begin, const std::source_location& where)
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
+        state_->where = where;
         state_->op.name = o.name;
         state_->op.tags = o.tags;
         state_->op.priority = o.priority;
@@ -63,6 +64,7 @@ public:
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;
         const bool here = state_->work.held != nullptr;
+        state_->note_place();
         if (!here) {
             a.failed = std::move(state_->f.result().error());
             a.thrown = std::move(state_->f.thrown());

@@ -53,7 +53,12 @@ enum class effect : std::uint8_t { none, rolled_back, applied, unknown };
 enum class phase : std::uint8_t { admission, acquire, connect, prepare, execute, commit, result };
 
 /// Whether the connection can serve the next caller.
-enum class health : std::uint8_t { good, lost };
+enum class health : std::uint8_t {
+    good,
+    doubtful,  ///< it can, though what went wrong may have been its own fault
+    lost,
+    all_lost   ///< nor can any that was opened before: the server goes down, or has become a standby
+};
 
 /// `serialization_failure` for `errc::serialization_failure`; static storage.
 [[nodiscard]] constexpr std::string_view to_string(errc code) noexcept {
@@ -150,6 +155,8 @@ public:
     constexpr error& set(strata::effect e) noexcept { effect_ = e; return *this; }
     constexpr error& set(strata::phase p) noexcept { phase_ = p; return *this; }
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
+    /// Its connection cannot be used any more; what is known beyond that stays.
+    constexpr error& set_lost() noexcept { return health_ < health::lost ? set(health::lost) : *this; }
     constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }

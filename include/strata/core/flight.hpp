@@ -12,6 +12,7 @@
 #ifndef STRATA_CORE_FLIGHT_HPP
 #define STRATA_CORE_FLIGHT_HPP
 
+#include <strata/core/health.hpp>
 #include <strata/core/pacing.hpp>
 #include <strata/core/passage.hpp>
 #include <strata/core/signal.hpp>
@@ -150,7 +151,7 @@ private:
                 return need::park;
             }
             default:
-                result().replace(source_.refusal(op_));
+                result().replace(source_.refusal(op_, world_.moment().now, false));
                 return follow_cold(passage_.landed(timed_moment()));
         }
     }
@@ -197,7 +198,7 @@ private:
     STRATA_INLINE void end_of_work() noexcept {
         at_ = at::outside;
         work_.end();
-        source_.release(lease_, op_, result().ok() ? health::good : result().error().health());
+        source_.release(lease_, op_, result().ok() ? health::good : detail::health_after(result().error()));
     }
 
     /// An exception of the user's sink, codec or closure, or out of memory: an outcome like others, rethrown by the face.
@@ -267,7 +268,7 @@ private:
         if (op_.cancelled.load(std::memory_order_relaxed)) {
             result().replace(error{errc::cancelled, phase::acquire}.set_local());
         } else {
-            error e = source_.refusal(op_);
+            error e = source_.refusal(op_, m.now, true);
             // It was the call's own time that ran out, not the source's patience.
             if (e.code() == errc::pool_exhausted && m.now >= op_.deadline) e.set(errc::timeout);
             result().replace(std::move(e));

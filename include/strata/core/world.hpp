@@ -46,18 +46,18 @@ public:
         nobody.block(until);
     }
 
-    /// Runs the task in a thread of the world, begun with the first one, until `unspawn`. Throws `failure` when there is no thread to be
-    /// had.
+    /// Runs the task in a thread of the world, begun when the first one is due, until `unspawn`. Throws `failure` when there is no thread
+    /// to be had.
     STRATA_COLD void spawn(background& task) {
-        if (!thread_.add(task))
+        if (!threads_.add(task))
             throw_failure(error{errc::out_of_memory, "no thread could be begun for the upkeep of a pool", phase::admission});
     }
     /// Waits until the task is not running; it is not run again.
-    STRATA_COLD void unspawn(background& task) noexcept { thread_.remove(task); }
+    STRATA_COLD void unspawn(background& task) noexcept { threads_.remove(task); }
 
 private:
     splitmix random_;
-    background_thread thread_{random_};
+    background_threads threads_{random_};
 };
 
 }  // namespace strata::inline STRATA_ABI

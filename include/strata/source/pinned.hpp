@@ -28,7 +28,7 @@ public:
     STRATA_INLINE void release(lease& l, operation_base&, health) noexcept { l = nullptr; }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return *l; }
 
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&) noexcept { return ended(); }
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept { return ended(); }
     [[nodiscard]] STRATA_COLD static error ended() {
         return {errc::transaction_aborted, "the transaction has ended: the database rolled it back, or it was committed", phase::admission,
                 effect::rolled_back};

@@ -1,49 +1,42 @@
 // The places of a pool: which are empty, which hold an idle connection, who waits for one, and how a pool comes to an end.
 //
 // Under one lock: a list of idle connections and a queue of waiters for each lane, and the places without a connection.
-// What a caller sees of it is source/pool.hpp; what the pool does by itself is source/pool_upkeep.hpp.
+// What a caller sees of it is source/pool.hpp; who opens connections is source/pool_opener.hpp; how a pool is steered is
+// source/pool_control.hpp; what it does by itself is source/pool_upkeep.hpp.
 #ifndef STRATA_SOURCE_POOL_PLACES_HPP
 #define STRATA_SOURCE_POOL_PLACES_HPP
 
+#include <strata/core/background.hpp>
 #include <strata/core/flight.hpp>
 #include <strata/core/fork.hpp>
 #include <strata/core/guarded.hpp>
 #include <strata/core/heap_array.hpp>
-#include <strata/core/operation.hpp>
+#include <strata/source/connect_governor.hpp>
 #include <strata/source/pool_options.hpp>
+#include <strata/source/pool_slot.hpp>
+
+#include <memory>
 
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// One place for a connection. Lives as long as the pool; the connection in it may come and go.
-template <class Driver>
-struct pool_slot {
-    typename Driver::connection connection;
-    pool_slot* next = nullptr;        // idle or empty list
-    interruption* current = nullptr;  // whoever holds the lease
-    std::uint8_t lane = 0;
-    bool open = false;
-    std::uint8_t marks = 0;   // see below; with one a returned connection takes the slow way
-    bool used = false;        // since upkeep looked last
-    bool seen = false;        // upkeep: in this round
-    time_point ends = never;  // upkeep: end of its life; `never` before it has been seen, and where there is no limit
-    time_point idle_since{};
-};
-
-/// `retired`: closed when it comes back; of all once the pool is closed. `check`: the pool became smaller since it was lent out.
-enum pool_mark : std::uint8_t { retired = 1, check = 2 };
+template <class Places>
+class pool_opener;
 
 template <class Driver, class Lock>
 class pool_places {
 public:
     using driver = Driver;
     using slot = pool_slot<Driver>;
+    using lane = pool_lane<slot>;
     using lease = slot*;
     using connection = typename Driver::connection;
+    using opener = pool_opener<pool_places>;
 
     pool_places(const pool_options& options, const typename Driver::options& target)
-        : options_(options), target_(target), slots_(options.max_size), split_(Driver::single_writer && options.max_size > 1) {
+        : options_(options), target_(std::make_shared<const typename Driver::options>(target)), slots_(options.max_size),
+          split_(Driver::single_writer && options.max_size > 1), ready_(options.min_size), governor_(options.connecting()) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
         for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
@@ -55,46 +48,42 @@ public:
         if (process_.is_forked_child()) static_cast<void>(slots_.release());
     }
 
-    /// The place stays empty: the oldest waiter may try, otherwise it is free.
+    /// Closes whatever connection there is, and gives the place back: it is free, and somebody may open another one.
     STRATA_COLD void release_unconnected(lease& l) noexcept {
         slot* s = std::exchange(l, nullptr);
-        {
-            hold guard(lock_);
-            s->current = nullptr;  // from here on nobody interrupts it
-        }
-        s->connection.close();
+        close(*s);
         wake_call wake;
-        bool all_free = false;
+        opener* next = nullptr;
+        bool at_rest = false;
         {
             hold guard(lock_);
-            s->open = false;
             lane& where = lanes_[s->lane];
-            if (!closed_) s->marks = 0;  // what is opened here from now on is new
-            if (closed_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) {
-                --where.taken;
-                put(empty_, s);
-                all_free = lanes_[0].taken + lanes_[1].taken == 0;
-            }
+            if (closed_ || has_openers() || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
+            next = wanted_opener();
+            at_rest = is_at_rest();
         }
         wake();
-        if (all_free) wake_closers();
+        static_cast<void>(rouse(next));
+        if (at_rest) wake_closers();
     }
 
     /// Opens the connection of a place. A driver that waits while it connects is asked again after each wait.
     [[nodiscard]] STRATA_COLD signal connect(lease& l, operation_base& op, error& e) {
         const guarded guard_of_connection{l->connection, &op};
         const auto role = Driver::role_of(l->lane == 1, split_);
+        const auto target = this->target();
         if constexpr (opens_in_steps<connection, typename Driver::options, decltype(role)>) {
-            const signal s = l->connection.open_step(target_, role, e);
+            const signal s = l->connection.open_step(*target, role, e);
             if (s != signal::done) return s;
         } else {
-            e = l->connection.open(target_, role, &op);  // the operation becomes the guard
+            e = l->connection.open(*target, role, &op);  // the operation becomes the guard
             if (e) return signal::failed;
         }
         hold guard(lock_);
         l->open = true;
         l->ends = never;
         l->idle_since = {};
+        l->score = full_score;
         ++opened_;
         return signal::done;
     }
@@ -102,26 +91,21 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
-    [[nodiscard]] const typename Driver::options& target() const noexcept { return target_; }  ///< what its connections are opened with
+    /// What its connections are opened with from now on.
+    [[nodiscard]] std::shared_ptr<const typename Driver::options> target() noexcept {
+        hold guard(lock_);
+        return target_;
+    }
 
     /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
     template <class World>
     bool stop(World& world, time_point until) noexcept {
         if (process_.is_forked_child()) return true;
         refuse_all();
-        waiter node;
         for (;;) {
             close_idle();
-            {
-                hold guard(lock_);
-                if (lanes_[0].taken + lanes_[1].taken == 0) return true;
-                if (world.moment().now >= until) return false;
-                node.prepare(nullptr);
-                closers_.push(node);
-            }
-            world.park(&node, until);
-            hold guard(lock_);
-            if (node.withdraw()) closers_.remove(node);
+            if (wait_for_rest(world, until)) return true;
+            if (world.moment().now >= until) return false;
         }
     }
 
@@ -130,173 +114,257 @@ public:
         if (process_.is_forked_child()) return;
         hold guard(lock_);
         cancelling_ = true;
-        for (std::size_t i = 0; i < options_.max_size; ++i) {
-            slot& s = slots_[i];
-            if (s.current == nullptr) continue;
-            s.current->cancelled.store(true, std::memory_order_relaxed);
-            if constexpr (requires { s.connection.interrupt(); })
-                s.connection.interrupt();  // it may be waiting where nobody looks at the flag
-        }
-    }
-
-    [[nodiscard]] pool_snapshot snapshot() noexcept {
-        hold guard(lock_);
-        pool_snapshot s;
-        for (const lane& l : lanes_) {
-            s.open += l.taken;
-            s.idle += l.idle_count;
-            s.waiting += l.queue.size();
-        }
-        s.waits = waits_;
-        s.waited = waited_;
-        s.timeouts = timeouts_;
-        s.opened = opened_;
-        s.lost = lost_;
-        s.retired = retired_;
-        return s;
-    }
-
-    /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
-    /// Beyond that idle ones are closed, and those lent out when they come back.
-    STRATA_COLD void resize(std::size_t size) noexcept {
-        if (process_.is_forked_child()) return;
-        const std::size_t least = split_ ? 2 : 1;
-        size = size < least ? least : size > options_.max_size ? options_.max_size : size;
-        lane& l = lanes_[split_ ? 1 : 0];
-        {
-            hold guard(lock_);
-            l.limit = split_ ? size - 1 : size;
-            if (l.taken > l.limit) mark_all(check);
-        }
-        for (;;) {
-            wake_call wake;
-            slot* closes = nullptr;
-            {
-                hold guard(lock_);
-                if (l.taken > l.limit && l.idle != nullptr) {
-                    closes = std::exchange(l.idle, l.idle->next);
-                    --l.idle_count;
-                    ++retired_;
-                } else {
-                    slot* s = closed_ || l.queue.empty() ? nullptr : take_empty(split_);
-                    if (s == nullptr) return;
-                    if (!l.queue.grant_first(s, wake)) {
-                        --l.taken;
-                        put(empty_, s);
-                        return;
-                    }
-                }
-            }
-            if (closes != nullptr) release_unconnected(closes);
-            wake();
-        }
-    }
-
-    /// Lets go of every connection that there is now: idle ones at once, those lent out or being opened when they come back. What is
-    /// opened from here on is new: after a failover, or with new credentials. A database in memory goes with its last connection.
-    /// Nothing happens to a handle of the user's (`options.handle`).
-    STRATA_COLD void retire_all() noexcept {
-        if (process_.is_forked_child()) return;
-        if constexpr (requires { target_.handle; })
-            if (target_.handle != nullptr) return;
-        slot* all = nullptr;
-        {
-            hold guard(lock_);
-            mark_all(retired);
-            for (lane& l : lanes_)
-                while (slot* s = l.idle) {
-                    l.idle = s->next;
-                    --l.idle_count;
-                    ++retired_;
-                    put(all, s);
-                }
-        }
-        while (all != nullptr) {
-            slot* s = std::exchange(all, all->next);
-            release_unconnected(s);
-        }
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (slots_[i].current != nullptr) cancel(slots_[i]);
     }
 
 protected:
     template <class Places>
     friend class pool_upkeep;
+    template <class Places>
+    friend class pool_opener;
 
-    struct alignas(64) lane {
-        slot* idle = nullptr;
-        std::size_t idle_count = 0;
-        std::size_t taken = 0;  // places with a connection, or with one being opened
-        std::size_t limit = 0;
-        wait_queue queue;
-    };
-
-    /// Under the lock. Empty places are unmarked when they are taken.
-    void mark_all(pool_mark m) noexcept {
-        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= m;
-    }
     static void put(slot*& list, slot* s) noexcept {
         s->next = list;
         list = s;
     }
+    /// To the end of a list; `s` may be one itself.
+    static void append(slot*& list, slot* s) noexcept {
+        slot** end = &list;
+        while (*end != nullptr) end = &(*end)->next;
+        *end = s;
+    }
+    [[nodiscard]] STRATA_INLINE lane& lane_for(const operation_base& op) noexcept { return lanes_[split_ && op.reads_only ? 1 : 0]; }
 
-    /// Under the lock; null when the lane is full.
-    [[nodiscard]] slot* take_empty(bool reads_only) noexcept {
-        const std::uint8_t which = split_ && reads_only ? 1 : 0;
-        if (lanes_[which].taken >= lanes_[which].limit) return nullptr;  // beyond it while a smaller size is awaited
+    /// Under the lock, as everything below unless it says otherwise. Empty places are unmarked when they are taken.
+    void mark_all(std::uint8_t mark) noexcept {
+        for (std::size_t i = 0; i < options_.max_size; ++i) slots_[i].marks |= mark;
+    }
+    [[nodiscard]] std::size_t open_or_opening() const noexcept { return lanes_[0].taken + lanes_[1].taken; }
+
+    /// Null when the lane is full.
+    [[nodiscard]] slot* take_empty(lane& l) noexcept {
+        if (l.taken >= l.limit) return nullptr;  // beyond it while a smaller size is awaited
         slot* s = empty_;
         empty_ = s->next;
-        s->marks = closed_ ? retired : 0;
-        s->lane = which;
-        ++lanes_[which].taken;
+        s->marks = closed_ ? slot_mark::retired : suspended_ ? slot_mark::held : 0;
+        s->lane = static_cast<std::uint8_t>(&l - lanes_);
+        ++l.taken;
         return s;
     }
 
-    /// To the oldest waiter, if there is one.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
-        wake_call wake;
+    /// Without the lock, since it may take its time. The place still counts as taken.
+    void close(slot& s) noexcept {
         {
             hold guard(lock_);
-            s->current = nullptr;
-            lane& where = lanes_[s->lane];
-            s->marks &= static_cast<std::uint8_t>(~check);
-            if (h != health::good || closed_ || s->marks != 0 || where.taken > where.limit) {
-                guard.unlock();
-                return discard(s, h);
-            }
-            if (!where.queue.grant_first(s, wake)) {
-                put(where.idle, s);
-                ++where.idle_count;
-            }
+            s.current = nullptr;  // from here on nobody interrupts it
         }
-        wake();
+        s.connection.close();
+        hold guard(lock_);
+        s.open = false;
+        if (!closed_) s.marks = suspended_ ? slot_mark::held : 0;  // what is opened here from now on is new
+    }
+    /// Of a place whose connection was closed.
+    void free_place(slot* s) noexcept {
+        --lanes_[s->lane].taken;
+        put(empty_, s);
     }
 
-    /// Closes the connection of a place that was leased; the place goes to a waiter, or is free.
-    STRATA_COLD void discard(slot* s, health h) noexcept {
+    // Opening. Where no world runs openers (pool<no_lock>), callers open what they need themselves.
+    [[nodiscard]] bool has_openers() const noexcept { return openers_begun_; }
+    /// Idle, and cold: it has to be checked first. Somebody waits for it.
+    void warm_up(lane& l) noexcept {
+        slot* s = std::exchange(l.cold, l.cold->next);
+        --l.count;
+        make_fit(s, slot_need::checking);
+    }
+    /// Before anybody gets it: by an opener, for which it waits in a list.
+    void make_fit(slot* s, slot_need n) noexcept {
+        s->current = nullptr;
+        s->need = n;
+        ++lanes_[s->lane].opening;
+        s->next = nullptr;
+        append(unfit_, s);
+    }
+    /// The lane that wants one more connection than there are and are being opened; null: none does.
+    [[nodiscard]] lane* wanting() noexcept {
+        if (closed_ || suspended_) return nullptr;
+        for (lane& l : lanes_)
+            if (l.queue.size() > l.opening && l.taken < l.limit) return &l;
+        if (open_or_opening() >= ready_ + (replacing_ ? 1 : 0)) return nullptr;
+        lane& l = lanes_[split_ && lanes_[0].taken != 0 ? 1 : 0];
+        return l.taken < l.limit ? &l : nullptr;
+    }
+    /// One that rests, to be roused after the lock; null: none is needed, or those at work will look themselves.
+    [[nodiscard]] opener* wanted_opener() noexcept {
+        if (resting_ == nullptr) return nullptr;
+        if (unfit_ == nullptr && (pausing_ || governor_.connecting() >= governor_.allowed() || wanting() == nullptr)) return nullptr;
+        return std::exchange(resting_, resting_->resting_behind);
+    }
+    /// Without the lock. False: there is no thread to be had.
+    bool rouse(opener* o) noexcept {
+        if (o == nullptr || o->rouse()) return true;
+        hold guard(lock_);
+        o->resting_behind = std::exchange(resting_, o);
+        return false;
+    }
+    /// Nobody has a connection of the lane that could come back, and none is being opened.
+    [[nodiscard]] bool is_forlorn(const lane& l) const noexcept { return pausing_ && !options_.wait_while_down && l.taken == 0; }
+    /// Callers are told so at once, instead of waiting until the next attempt. One failure alone, whose pause is short, is waited out.
+    [[nodiscard]] bool is_refusing(const lane& l) const noexcept { return is_forlorn(l) && governor_.failures() > 1; }
+
+    /// Serves the oldest waiter, else it is idle.
+    void hand_over(slot* s, wake_call& wake) noexcept {
+        s->current = nullptr;
+        lane& where = lanes_[s->lane];
+        if (suspended_) {
+            put(where.kept, s);
+            ++where.count;
+        } else if (!where.queue.grant_first(s, wake)) {
+            where.put_idle(s);
+        }
+    }
+
+    /// Rolls back what was left open, and resets the session. Without the lock, by whoever has the connection.
+    [[nodiscard]] STRATA_COLD health clean(slot& s) noexcept {
+        auto& c = s.connection;
+        if (const health h = c.tidy(); !is_usable(h)) return h;
+        if (options_.on_return == session_reset::rollback_only) return health::good;
+        try {
+            if (options_.on_return == session_reset::custom) {
+                if constexpr (requires { c.control(options_.reset_sql); })
+                    return c.control(options_.reset_sql) ? health::lost : health::good;
+            } else if constexpr (requires { c.discard_all(); }) {
+                return c.discard_all() ? health::lost : health::good;
+            }
+        } catch (...) {  // no memory
+        }
+        return health::lost;
+    }
+    /// A connection that nobody may get as it is. Without the lock.
+    STRATA_COLD void release_unfit(slot* s, health h) noexcept {
+        opener* next = nullptr;
+        bool left_to_opener = false;
         {
             hold guard(lock_);
-            if (h == health::lost)
+            if (s->connection.in_transaction()) ++left_open_;
+            if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
+                ++s->returns;
+                s->score = score_after(s->score, h);
+                if (s->score < full_score) s->marks |= slot_mark::unwell;
+                make_fit(s, slot_need::cleaning);
+                next = wanted_opener();
+                left_to_opener = true;
+            }
+        }
+        if (left_to_opener) {
+            if (rouse(next)) return;
+            hold guard(lock_);  // no thread is to be had
+            slot** link = &unfit_;
+            while (*link != nullptr && *link != s) link = &(*link)->next;
+            if (*link == nullptr) return;  // another opener has it
+            *link = s->next;
+            s->need = slot_need::nothing;
+            --lanes_[s->lane].opening;
+        }
+        release_slowly(s, is_usable(clean(*s)) ? h : health::lost);
+    }
+
+    /// What took the slow way back. Without the lock.
+    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+        wake_call wake;
+        slot* others = nullptr;
+        bool closes = false, at_rest = false;
+        {
+            hold guard(lock_);
+            ++s->returns;
+            if (h != health::good) ++faults_;
+            if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
+            closes = !stays(*s, h);
+            if (!closes)
+                hand_over(s, wake);
+            else if (!is_usable(h))
                 ++lost_;
             else if (!closed_)
                 ++retired_;
+            at_rest = suspended_ && is_at_rest();
         }
-        release_unconnected(s);
+        wake();
+        if (closes) release_unconnected(s);
+        close_all(others);
+        if (at_rest) wake_closers();
+    }
+    /// Whether a connection that comes back is kept; its score and marks are those from here on.
+    [[nodiscard]] bool stays(slot& s, health h) noexcept {
+        s.marks &= static_cast<std::uint8_t>(~(slot_mark::check | slot_mark::unwell));
+        if (is_usable(h)) s.score = score_after(s.score, h);
+        const bool stays = is_usable(h) && !closed_ && (s.marks & slot_mark::retired) == 0 &&
+                           lanes_[s.lane].taken <= lanes_[s.lane].limit && s.score >= options_.min_health;
+        if (s.score < full_score) s.marks |= slot_mark::unwell;
+        return stays;
     }
 
-    /// From here on nobody is served.
+    /// Every connection that there is: those lent out and being opened are closed when they come back, the idle ones are in the list.
+    [[nodiscard]] slot* take_all() noexcept {
+        mark_all(slot_mark::retired);
+        slot* all = nullptr;
+        for (lane& l : lanes_)
+            for (slot** list : {&l.idle, &l.cold, &l.kept})
+                while (slot* s = *list) {
+                    *list = s->next;
+                    --l.count;
+                    ++retired_;
+                    put(all, s);
+                }
+        return all;
+    }
+    /// Without the lock.
+    void close_all(slot* list) noexcept {
+        while (list != nullptr) {
+            slot* s = std::exchange(list, list->next);
+            release_unconnected(s);
+        }
+    }
+
+    /// From here on nobody is served. Without the lock.
     void refuse_all() noexcept {
         for (;;) {
             wake_call wake;
             {
                 hold guard(lock_);
-                if (!std::exchange(closed_, true)) mark_all(retired);
-                if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                if (!std::exchange(closed_, true)) {
+                    mark_all(slot_mark::retired);
+                    resume_lanes();
+                    for (lane& l : lanes_) append(l.idle, std::exchange(l.cold, nullptr));
+                    for (; unfit_ != nullptr;) {
+                        slot* s = std::exchange(unfit_, unfit_->next);
+                        --lanes_[s->lane].opening;
+                        lanes_[s->lane].put_idle(s);
+                    }
+                    for (std::size_t i = 0; has_openers() && i < options_.max_size; ++i)
+                        if (!slots_[i].open && slots_[i].current != nullptr) cancel(slots_[i]);
+                    if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                }
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
             }
             wake();
         }
     }
+    /// What was kept back is idle again.
+    void resume_lanes() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) {
+            append(l.idle, std::exchange(l.kept, nullptr));
+        }
+    }
+    static void cancel(slot& s) noexcept {
+        s.current->cancelled.store(true, std::memory_order_relaxed);
+        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+    }
 
-    /// The last place has become free: all who wait for that are told.
+    /// No lease is out and nothing is being opened; of a closed pool: nothing is open.
+    [[nodiscard]] bool is_at_rest() const noexcept { return open_or_opening() == (closed_ ? 0 : lanes_[0].count + lanes_[1].count); }
+    /// The pool has come to rest: all who wait for that are told. Without the lock.
     STRATA_COLD void wake_closers() noexcept {
         for (;;) {
             wake_call wake;
@@ -307,18 +375,31 @@ protected:
             wake();
         }
     }
+    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
+    template <class World>
+    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
+        waiter node;
+        {
+            hold guard(lock_);
+            if (is_at_rest()) return true;
+            if (world.moment().now >= until) return false;
+            node.prepare(nullptr);
+            closers_.push(node);
+        }
+        world.park(&node, until);
+        hold guard(lock_);
+        if (node.withdraw()) closers_.remove(node);
+        return is_at_rest();
+    }
 
-    /// One after the other, outside the lock: closing a connection may take its time.
+    /// One after the other, without the lock: closing a connection may take its time.
     void close_idle() noexcept {
         for (;;) {
             slot* s = nullptr;
             {
                 hold guard(lock_);
-                lane& l = lanes_[lanes_[0].idle != nullptr ? 0 : 1];
-                s = l.idle;
+                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
                 if (s == nullptr) return;
-                l.idle = s->next;
-                --l.idle_count;
             }
             release_unconnected(s);
         }
@@ -329,15 +410,25 @@ protected:
     wait_queue closers_;
     bool closed_ = false;
     bool cancelling_ = false;
+    bool suspended_ = false;
+    bool pausing_ = false;  ///< after a connect that failed: an opener waits until the next one may begin
     const pool_options options_;
-    const typename Driver::options target_;
+    std::shared_ptr<const typename Driver::options> target_;
     heap_array<slot> slots_;
     slot* empty_ = nullptr;
     const bool split_;
     fork_guard process_;
-    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0;
+    std::size_t ready_;       ///< so many connections are opened without being asked for
+    bool replacing_ = false;  ///< and one more, for one that is too old
+    connect_governor governor_;
+    bool openers_begun_ = false;
+    opener* resting_ = nullptr;
+    slot* unfit_ = nullptr;  ///< connections that have to be cleaned or checked, the oldest first
+    error connect_error_;    ///< why the latest connect failed; empty after one that did not
+    std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
     duration waited_{};
-    interruption* upkeep_op_ = nullptr;
+    operation_base* upkeep_op_ = nullptr;
+    background* replacement_awaited_ = nullptr;  ///< by this task, which is roused when one more has been opened
 };
 
 }  // namespace detail

@@ -57,7 +57,7 @@ public:
             const signal s = control(c, Driver::rollback(), second_);
             if (!has_ended(s)) return s;
             if (s == signal::failed && c.in_transaction()) {
-                why.set(health::lost).set(effect::unknown);
+                why.set_lost().set(effect::unknown);
                 return signal::failed;
             }
         }

@@ -8,6 +8,7 @@
 #include <strata/transaction/run.hpp>
 
 #include <memory>
+#include <source_location>
 
 namespace strata::inline STRATA_ABI {
 
@@ -62,12 +63,18 @@ private:
                 return signal::failed;
             }
             if (how != ending::commit && !c.in_transaction()) return signal::done;
+            left_open_ = how == ending::give_back;
             if (how == ending::commit) error_ = stopped(op, rt_.world());
             commits_ = how == ending::commit && !error_;
         }
         const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        if (s == signal::done && left_open_) {
+            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
+                           effect::rolled_back};
+            return signal::failed;
+        }
         if (s != signal::failed || how == ending::commit) return s;
-        const bool lost = error_.health() == health::lost;
+        const bool lost = error_.health() != health::good;
         error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
         return lost ? signal::failed : signal::done;
     }
@@ -78,6 +85,7 @@ private:
     error error_;
     bool ending_ = false;
     bool commits_ = false;
+    bool left_open_ = false;
 };
 
 /// The operation behind a handle, at a fixed address.
@@ -90,6 +98,7 @@ struct holding {
         : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
 
     std::shared_ptr<Runtime> rt;
+    std::source_location where{};  ///< where the user asked for it
     op_type op;
     work_type work;
     flight<typename Runtime::world_type, typename Runtime::interceptors, typename Runtime::source, op_type, work_type> f;
@@ -98,7 +107,13 @@ struct holding {
     [[nodiscard]] error take() {
         static_cast<void>(drive(f, rt->world(), f.start()));
         if (f.thrown()) std::rethrow_exception(f.thrown());
+        note_place();
         return work.held != nullptr ? error{} : std::move(f.result().error());
+    }
+    /// For the report of a leak.
+    void note_place() noexcept {
+        if constexpr (requires { rt->connections().lent_to(f.leased(), where); })
+            if (work.held != nullptr) rt->connections().lent_to(f.leased(), where);
     }
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
@@ -219,6 +234,16 @@ public:
         if (held_ != nullptr) static_cast<void>(held_->give_back(detail::ending::give_back));
     }
 
+    /// Gives the connection back now; the handle is empty after it. Throws `failure`: `errc::misuse` where a transaction was left open,
+    /// which was rolled back. (The destructor does so silently; layers above see the error.)
+    void close() {
+        if (error e = give_back()) throw_failure(std::move(e));
+    }
+    [[nodiscard]] result<void> try_close() {
+        if (error e = give_back()) return e;
+        return {};
+    }
+
     /// A transaction on this very connection. Like `database::transaction`, it may be repeated.
     template <class Closure>
     auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
@@ -268,7 +293,11 @@ public:
     explicit basic_session(std::unique_ptr<held> h) noexcept : held_(std::move(h)) {}
 
 private:
-    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was moved from", phase::admission}; }
+    [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was closed or moved from", phase::admission}; }
+    [[nodiscard]] error give_back() {
+        const std::unique_ptr<held> h = std::move(held_);
+        return h != nullptr ? h->give_back(detail::ending::give_back) : gone();
+    }
 
     std::unique_ptr<held> held_;
 };

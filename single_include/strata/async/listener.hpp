@@ -362,7 +362,7 @@ public:
         error e = o.validate();
         if (!e) e = detail::listen_text(channels, text);
         if (e) throw_failure(std::move(e));
-        state_ = std::make_shared<detail::listener_state>(db.shared_runtime()->connections().target(), std::move(text), o);
+        state_ = std::make_shared<detail::listener_state>(*db.shared_runtime()->connections().target(), std::move(text), o);
     }
     template <class Stack, class World>
     listener(const async_database<Stack, World>& db, std::string_view channel, const listener_options& o = {})

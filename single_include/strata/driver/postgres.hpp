@@ -25,6 +25,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -62,6 +63,12 @@ struct postgres_parameter {
     std::string_view value;
 };
 
+/// Who connects. Empty fields leave what the options say.
+struct postgres_credentials {
+    std::string user = {};
+    std::string password = {};
+};
+
 /// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
 struct postgres_options {
     /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
@@ -75,6 +82,9 @@ struct postgres_options {
     std::string password = {};
     std::string database = {};
     std::string application_name = {};
+    /// If set, asked before each connect: for a token that lives an hour, or a vault. By the thread that connects, several at once; it may
+    /// block, and `connect_timeout` begins after it. What it throws is `errc::cannot_connect` with the exception's sentence.
+    std::function<postgres_credentials()> credentials = nullptr;
 
     /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
     duration connect_timeout = std::chrono::seconds{10};
@@ -162,6 +172,7 @@ public:
         set("host", o.host);
         set("user", o.user);
         set("password", o.password);
+        if (error e = ask_credentials(o)) return e;
         set("dbname", o.database);
         set("application_name", o.application_name);
         if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
@@ -210,6 +221,19 @@ public:
     }
 
 private:
+    [[nodiscard]] error ask_credentials(const postgres_options& o) {
+        if (!o.credentials) return {};
+        try {
+            postgres_credentials c = o.credentials();
+            set("user", std::move(c.user));
+            set("password", std::move(c.password));
+            return {};
+        } catch (const std::exception& e) {
+            return bad_postgres_option("credentials", e.what(), errc::cannot_connect);
+        } catch (...) {
+            return bad_postgres_option("credentials", "threw what is no std::exception", errc::cannot_connect);
+        }
+    }
     void set(std::string_view keyword, std::string value) {
         if (value.empty()) return;
         for (auto& [k, v] : settings_) {
@@ -483,16 +507,19 @@ namespace detail {
 }
 
 /// Whether a connection that reported this SQLSTATE can serve the next caller: not after the server's farewell, nor on a
-/// server that has become a standby.
-[[nodiscard]] constexpr health postgres_health(std::string_view state) noexcept {
+/// server that has become a standby. `in_hot_standby`: the setting of this name as the server has reported it (14 and newer), null where
+/// it has not: a write that was refused in a read-only transaction of the user's own says nothing about the connection.
+[[nodiscard]] constexpr health postgres_health(std::string_view state, const char* in_hot_standby) noexcept {
     using detail::sqlstate;
     if (state.substr(0, 2) == "08") return health::lost;
     switch (sqlstate(state)) {
         case sqlstate("57P01"):
         case sqlstate("57P02"):
+            return health::all_lost;
+        case sqlstate("25006"):
+            return in_hot_standby == nullptr ? health::lost : std::string_view{in_hot_standby} == "on" ? health::all_lost : health::good;
         case sqlstate("57P04"):
         case sqlstate("57P05"):
-        case sqlstate("25006"):
         case sqlstate("25P03"):
         case sqlstate("25P04"):
         case sqlstate("40003"):
@@ -523,11 +550,12 @@ namespace detail {
     return static_cast<std::int64_t>(text.size());
 }
 
-/// The error of a result. `sent` is the text as the server saw it.
-[[nodiscard]] STRATA_COLD inline error make_postgres_error(const PGresult* r, phase at, std::string_view written, std::string_view sent) {
+/// The error of a result of `c`. `sent` is the text as the server saw it.
+[[nodiscard]] STRATA_COLD inline error make_postgres_error(const PGconn* c, const PGresult* r, phase at, std::string_view written,
+                                                           std::string_view sent) {
     const std::string_view state = field_of(r, PG_DIAG_SQLSTATE);
     error e{postgres_condition(state), std::string{field_of(r, PG_DIAG_MESSAGE_PRIMARY)}, at};
-    e.set(postgres_health(state));
+    e.set(postgres_health(state, c != nullptr ? ::PQparameterStatus(c, "in_hot_standby") : nullptr));
     error_texts& t = e.edit_texts();
     if (t.message.empty()) t.message = ::PQresultErrorMessage(r);
     t.native_code = state;
@@ -1782,14 +1810,14 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
 STRATA_COLD inline error postgres_preparation::failure_of(const postgres_wire& w) const {
     error e;
     if (w.round_.failed) {
-        e = make_postgres_error(w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
+        e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
         if (w.round_.was_hit) e.set(w.ended_by_);
     } else if (w.lost_) {
         e = w.lost_error(phase::prepare, now_.in_transaction ? effect::rolled_back : effect::none);
     } else if (w.ended_by_ != errc::ok) {
         e = error{w.ended_by_, phase::prepare};
     }
-    if (w.lost_) e.set(health::lost);
+    if (w.lost_) e.set_lost();
     return e;
 }
 
@@ -2589,12 +2617,12 @@ public:
         now_ = unknown;
         if (!locally_) session_ = unknown;
         if (w.round_.failed && !w.round_.was_hit)
-            e = make_postgres_error(w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
+            e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
         else if (w.lost_)
             e = w.lost_error(phase::prepare, effect::none);
         else
             e = error{w.ended_by_, phase::prepare};
-        if (w.lost_) e.set(health::lost);
+        if (w.lost_) e.set_lost();
         return signal::failed;
     }
 
@@ -3160,6 +3188,26 @@ public:
         return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
     }
 
+    /// A round trip: whether the server answers. Blocks until then, the guard's deadline or `postgres_options::finish_limit`.
+    [[nodiscard]] health ping() noexcept {
+        try {
+            const error e = control("");
+            return is_lost() || e ? health::lost : health::good;
+        } catch (...) {  // no memory
+            return health::lost;
+        }
+    }
+    /// The session as it was when it began: settings, temporary tables, locks, LISTEN. Its statements are prepared anew. Blocks.
+    [[nodiscard]] error discard_all() {
+        statements_.clear();
+        limit_.look_at(statement_kind::session);
+        error e = control("discard all");
+        if (!e) changed_session_ = false;
+        return e;
+    }
+    /// Whether a statement was run that sets something for the session, since it began or was discarded.
+    [[nodiscard]] bool has_changed_session() const noexcept { return changed_session_; }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
 
@@ -3178,6 +3226,12 @@ private:
         return {};
     }
 
+    /// Before a statement of this kind.
+    void look_at(statement_kind k) noexcept {
+        limit_.look_at(k);
+        if (k == statement_kind::session) changed_session_ = true;
+    }
+
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
     detail::postgres_server_limit limit_;
@@ -3189,13 +3243,14 @@ private:
     std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
+    bool changed_session_ = false;
     bool busy_ = false;                  // a stream stands on the connection
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = false;
+    lost_ = busy_ = changed_session_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -3288,7 +3343,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
-        e = detail::make_postgres_error(round_.last.get(), at, {}, sql);
+        e = detail::make_postgres_error(db_, round_.last.get(), at, {}, sql);
         if (round_.was_hit)
             e.set(ended_by_);
         else if (e.code() == errc::cancelled && limit_.limits())
@@ -3304,7 +3359,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     }
     round_.last.reset();
     if (!e) return signal::done;
-    if (lost_) e.set(health::lost);
+    if (lost_) e.set_lost();
     if (commit && lost_)
         e.set(errc::outcome_unknown).set(effect::unknown);
     else if (commit)
@@ -3490,7 +3545,7 @@ private:
             last_ = std::move(r);
         }
         under_way_ = connection_.busy_ = false;
-        if (connection_.lost_) return e ? std::move(e.set(health::lost)) : lose();
+        if (connection_.lost_) return e ? std::move(e.set_lost()) : lose();
         // Which of the two ended it, our own word or the cancel, cannot be told: the cancel may still come.
         static_cast<void>(connection_.fence(false));
         if (connection_.lost_) return lose();
@@ -3498,7 +3553,7 @@ private:
     }
     /// With the row that the server blames; what stands in that row is not told.
     [[nodiscard]] STRATA_COLD error failure_of(const PGresult* r, phase at) {
-        error e = make_postgres_error(r, at, {}, sql_);
+        error e = make_postgres_error(connection_.db_, r, at, {}, sql_);
         if (e.code() == errc::cancelled && connection_.ended_by_ != errc::ok) e.set(connection_.ended_by_);
         const std::string_view context = field_of(r, PG_DIAG_CONTEXT);
         if (const std::size_t line = context.find(", line "); context.substr(0, 5) == "COPY " && line != context.npos) {
@@ -4659,6 +4714,8 @@ protected:
     void keep_outcome() {
         const ExecStatusType s = ::PQresultStatus(result_.get());
         if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
+            if (what_->kind == statement_kind::session) [[unlikely]]
+                connection_.changed_session_ = true;
             const std::string_view tag = ::PQcmdStatus(result_.get());
             if (!tag.empty() && tag[0] != 'S' && tag[0] != 'F') {  // what SELECT, SHOW and FETCH count was not changed
                 affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
@@ -4666,7 +4723,7 @@ protected:
             }
         } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
             failed_on_server_ = true;
-            error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
+            error server = make_postgres_error(connection_.db_, result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
             if (was_hit_)
                 server.set(connection_.ended_by_);
@@ -4688,7 +4745,7 @@ protected:
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
-            error_.set(health::lost);
+            error_.set_lost();
         }
         if (!error_) return signal::done;
         if (!failed_on_server_ && !connection_.lost_) error_.set(phase::result).set(wrote_ ? effect::applied : effect::none);
@@ -5045,7 +5102,7 @@ private:
             return fail(s, std::move(e)), false;
         }
         sent_.push_back(s);
-        connection_.limit_.look_at(s.item->what->kind);
+        connection_.look_at(s.item->what->kind);
         return true;
     }
     void sync() {
@@ -5164,7 +5221,7 @@ private:
         if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         error_ = std::move(first_failure_);
-        if (connection_.lost_ && error_) error_.set(health::lost);
+        if (connection_.lost_ && error_) error_.set_lost();
         // Of the whole: others were carried out, and a second time is another time.
         if (error_ && error_.effect() == effect::none && applied_ && !was_in_transaction_) error_.set(effect::unknown);
         return error_ ? signal::failed : signal::done;

@@ -614,7 +614,7 @@ private:
     }
     /// What an error does to the connection.
     [[nodiscard]] error failed(const error& e) {
-        if (e.health() == health::lost) lost_ = true;
+        if (e.health() != health::good) lost_ = true;
         if (lost_ || e.effect() == effect::rolled_back) in_transaction_ = false;
         return e;
     }

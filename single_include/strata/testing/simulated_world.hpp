@@ -546,7 +546,7 @@ private:
 };
 
 /// One thread only, and not to be moved: what lives in it refers to it. It must outlive the databases in it.
-class simulated_world : public detail::simulated_schedule {
+class simulated_world final : public detail::simulated_schedule, public background_runner {
 public:
     /// A runtime refers to it, and does not own one.
     static constexpr bool shared = true;
@@ -557,7 +557,7 @@ public:
     /// For policies, sources and drivers.
     [[nodiscard]] strata::moment moment() noexcept { return {now(), &random_}; }
     /// The calendar: 2026-01-01 00:00 UTC when the world begins.
-    [[nodiscard]] std::chrono::system_clock::time_point wall_now() const noexcept {
+    [[nodiscard]] std::chrono::system_clock::time_point wall_now() const noexcept override {
         return std::chrono::system_clock::time_point{std::chrono::hours{24} * 20'454} +
                std::chrono::duration_cast<std::chrono::system_clock::duration>(elapsed());
     }
@@ -616,9 +616,17 @@ public:
 
     /// Runs the task whenever it is due, until `unspawn`. It is nobody for whom `run()` goes on.
     void spawn(background& task) noexcept {
-        task.due = now();
+        if (task.due < now()) task.due = now();
+        task.runner = this;
         task.next = tasks_;
         tasks_ = &task;
+    }
+    bool rouse(background& task) noexcept override {
+        if (task.running)
+            task.roused = true;
+        else
+            task.due = now();
+        return true;
     }
     void unspawn(background& task) noexcept {
         task.cancel();
@@ -648,7 +656,10 @@ private:
             (limit != never || next_timer() != never || alone_ < for_ever)) {
             ++alone_;
             pass_to(task->due);
-            task->due = task->run(moment());
+            task->running = true;
+            const time_point due = task->run(moment());
+            task->running = false;
+            task->due = std::exchange(task->roused, false) ? now() : due;
             return true;
         }
         alone_ = 0;

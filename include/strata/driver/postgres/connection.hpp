@@ -115,6 +115,26 @@ public:
         return db_ != nullptr && ::PQstatus(db_) == CONNECTION_OK;
     }
 
+    /// A round trip: whether the server answers. Blocks until then, the guard's deadline or `postgres_options::finish_limit`.
+    [[nodiscard]] health ping() noexcept {
+        try {
+            const error e = control("");
+            return is_lost() || e ? health::lost : health::good;
+        } catch (...) {  // no memory
+            return health::lost;
+        }
+    }
+    /// The session as it was when it began: settings, temporary tables, locks, LISTEN. Its statements are prepared anew. Blocks.
+    [[nodiscard]] error discard_all() {
+        statements_.clear();
+        limit_.look_at(statement_kind::session);
+        error e = control("discard all");
+        if (!e) changed_session_ = false;
+        return e;
+    }
+    /// Whether a statement was run that sets something for the session, since it began or was discarded.
+    [[nodiscard]] bool has_changed_session() const noexcept { return changed_session_; }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t prepared() const noexcept { return statements_.size(); }
 
@@ -133,6 +153,12 @@ private:
         return {};
     }
 
+    /// Before a statement of this kind.
+    void look_at(statement_kind k) noexcept {
+        limit_.look_at(k);
+        if (k == statement_kind::session) changed_session_ = true;
+    }
+
     detail::prepared_statements statements_;
     detail::postgres_preparation preparation_;
     detail::postgres_server_limit limit_;
@@ -144,13 +170,14 @@ private:
     std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
+    bool changed_session_ = false;
     bool busy_ = false;                  // a stream stands on the connection
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = false;
+    lost_ = busy_ = changed_session_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -243,7 +270,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
-        e = detail::make_postgres_error(round_.last.get(), at, {}, sql);
+        e = detail::make_postgres_error(db_, round_.last.get(), at, {}, sql);
         if (round_.was_hit)
             e.set(ended_by_);
         else if (e.code() == errc::cancelled && limit_.limits())
@@ -259,7 +286,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     }
     round_.last.reset();
     if (!e) return signal::done;
-    if (lost_) e.set(health::lost);
+    if (lost_) e.set_lost();
     if (commit && lost_)
         e.set(errc::outcome_unknown).set(effect::unknown);
     else if (commit)

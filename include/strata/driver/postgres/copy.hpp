@@ -180,7 +180,7 @@ private:
             last_ = std::move(r);
         }
         under_way_ = connection_.busy_ = false;
-        if (connection_.lost_) return e ? std::move(e.set(health::lost)) : lose();
+        if (connection_.lost_) return e ? std::move(e.set_lost()) : lose();
         // Which of the two ended it, our own word or the cancel, cannot be told: the cancel may still come.
         static_cast<void>(connection_.fence(false));
         if (connection_.lost_) return lose();
@@ -188,7 +188,7 @@ private:
     }
     /// With the row that the server blames; what stands in that row is not told.
     [[nodiscard]] STRATA_COLD error failure_of(const PGresult* r, phase at) {
-        error e = make_postgres_error(r, at, {}, sql_);
+        error e = make_postgres_error(connection_.db_, r, at, {}, sql_);
         if (e.code() == errc::cancelled && connection_.ended_by_ != errc::ok) e.set(connection_.ended_by_);
         const std::string_view context = field_of(r, PG_DIAG_CONTEXT);
         if (const std::size_t line = context.find(", line "); context.substr(0, 5) == "COPY " && line != context.npos) {

@@ -132,16 +132,19 @@ namespace detail {
 }
 
 /// Whether a connection that reported this SQLSTATE can serve the next caller: not after the server's farewell, nor on a
-/// server that has become a standby.
-[[nodiscard]] constexpr health postgres_health(std::string_view state) noexcept {
+/// server that has become a standby. `in_hot_standby`: the setting of this name as the server has reported it (14 and newer), null where
+/// it has not: a write that was refused in a read-only transaction of the user's own says nothing about the connection.
+[[nodiscard]] constexpr health postgres_health(std::string_view state, const char* in_hot_standby) noexcept {
     using detail::sqlstate;
     if (state.substr(0, 2) == "08") return health::lost;
     switch (sqlstate(state)) {
         case sqlstate("57P01"):
         case sqlstate("57P02"):
+            return health::all_lost;
+        case sqlstate("25006"):
+            return in_hot_standby == nullptr ? health::lost : std::string_view{in_hot_standby} == "on" ? health::all_lost : health::good;
         case sqlstate("57P04"):
         case sqlstate("57P05"):
-        case sqlstate("25006"):
         case sqlstate("25P03"):
         case sqlstate("25P04"):
         case sqlstate("40003"):
@@ -172,11 +175,12 @@ namespace detail {
     return static_cast<std::int64_t>(text.size());
 }
 
-/// The error of a result. `sent` is the text as the server saw it.
-[[nodiscard]] STRATA_COLD inline error make_postgres_error(const PGresult* r, phase at, std::string_view written, std::string_view sent) {
+/// The error of a result of `c`. `sent` is the text as the server saw it.
+[[nodiscard]] STRATA_COLD inline error make_postgres_error(const PGconn* c, const PGresult* r, phase at, std::string_view written,
+                                                           std::string_view sent) {
     const std::string_view state = field_of(r, PG_DIAG_SQLSTATE);
     error e{postgres_condition(state), std::string{field_of(r, PG_DIAG_MESSAGE_PRIMARY)}, at};
-    e.set(postgres_health(state));
+    e.set(postgres_health(state, c != nullptr ? ::PQparameterStatus(c, "in_hot_standby") : nullptr));
     error_texts& t = e.edit_texts();
     if (t.message.empty()) t.message = ::PQresultErrorMessage(r);
     t.native_code = state;

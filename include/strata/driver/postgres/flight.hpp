@@ -243,7 +243,7 @@ private:
             return fail(s, std::move(e)), false;
         }
         sent_.push_back(s);
-        connection_.limit_.look_at(s.item->what->kind);
+        connection_.look_at(s.item->what->kind);
         return true;
     }
     void sync() {
@@ -362,7 +362,7 @@ private:
         if (ending_) return signal::work;
         under_way_ = connection_.busy_ = false;
         error_ = std::move(first_failure_);
-        if (connection_.lost_ && error_) error_.set(health::lost);
+        if (connection_.lost_ && error_) error_.set_lost();
         // Of the whole: others were carried out, and a second time is another time.
         if (error_ && error_.effect() == effect::none && applied_ && !was_in_transaction_) error_.set(effect::unknown);
         return error_ ? signal::failed : signal::done;

@@ -12,6 +12,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -36,6 +38,12 @@ struct postgres_parameter {
     std::string_view value;
 };
 
+/// Who connects. Empty fields leave what the options say.
+struct postgres_credentials {
+    std::string user = {};
+    std::string password = {};
+};
+
 /// Options of the PostgreSQL driver. A value that makes no sense is refused by `validate()`, which the database calls.
 struct postgres_options {
     /// Everything that libpq takes: a URL (`postgresql://user@host:5432/db?sslmode=require`) or `key=value` pairs; several hosts,
@@ -49,6 +57,9 @@ struct postgres_options {
     std::string password = {};
     std::string database = {};
     std::string application_name = {};
+    /// If set, asked before each connect: for a token that lives an hour, or a vault. By the thread that connects, several at once; it may
+    /// block, and `connect_timeout` begins after it. What it throws is `errc::cannot_connect` with the exception's sentence.
+    std::function<postgres_credentials()> credentials = nullptr;
 
     /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
     duration connect_timeout = std::chrono::seconds{10};
@@ -136,6 +147,7 @@ public:
         set("host", o.host);
         set("user", o.user);
         set("password", o.password);
+        if (error e = ask_credentials(o)) return e;
         set("dbname", o.database);
         set("application_name", o.application_name);
         if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
@@ -184,6 +196,19 @@ public:
     }
 
 private:
+    [[nodiscard]] error ask_credentials(const postgres_options& o) {
+        if (!o.credentials) return {};
+        try {
+            postgres_credentials c = o.credentials();
+            set("user", std::move(c.user));
+            set("password", std::move(c.password));
+            return {};
+        } catch (const std::exception& e) {
+            return bad_postgres_option("credentials", e.what(), errc::cannot_connect);
+        } catch (...) {
+            return bad_postgres_option("credentials", "threw what is no std::exception", errc::cannot_connect);
+        }
+    }
     void set(std::string_view keyword, std::string value) {
         if (value.empty()) return;
         for (auto& [k, v] : settings_) {

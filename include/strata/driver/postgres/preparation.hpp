@@ -153,14 +153,14 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
 STRATA_COLD inline error postgres_preparation::failure_of(const postgres_wire& w) const {
     error e;
     if (w.round_.failed) {
-        e = make_postgres_error(w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
+        e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
         if (w.round_.was_hit) e.set(w.ended_by_);
     } else if (w.lost_) {
         e = w.lost_error(phase::prepare, now_.in_transaction ? effect::rolled_back : effect::none);
     } else if (w.ended_by_ != errc::ok) {
         e = error{w.ended_by_, phase::prepare};
     }
-    if (w.lost_) e.set(health::lost);
+    if (w.lost_) e.set_lost();
     return e;
 }
 

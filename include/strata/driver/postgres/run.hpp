@@ -134,6 +134,8 @@ protected:
     void keep_outcome() {
         const ExecStatusType s = ::PQresultStatus(result_.get());
         if (s == PGRES_COMMAND_OK || s == PGRES_TUPLES_OK) {
+            if (what_->kind == statement_kind::session) [[unlikely]]
+                connection_.changed_session_ = true;
             const std::string_view tag = ::PQcmdStatus(result_.get());
             if (!tag.empty() && tag[0] != 'S' && tag[0] != 'F') {  // what SELECT, SHOW and FETCH count was not changed
                 affected_ += std::strtoll(::PQcmdTuples(result_.get()), nullptr, 10);
@@ -141,7 +143,7 @@ protected:
             }
         } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
             failed_on_server_ = true;
-            error server = make_postgres_error(result_.get(), phase::execute, what_->text, what_->postgres_text);
+            error server = make_postgres_error(connection_.db_, result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
             if (was_hit_)
                 server.set(connection_.ended_by_);
@@ -163,7 +165,7 @@ protected:
         if (connection_.lost_) {
             if (!failed_on_server_)
                 error_ = connection_.lost_error(phase::execute, was_in_transaction_ ? effect::rolled_back : effect::unknown);
-            error_.set(health::lost);
+            error_.set_lost();
         }
         if (!error_) return signal::done;
         if (!failed_on_server_ && !connection_.lost_) error_.set(phase::result).set(wrote_ ? effect::applied : effect::none);

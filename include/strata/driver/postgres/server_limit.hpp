@@ -56,12 +56,12 @@ public:
         now_ = unknown;
         if (!locally_) session_ = unknown;
         if (w.round_.failed && !w.round_.was_hit)
-            e = make_postgres_error(w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
+            e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
         else if (w.lost_)
             e = w.lost_error(phase::prepare, effect::none);
         else
             e = error{w.ended_by_, phase::prepare};
-        if (w.lost_) e.set(health::lost);
+        if (w.lost_) e.set_lost();
         return signal::failed;
     }
 

@@ -1,0 +1,33 @@
+// What a failed call tells about the connection that it ran on.
+#ifndef STRATA_CORE_HEALTH_HPP
+#define STRATA_CORE_HEALTH_HPP
+
+#include <strata/core/error.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+[[nodiscard]] constexpr bool is_usable(health h) noexcept {
+    return h < health::lost;
+}
+
+/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal; that statements run out of
+/// time on it, or end with an I/O error, may be its own fault.
+[[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {
+    if (e.health() != health::good || e.local()) return e.health();
+    switch (e.code()) {
+        case errc::timeout:
+        case errc::io_error:
+        case errc::out_of_memory:
+            return health::doubtful;
+        default:
+            return health::good;
+    }
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif

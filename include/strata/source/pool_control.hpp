@@ -1,0 +1,257 @@
+// How a pool is steered while it is in use: made larger or smaller, emptied, suspended; and what it tells of itself.
+#ifndef STRATA_SOURCE_POOL_CONTROL_HPP
+#define STRATA_SOURCE_POOL_CONTROL_HPP
+
+#include <strata/source/pool_opener.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Everything here is thread-safe. In a forked child it does nothing.
+template <class Driver, class Lock>
+class pool_control : public pool_places<Driver, Lock> {
+    using places = pool_places<Driver, Lock>;
+
+protected:
+    using places::closed_;
+    using places::governor_;
+    using places::lanes_;
+    using places::lock_;
+    using places::options_;
+    using places::process_;
+    using places::split_;
+    using places::suspended_;
+    using typename places::lane;
+    using typename places::opener;
+    using typename places::slot;
+
+public:
+    using places::places;
+
+    [[nodiscard]] pool_snapshot snapshot() noexcept {
+        hold guard(lock_);
+        pool_snapshot s;
+        for (const lane& l : lanes_) {
+            s.open += l.taken;
+            s.opening += l.opening;
+            s.idle += l.count;
+            s.waiting += l.queue.size();
+        }
+        s.suspended = suspended_;
+        s.reachable = !governor_.is_down();
+        s.waits = places::waits_;
+        s.waited = places::waited_;
+        s.timeouts = places::timeouts_;
+        s.opened = places::opened_;
+        s.lost = places::lost_;
+        s.retired = places::retired_;
+        s.leaks = places::leaks_;
+        s.left_open = places::left_open_;
+        return s;
+    }
+
+    /// Where the holder of a lease asked for it, for the report of a leak.
+    void lent_to(typename places::lease& l, const std::source_location& where) noexcept {
+        if (l == nullptr || options_.leak_threshold == duration::zero()) return;
+        hold guard(lock_);
+        l->lease = l->returns;
+        l->lent_since = {};
+        l->where = where;
+    }
+
+    /// From now on at most so many connections: from 1 (with a writer and readers: 2) to `pool_options.max_size`; the nearest is taken.
+    /// Beyond that idle ones are closed, and those lent out when they come back.
+    STRATA_COLD void resize(std::size_t size) noexcept {
+        if (process_.is_forked_child()) return;
+        const std::size_t least = split_ ? 2 : 1;
+        size = size < least ? least : size > options_.max_size ? options_.max_size : size;
+        lane& l = lanes_[split_ ? 1 : 0];
+        {
+            hold guard(lock_);
+            l.limit = split_ ? size - 1 : size;
+            if (l.taken > l.limit) places::mark_all(slot_mark::check);
+        }
+        close_while([&l] { return l.taken > l.limit ? l.take_idle() : nullptr; });
+        for (;;) {
+            wake_call wake;
+            opener* next = nullptr;
+            {
+                hold guard(lock_);
+                next = places::wanted_opener();
+                if (next == nullptr && !grant_empty(l, wake)) return;
+            }
+            wake();
+            if (!places::rouse(next)) return;
+        }
+    }
+
+    /// Closes idle connections down to `min_size`, the coldest last; whoever comes later finds new ones opened.
+    STRATA_COLD void shrink() noexcept {
+        if (process_.is_forked_child()) return;
+        close_while([this]() -> slot* {
+            if (places::open_or_opening() <= places::ready_) return nullptr;
+            if (slot* s = lanes_[1].take_idle(); s != nullptr) return s;
+            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_idle();
+        });
+    }
+
+    /// Lets go of every connection that there is now: idle ones at once, those lent out or being opened when they come back. What is
+    /// opened from here on is new: after a failover, or with new credentials. A database in memory goes with its last connection.
+    /// Nothing happens to a handle of the user's (`options.handle`).
+    STRATA_COLD void retire_all() noexcept {
+        if (process_.is_forked_child()) return;
+        if (has_handle(*places::target())) return;
+        slot* all = nullptr;
+        {
+            hold guard(lock_);
+            all = places::take_all();
+        }
+        places::close_all(all);
+    }
+
+    /// New connections are opened with these options from now on, those that there are retire as with `retire_all`: for new credentials, or
+    /// another server. What is on its way is not disturbed. An error, and nothing has changed, for options that make no sense, and where
+    /// the old or the new ones hold a handle of the user's.
+    [[nodiscard]] STRATA_COLD error rotate(const typename Driver::options& target) {
+        if (error e = target.validate()) return e;
+        if (has_handle(target) || has_handle(*places::target()))
+            return {errc::invalid_argument, "a pool on a connection of the user's (handle) cannot be turned to another one",
+                    phase::admission};
+        auto next = std::make_shared<const typename Driver::options>(target);
+        {
+            hold guard(lock_);
+            places::target_.swap(next);
+        }
+        retire_all();
+        return {};
+    }
+
+    /// From now on nobody is given a connection, until `resume()`: whoever comes waits, as long as the pool's `max_wait` and his deadline
+    /// allow. Leases that are out are not disturbed. `drain` of the database suspends, and waits until all have come back.
+    STRATA_COLD void suspend() noexcept {
+        if (process_.is_forked_child()) return;
+        hold guard(lock_);
+        if (closed_ || std::exchange(suspended_, true)) return;
+        places::mark_all(slot_mark::held);
+        for (lane& l : lanes_) l.kept = std::exchange(l.idle, nullptr);
+    }
+    /// Serves those who have waited, in their order.
+    STRATA_COLD void resume() noexcept {
+        if (process_.is_forked_child()) return;
+        {
+            hold guard(lock_);
+            if (!suspended_) return;
+            places::resume_lanes();
+            for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
+        }
+        for (bool served = true; served;) {
+            wake_call wake;
+            opener* next = nullptr;
+            {
+                hold guard(lock_);
+                served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
+                if (!served) {
+                    next = places::wanted_opener();
+                    served = next != nullptr;
+                }
+            }
+            wake();
+            if (!places::rouse(next)) return;
+        }
+    }
+
+    /// Suspends, and waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool drain(World& world, time_point until) noexcept {
+        suspend();
+        while (!places::wait_for_rest(world, until))
+            if (world.moment().now >= until) return false;
+        return true;
+    }
+
+    // For its planner.
+    [[nodiscard]] pool_planner* planner() const noexcept { return options_.planner.get(); }
+    /// How many are lent out now; the rest into `u`.
+    [[nodiscard]] STRATA_COLD std::size_t watch(pool_usage& u) noexcept {
+        hold guard(lock_);
+        std::size_t lent = 0, waiting = 0;
+        std::uint32_t returns = 0;
+        for (const lane& l : lanes_) {
+            lent += l.lent();
+            waiting += l.queue.size();
+            u.limit = (&l == lanes_ ? 0 : u.limit) + l.limit;
+        }
+        for (std::size_t i = 0; i < options_.max_size; ++i) returns += places::slots_[i].returns;
+        u.peak = lent > u.peak ? lent : u.peak;
+        u.waiting = waiting > u.waiting ? waiting : u.waiting;
+        u.ended += static_cast<std::uint32_t>(returns - std::exchange(watched_returns_, returns));  // the counters go round
+        u.faults += places::faults_ - std::exchange(watched_faults_, places::faults_);
+        return lent;
+    }
+    STRATA_COLD void follow(const pool_plan& p) noexcept {
+        {
+            hold guard(lock_);
+            places::ready_ = p.ready > options_.min_size ? p.ready : options_.min_size;
+        }
+        if (p.size != 0 && p.size != size()) return resize(p.size);
+        opener* next = nullptr;
+        {
+            hold guard(lock_);
+            next = places::wanted_opener();
+        }
+        static_cast<void>(places::rouse(next));
+    }
+
+private:
+    [[nodiscard]] std::size_t size() noexcept {
+        hold guard(lock_);
+        return lanes_[0].limit + lanes_[1].limit;
+    }
+    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
+        if constexpr (requires { o.handle; })
+            return o.handle != nullptr;
+        else
+            return false;
+    }
+    /// Closes what `next`, asked under the lock, hands out.
+    template <class Next>
+    void close_while(Next next) noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                s = next();
+                if (s == nullptr) return;
+                ++places::retired_;
+            }
+            places::release_unconnected(s);
+        }
+    }
+    /// Under the lock: an idle connection for the oldest waiter.
+    [[nodiscard]] bool serve_one(lane& l, wake_call& wake) noexcept {
+        if (suspended_ || closed_ || l.idle == nullptr || l.queue.empty()) return false;
+        slot* s = l.take_idle();
+        if (l.queue.grant_first(s, wake)) return true;
+        l.put_idle(s);
+        return false;
+    }
+    /// Under the lock, where callers open what they need: a free place for the oldest waiter.
+    [[nodiscard]] bool grant_empty(lane& l, wake_call& wake) noexcept {
+        if (places::has_openers() || closed_ || suspended_ || l.queue.empty()) return false;
+        slot* s = places::take_empty(l);
+        if (s == nullptr) return false;
+        if (l.queue.grant_first(s, wake)) return true;
+        places::free_place(s);
+        return false;
+    }
+
+    std::uint32_t watched_returns_ = 0;
+    std::uint64_t watched_faults_ = 0;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
