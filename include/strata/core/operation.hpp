@@ -57,6 +57,7 @@ struct operation_base : interruption {
     std::uint16_t attempt = 1;   ///< number of the current attempt, from 1
     bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
     bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
+    std::uint8_t unused : 6 = 0;        // written, so that nothing has to be kept when the others are
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
