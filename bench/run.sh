@@ -11,8 +11,11 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . test/support/postgres.sh
 # shellcheck source=postgres.sh
 . bench/postgres.sh
+# shellcheck source=resilience.sh
+. bench/resilience.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
+       pool.borrow pool.contention pool.fairness chain.six simulation.steps
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
        postgres.rows postgres.copy_in postgres.stream.memory)
 
@@ -42,6 +45,19 @@ difference is free of what comes before and after the calls. Times are taken in 
   overhead.chain.async     the same through the asynchronous face with a callback. base: what six nested coroutines
                            that do the same by hand add to a hop through the executor; ratio: ours / base
   overhead.breaker.reject  instructions of a call that an open breaker refuses, as a result; base: a breaker by hand
+  pool.borrow              instructions of an uncontended borrowing from the pool and return, at the source itself, with the larger of
+                           both compilers; base: a deque behind a mutex and a condition variable. allocations: in 30,000 calls
+  pool.contention          nanoseconds a borrowing where 1, 2, 4 and 8 threads borrow all the time, medians; a connection for each
+                           thread, and (_short) half as many, where callers wait for one another, in order; ratio: of 8 threads.
+                           processors: that ours had on an average with 8 threads
+  pool.fairness            99.9th percentile of the wait of two callers a connection, 8 connections, in the simulated world (ours)
+                           and of the closed queue M/M/c//2c in order (base), which bench/raw/fairness.cpp computes; ratio_2,
+                           ratio_32: with 2 and 32 connections. *_by_hand: simulated without strata, in order and not
+  chain.six                instructions that the interceptors of overhead.chain.blocking add with all their features in use; base: six
+                           layers of std::function. plain: without the features; name, deadline, budget, window, die: what each
+                           of them adds (bench/ours/chain_six.cpp); allocations as above
+  simulation.steps         steps of a simulation a second (ours, the best run) with 1,000 clients; base: by an event loop by hand, events.
+                           ours_x1, _x10: with 10 and 100 clients. Five runs of one seed must have the same digest
   compile.blocking         CPU seconds and peak memory of compiling the smallest blocking program (-std=c++20 -O0, g++), least
                            of several. O2_ratio: at -O2; clang_*: with clang
   compile.async            the same for the smallest asynchronous program, over Asio by hand
@@ -127,6 +143,11 @@ if wants overhead.sqlite.scan; then needed+=(raw_scan ours_scan); fi
 if wants overhead.chain.blocking; then needed+=(raw_empty_call ours_chain_blocking) needed_of_clang+=(ours_chain_blocking); fi
 if wants overhead.chain.async; then needed+=(raw_tower ours_chain_async) needed_of_clang+=(raw_tower ours_chain_async); fi
 if wants overhead.breaker.reject; then needed+=(raw_refusal ours_refusal) needed_of_clang+=(ours_refusal); fi
+if wants pool.borrow || wants pool.contention; then needed+=(raw_pool ours_pool); fi
+if wants pool.borrow; then needed_of_clang+=(ours_pool); fi
+if wants pool.fairness; then needed+=(raw_fairness ours_fairness); fi
+if wants chain.six; then needed+=(raw_function_tower ours_chain_six) needed_of_clang+=(ours_chain_six); fi
+if wants simulation.steps; then needed+=(raw_simulation ours_simulation); fi
 for program in roundtrip roundtrip_async pipeline100 rows copy_in; do
     if wants "postgres.${program%_async}"; then needed+=("raw_postgres_$program" "ours_postgres_$program"); fi
 done

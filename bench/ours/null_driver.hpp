@@ -28,6 +28,8 @@ public:
     [[nodiscard]] const strata::interruption* guard() const noexcept { return guard_; }
     [[nodiscard]] bool in_transaction() const noexcept { return false; }
     strata::health tidy() noexcept { return strata::health::good; }
+    void lend() noexcept { ++lent_; }  ///< for the pool's programs, which run no statement
+    [[nodiscard]] std::int64_t lent() const noexcept { return lent_; }
 
     template <class Bound, class Sink>
     class query {
@@ -56,6 +58,7 @@ private:
 
     const strata::interruption* guard_ = nullptr;
     std::int64_t rows_ = 0;
+    std::int64_t lent_ = 0;
     bool broken_ = false;
 };
 

@@ -13,6 +13,9 @@ struct call_options {
     strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
 };
 
+/// Of a call that says nothing of the kind.
+inline constexpr call_options no_call_options{};
+
 /// What `execute` returns.
 struct execution {
     std::int64_t affected = 0;  ///< rows inserted, updated or deleted

@@ -134,59 +134,84 @@ struct pipeline_calls {
 template <class Self>
 class calls {
 public:
+    // Each form is there with options and without: an options object that nobody gave would be made, passed and read in vain, 12 to 18
+    // instructions of each call.
+
     /// Runs a statement and drops its rows. Rows that were changed, and the last id.
     template <class S>
-    execution execute(const S& statement, const call_options& o = {}) {
-        discard_sink sink;
-        execution done;
-        outcome ended;
-        go(statement, sink, done, o, ended);
-        if (!ended.ok()) [[unlikely]]
-            throw_failure(std::move(ended.error()));
-        return done;
+    execution execute(const S& statement, const call_options& o) {
+        return run(statement, o);
     }
     template <class S>
-    result<execution> try_execute(const S& statement, const call_options& o = {}) {
-        discard_sink sink;
-        result<execution> done;
-        go(statement, sink, *done, o, done.slot());
-        done.settle();
-        return done;
+    execution execute(const S& statement) {
+        return run(statement, no_call_options);
+    }
+    template <class S>
+    result<execution> try_execute(const S& statement, const call_options& o) {
+        return try_run(statement, o);
+    }
+    template <class S>
+    result<execution> try_execute(const S& statement) {
+        return try_run(statement, no_call_options);
     }
 
     /// Exactly one row: `errc::no_rows` and `errc::too_many_rows` otherwise.
     template <class T, class S>
-    T one(const S& statement, const call_options& o = {}) {
+    T one(const S& statement, const call_options& o) {
         return fetch<one_sink<T, T&>, T>(statement, o);
     }
     template <class T, class S>
-    result<T> try_one(const S& statement, const call_options& o = {}) {
+    T one(const S& statement) {
+        return fetch<one_sink<T, T&>, T>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<T> try_one(const S& statement, const call_options& o) {
         return try_fetch<one_sink<T, T&>, T>(statement, o);
+    }
+    template <class T, class S>
+    result<T> try_one(const S& statement) {
+        return try_fetch<one_sink<T, T&>, T>(statement, no_call_options);
     }
 
     /// One row or none: `errc::too_many_rows` otherwise.
     template <class T, class S>
-    std::optional<T> maybe_one(const S& statement, const call_options& o = {}) {
+    std::optional<T> maybe_one(const S& statement, const call_options& o) {
         return fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
     }
     template <class T, class S>
-    result<std::optional<T>> try_maybe_one(const S& statement, const call_options& o = {}) {
+    std::optional<T> maybe_one(const S& statement) {
+        return fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<std::optional<T>> try_maybe_one(const S& statement, const call_options& o) {
         return try_fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::optional<T>> try_maybe_one(const S& statement) {
+        return try_fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, no_call_options);
     }
 
     /// All rows, in memory. For results without a bound use `rows`.
     template <class T, class S>
-    std::vector<T> all(const S& statement, const call_options& o = {}) {
+    std::vector<T> all(const S& statement, const call_options& o) {
         return fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
     }
     template <class T, class S>
-    result<std::vector<T>> try_all(const S& statement, const call_options& o = {}) {
+    std::vector<T> all(const S& statement) {
+        return fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<std::vector<T>> try_all(const S& statement, const call_options& o) {
         return try_fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::vector<T>> try_all(const S& statement) {
+        return try_fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, no_call_options);
     }
 
     /// All rows, one after the other, in bounded memory: an input range; see `row_stream`.
     template <class T, class S>
-    [[nodiscard]] auto rows(const S& statement, const call_options& o = {}) {
+    [[nodiscard]] auto rows(const S& statement, const call_options& o = no_call_options) {
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         auto state = static_cast<Self&>(*this).open_stream(bound.own(), detail::cursor_sink<T>{}, o);
@@ -198,13 +223,13 @@ public:
     /// A failure names the element. `affected` is the sum, `last_id` the last one. It is one operation, admitted and repeated
     /// as a whole.
     template <class Statement, class Range>
-    execution execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+    execution execute_many(const Statement& statement, const Range& elements, const call_options& o = no_call_options) {
         execution done;
         if (error e = go_many(statement, elements, done, o)) throw_failure(std::move(e));
         return done;
     }
     template <class Statement, class Range>
-    result<execution> try_execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+    result<execution> try_execute_many(const Statement& statement, const Range& elements, const call_options& o = no_call_options) {
         execution done;
         if (error e = go_many(statement, elements, done, o)) return e;
         return done;
@@ -296,6 +321,25 @@ private:
     error go_many(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         detail::assert_placement<detail::bound_element<Statement, Range>, Self>();
         return static_cast<Self&>(*this).perform_batch(statement, elements, done, o);
+    }
+
+    template <class S>
+    STRATA_INLINE execution run(const S& statement, const call_options& o) {
+        discard_sink sink;
+        execution done;
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
+        return done;
+    }
+    template <class S>
+    STRATA_INLINE result<execution> try_run(const S& statement, const call_options& o) {
+        discard_sink sink;
+        result<execution> done;
+        go(statement, sink, *done, o, done.slot());
+        done.settle();
+        return done;
     }
 
     /// The sink writes where the caller will have the value, so it never moves.

@@ -35,13 +35,13 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
     using way = passage<layers_type, op_type, outcome&>;
+    moment m{};  // first: what lay in memory by then would have to be read again after the clock
+    if constexpr (way::timed) m = rt.world().moment();
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
     if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
     way through{rt.policies(), op, ended};
-    moment m{};
-    if constexpr (way::timed) m = rt.world().moment();
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]
         return;

@@ -311,7 +311,7 @@ public:
     [[nodiscard]] constexpr strata::phase phase() const noexcept { return phase_; }
     [[nodiscard]] constexpr strata::health health() const noexcept { return health_; }
     /// True for a refusal made in this process (open breaker, full pool, shutdown): no sample for a breaker.
-    [[nodiscard]] constexpr bool local() const noexcept { return local_ != 0; }
+    [[nodiscard]] constexpr bool local() const noexcept { return local_; }
     /// How many attempts were made before the error was given up on, at most 65535; 0 when no attempt was made.
     [[nodiscard]] constexpr unsigned attempts() const noexcept { return attempts_; }
     /// When another try may succeed; zero when nobody knows.
@@ -334,7 +334,7 @@ public:
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     /// Its connection cannot be used any more; what is known beyond that stays.
     constexpr error& set_lost() noexcept { return health_ < health::lost ? set(health::lost) : *this; }
-    constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
+    constexpr error& set_local(bool yes = true) noexcept { local_ = yes; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }
     /// The texts, to be filled in; made on first use.
@@ -348,8 +348,8 @@ public:
 
 private:
     constexpr error(const error& other, error_texts* texts) noexcept
-        : code_(other.code_), effect_(other.effect_), phase_(other.phase_), health_(other.health_), local_(other.local_),
-          attempts_(other.attempts_), retry_after_(other.retry_after_), texts_(texts) {}
+        : code_(other.code_), local_(other.local_), effect_(other.effect_), phase_(other.phase_), health_(other.health_),
+          unused_(other.unused_), attempts_(other.attempts_), retry_after_(other.retry_after_), texts_(texts) {}
     constexpr void drop_texts() noexcept {
         if (texts_ != nullptr) [[unlikely]]
             delete_texts(texts_);
@@ -357,10 +357,11 @@ private:
     STRATA_COLD static void delete_texts(error_texts* t) noexcept { delete t; }
 
     errc code_ = errc::ok;
+    bool local_ = false;  // next to the code: a refusal writes both at once
     strata::effect effect_ = effect::none;
     strata::phase phase_ = phase::admission;
     strata::health health_ = health::good;
-    std::uint16_t local_ = 0;  // two bytes, so that no hole is left and these six move as one word
+    std::uint8_t unused_ = 0;  // so that no hole is left and these move as one word
     std::uint16_t attempts_ = 0;
     duration retry_after_{};
     error_texts* texts_ = nullptr;  // owned; a plain pointer, for a unique_ptr is a dozen functions more to compile
@@ -3344,6 +3345,7 @@ struct operation_base : interruption {
     bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
     bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
     bool connect_failed : 1 = false;    ///< it waited for a connection that could not be opened
+    std::uint8_t unused : 5 = 0;        // written, so that nothing has to be kept when the others are
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;
@@ -3406,6 +3408,9 @@ struct call_options {
     bool idempotent = false;         ///< repeating the call after it may have been sent changes nothing
     strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
 };
+
+/// Of a call that says nothing of the kind.
+inline constexpr call_options no_call_options{};
 
 /// What `execute` returns.
 struct execution {
@@ -5723,7 +5728,7 @@ public:
 
     passage(layers<P...>& policies, Op& op) noexcept
         requires(!std::is_reference_v<Slot>)
-        : policies_(policies), op_(op), result_() {}
+        : policies_(policies), op_(op), result_(), entered_(0) {}
     /// `empty` holds no error yet.
     passage(layers<P...>& policies, Op& op, outcome& empty) noexcept
         requires(std::is_reference_v<Slot>)
@@ -5753,6 +5758,10 @@ public:
     [[nodiscard]] STRATA_COLD step resume(moment m) noexcept { return resume_at(m, std::index_sequence_for<P...>{}); }
 
 private:
+    /// Layers 0 .. n-1 are to be abandoned should the operation end here; nobody asks where it cannot.
+    STRATA_INLINE void note_entered(std::size_t n) noexcept {
+        if constexpr (!std::is_reference_v<Slot>) entered_ = n;
+    }
     template <std::size_t K>
     STRATA_INLINE typename detail::frame_type<layer<K>>::type& frame() noexcept {
         return detail::frame_at<K>(frames_).value;
@@ -5762,7 +5771,7 @@ private:
     template <std::size_t K>
     STRATA_INLINE step in(moment m) noexcept {
         if constexpr (K == depth) {
-            entered_ = depth;
+            note_entered(depth);
             return step::attempt;
         } else {
             if constexpr (is_asked<K>) detail::begin_frame(detail::frame_at<K>(frames_));
@@ -5796,7 +5805,7 @@ private:
     template <std::size_t K>
     STRATA_INLINE step out(moment m) noexcept {
         if constexpr (K == 0) {
-            entered_ = 0;
+            note_entered(0);
             return step::done;
         } else if constexpr (!leaves<K - 1>) {
             return out<K - 1>(m);
@@ -5825,7 +5834,7 @@ private:
     }
     template <std::size_t K>
     STRATA_COLD step cold_out(moment m) noexcept {
-        entered_ = K;
+        note_entered(K);
         return out<K>(m);
     }
 
@@ -5837,14 +5846,14 @@ private:
     }
     template <std::size_t K>
     STRATA_INLINE void note_refusal(errc code, duration retry_after) noexcept {
-        entered_ = K;
+        note_entered(K);
         result_.error().set(code).set_local().set_retry_after(retry_after);  // it was empty
     }
 
     /// Layer K did not let the operation pass: it was not entered, or only parked.
     template <std::size_t K>
     STRATA_COLD step held_up(const verdict& v, moment m) noexcept {
-        entered_ = K;
+        note_entered(K);
         switch (v.kind) {
             case verdict::what::fail:
                 result_.replace(error{v.code, phase::execute});
@@ -5855,7 +5864,7 @@ private:
             case verdict::what::park: {
                 const time_point until = v.until;
                 parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, v.code, false, v.works};
-                entered_ = K + 1;  // destroyed while parked: the layer's frame must be abandoned too
+                note_entered(K + 1);  // destroyed while parked: the layer's frame must be abandoned too
                 return step::park;
             }
             default:
@@ -5865,7 +5874,7 @@ private:
 
     template <std::size_t K>
     STRATA_COLD step repeat(duration after, moment m) noexcept {
-        entered_ = K + 1;
+        note_entered(K + 1);
         parked_ = {nullptr, add_saturated(m.now, after), K, errc::timeout, true, false};
         return after > duration::zero() ? step::park : reenter<K>(m);
     }
@@ -5933,7 +5942,7 @@ private:
     Op& op_;
     typename layers<P...>::frames frames_;
     Slot result_;
-    std::size_t entered_ = 0;  ///< how many layers, from the outermost, have neither been settled nor abandoned
+    std::size_t entered_;  ///< how many layers, from the outermost, have neither been settled nor abandoned (`note_entered`)
     parking parked_;
 };
 
@@ -5985,10 +5994,10 @@ public:
     static constexpr bool blocks = Source::driver::blocking;
 
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
-        : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
+        : op_(op), world_(world), work_(work), source_(source), passage_(layers, op) {}
     flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
         requires(std::is_reference_v<Way>)
-        : world_(world), source_(source), op_(op), work_(work), passage_(entered) {}
+        : op_(op), world_(world), work_(work), source_(source), passage_(entered) {}
     flight(const flight&) = delete;
     flight& operator=(const flight&) = delete;
     /// Destroyed midway: the place in the queue and the connection go back; the passage abandons its layers.
@@ -6242,10 +6251,12 @@ private:
         at_ = at::outside;
     }
 
-    World& world_;
-    Source& source_;
+    // Operation and work lie in the caller's frame, and so are not neighbours here: g++ 12 would make a pair of their addresses before it
+    // is known whether the call is refused.
     Op& op_;
+    World& world_;
     Work& work_;
+    Source& source_;
     Way passage_;
     lease lease_{};
     at at_ = at::outside;
@@ -6476,13 +6487,13 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
     using way = passage<layers_type, op_type, outcome&>;
+    moment m{};  // first: what lay in memory by then would have to be read again after the clock
+    if constexpr (way::timed) m = rt.world().moment();
     op_type op{statement.label(), statement.text().text, o.tags, deadline_of(rt.world(), o.deadline, outer)};
     if constexpr (InsideTransaction) op.outer = outer;
     if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
     way through{rt.policies(), op, ended};
-    moment m{};
-    if constexpr (way::timed) m = rt.world().moment();
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]
         return;
@@ -7278,59 +7289,84 @@ struct pipeline_calls {
 template <class Self>
 class calls {
 public:
+    // Each form is there with options and without: an options object that nobody gave would be made, passed and read in vain, 12 to 18
+    // instructions of each call.
+
     /// Runs a statement and drops its rows. Rows that were changed, and the last id.
     template <class S>
-    execution execute(const S& statement, const call_options& o = {}) {
-        discard_sink sink;
-        execution done;
-        outcome ended;
-        go(statement, sink, done, o, ended);
-        if (!ended.ok()) [[unlikely]]
-            throw_failure(std::move(ended.error()));
-        return done;
+    execution execute(const S& statement, const call_options& o) {
+        return run(statement, o);
     }
     template <class S>
-    result<execution> try_execute(const S& statement, const call_options& o = {}) {
-        discard_sink sink;
-        result<execution> done;
-        go(statement, sink, *done, o, done.slot());
-        done.settle();
-        return done;
+    execution execute(const S& statement) {
+        return run(statement, no_call_options);
+    }
+    template <class S>
+    result<execution> try_execute(const S& statement, const call_options& o) {
+        return try_run(statement, o);
+    }
+    template <class S>
+    result<execution> try_execute(const S& statement) {
+        return try_run(statement, no_call_options);
     }
 
     /// Exactly one row: `errc::no_rows` and `errc::too_many_rows` otherwise.
     template <class T, class S>
-    T one(const S& statement, const call_options& o = {}) {
+    T one(const S& statement, const call_options& o) {
         return fetch<one_sink<T, T&>, T>(statement, o);
     }
     template <class T, class S>
-    result<T> try_one(const S& statement, const call_options& o = {}) {
+    T one(const S& statement) {
+        return fetch<one_sink<T, T&>, T>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<T> try_one(const S& statement, const call_options& o) {
         return try_fetch<one_sink<T, T&>, T>(statement, o);
+    }
+    template <class T, class S>
+    result<T> try_one(const S& statement) {
+        return try_fetch<one_sink<T, T&>, T>(statement, no_call_options);
     }
 
     /// One row or none: `errc::too_many_rows` otherwise.
     template <class T, class S>
-    std::optional<T> maybe_one(const S& statement, const call_options& o = {}) {
+    std::optional<T> maybe_one(const S& statement, const call_options& o) {
         return fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
     }
     template <class T, class S>
-    result<std::optional<T>> try_maybe_one(const S& statement, const call_options& o = {}) {
+    std::optional<T> maybe_one(const S& statement) {
+        return fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<std::optional<T>> try_maybe_one(const S& statement, const call_options& o) {
         return try_fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::optional<T>> try_maybe_one(const S& statement) {
+        return try_fetch<maybe_one_sink<T, std::optional<T>&>, std::optional<T>>(statement, no_call_options);
     }
 
     /// All rows, in memory. For results without a bound use `rows`.
     template <class T, class S>
-    std::vector<T> all(const S& statement, const call_options& o = {}) {
+    std::vector<T> all(const S& statement, const call_options& o) {
         return fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
     }
     template <class T, class S>
-    result<std::vector<T>> try_all(const S& statement, const call_options& o = {}) {
+    std::vector<T> all(const S& statement) {
+        return fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, no_call_options);
+    }
+    template <class T, class S>
+    result<std::vector<T>> try_all(const S& statement, const call_options& o) {
         return try_fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, o);
+    }
+    template <class T, class S>
+    result<std::vector<T>> try_all(const S& statement) {
+        return try_fetch<all_sink<T, std::vector<T>&>, std::vector<T>>(statement, no_call_options);
     }
 
     /// All rows, one after the other, in bounded memory: an input range; see `row_stream`.
     template <class T, class S>
-    [[nodiscard]] auto rows(const S& statement, const call_options& o = {}) {
+    [[nodiscard]] auto rows(const S& statement, const call_options& o = no_call_options) {
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         auto state = static_cast<Self&>(*this).open_stream(bound.own(), detail::cursor_sink<T>{}, o);
@@ -7342,13 +7378,13 @@ public:
     /// A failure names the element. `affected` is the sum, `last_id` the last one. It is one operation, admitted and repeated
     /// as a whole.
     template <class Statement, class Range>
-    execution execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+    execution execute_many(const Statement& statement, const Range& elements, const call_options& o = no_call_options) {
         execution done;
         if (error e = go_many(statement, elements, done, o)) throw_failure(std::move(e));
         return done;
     }
     template <class Statement, class Range>
-    result<execution> try_execute_many(const Statement& statement, const Range& elements, const call_options& o = {}) {
+    result<execution> try_execute_many(const Statement& statement, const Range& elements, const call_options& o = no_call_options) {
         execution done;
         if (error e = go_many(statement, elements, done, o)) return e;
         return done;
@@ -7440,6 +7476,25 @@ private:
     error go_many(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
         detail::assert_placement<detail::bound_element<Statement, Range>, Self>();
         return static_cast<Self&>(*this).perform_batch(statement, elements, done, o);
+    }
+
+    template <class S>
+    STRATA_INLINE execution run(const S& statement, const call_options& o) {
+        discard_sink sink;
+        execution done;
+        outcome ended;
+        go(statement, sink, done, o, ended);
+        if (!ended.ok()) [[unlikely]]
+            throw_failure(std::move(ended.error()));
+        return done;
+    }
+    template <class S>
+    STRATA_INLINE result<execution> try_run(const S& statement, const call_options& o) {
+        discard_sink sink;
+        result<execution> done;
+        go(statement, sink, *done, o, done.slot());
+        done.settle();
+        return done;
     }
 
     /// The sink writes where the caller will have the value, so it never moves.
@@ -9591,14 +9646,17 @@ public:
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
-        f.started = m.now;
         if ((now & position_bits) != closed) [[unlikely]] {
-            const time_point until = open_until();
-            if ((now & (position_bits | observed)) != open || m.now >= until) return admit_otherwise(f, m);
+            duration left = open_until() - m.now;
+            if ((now & (position_bits | observed)) != open || left <= duration::zero()) {
+                left = admit_otherwise(f, m);
+                if (left < duration::zero()) return proceed();
+            }
             refused_.fetch_add(1, std::memory_order_relaxed);
-            return refuse(errc::circuit_open, until - m.now);
+            return refuse(errc::circuit_open, left);
         }
         f.admitted = now;
+        f.started = m.now;
         return proceed();
     }
 
@@ -9654,6 +9712,7 @@ private:
     static constexpr std::uint64_t closed = 0, open = 1, half_open = 2, forced_open = 3, forced_closed = 4, disabled = 5;
     static constexpr std::uint64_t position_bits = 7, observed = 8, generation = 16;
     static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
+    static constexpr duration no_refusal{-1};
 
     [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
         const std::uint64_t p = word & position_bits;
@@ -9665,7 +9724,8 @@ private:
         return (word & observed) != 0 ? circuit_mode::observing : circuit_mode::automatic;
     }
 
-    STRATA_COLD verdict admit_otherwise(frame& f, moment m) noexcept {
+    /// How long to stay away, which is never negative, or `no_refusal`.
+    [[nodiscard]] STRATA_COLD duration admit_otherwise(frame& f, moment m) noexcept {
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         const std::uint64_t found = before & position_bits;
@@ -9685,12 +9745,14 @@ private:
         if (probe) ++taken_;
         const bool passes = probe || (position != open && position != half_open && position != forced_open);
         f.admitted = passes ? now : no_sample;
+        f.started = m.now;
         duration left = position == forced_open ? duration::zero() : open_until() - m.now;
         if (position == half_open && left > options_.open_time) left = options_.open_time;  // the probes will have decided by then
         announce(guard, before);
-        if (passes) return proceed();
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+        if (passes) return no_refusal;
+        if ((now & observed) == 0) return left > duration::zero() ? left : duration::zero();
+        refused_.fetch_add(1, std::memory_order_relaxed);  // as it would have been
+        return no_refusal;
     }
 
     STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {

@@ -134,7 +134,7 @@ public:
     [[nodiscard]] constexpr strata::phase phase() const noexcept { return phase_; }
     [[nodiscard]] constexpr strata::health health() const noexcept { return health_; }
     /// True for a refusal made in this process (open breaker, full pool, shutdown): no sample for a breaker.
-    [[nodiscard]] constexpr bool local() const noexcept { return local_ != 0; }
+    [[nodiscard]] constexpr bool local() const noexcept { return local_; }
     /// How many attempts were made before the error was given up on, at most 65535; 0 when no attempt was made.
     [[nodiscard]] constexpr unsigned attempts() const noexcept { return attempts_; }
     /// When another try may succeed; zero when nobody knows.
@@ -157,7 +157,7 @@ public:
     constexpr error& set(strata::health h) noexcept { health_ = h; return *this; }
     /// Its connection cannot be used any more; what is known beyond that stays.
     constexpr error& set_lost() noexcept { return health_ < health::lost ? set(health::lost) : *this; }
-    constexpr error& set_local(bool yes = true) noexcept { local_ = yes ? 1 : 0; return *this; }
+    constexpr error& set_local(bool yes = true) noexcept { local_ = yes; return *this; }
     constexpr error& set_attempts(unsigned n) noexcept { attempts_ = static_cast<std::uint16_t>(n < 65535 ? n : 65535); return *this; }
     constexpr error& set_retry_after(duration d) noexcept { retry_after_ = d > duration{} ? d : duration{}; return *this; }
     /// The texts, to be filled in; made on first use.
@@ -171,8 +171,8 @@ public:
 
 private:
     constexpr error(const error& other, error_texts* texts) noexcept
-        : code_(other.code_), effect_(other.effect_), phase_(other.phase_), health_(other.health_), local_(other.local_),
-          attempts_(other.attempts_), retry_after_(other.retry_after_), texts_(texts) {}
+        : code_(other.code_), local_(other.local_), effect_(other.effect_), phase_(other.phase_), health_(other.health_),
+          unused_(other.unused_), attempts_(other.attempts_), retry_after_(other.retry_after_), texts_(texts) {}
     constexpr void drop_texts() noexcept {
         if (texts_ != nullptr) [[unlikely]]
             delete_texts(texts_);
@@ -180,10 +180,11 @@ private:
     STRATA_COLD static void delete_texts(error_texts* t) noexcept { delete t; }
 
     errc code_ = errc::ok;
+    bool local_ = false;  // next to the code: a refusal writes both at once
     strata::effect effect_ = effect::none;
     strata::phase phase_ = phase::admission;
     strata::health health_ = health::good;
-    std::uint16_t local_ = 0;  // two bytes, so that no hole is left and these six move as one word
+    std::uint8_t unused_ = 0;  // so that no hole is left and these move as one word
     std::uint16_t attempts_ = 0;
     duration retry_after_{};
     error_texts* texts_ = nullptr;  // owned; a plain pointer, for a unique_ptr is a dozen functions more to compile

@@ -46,10 +46,10 @@ public:
     static constexpr bool blocks = Source::driver::blocking;
 
     flight(World& world, Layers& layers, Source& source, Op& op, Work& work) noexcept
-        : world_(world), source_(source), op_(op), work_(work), passage_(layers, op) {}
+        : op_(op), world_(world), work_(work), source_(source), passage_(layers, op) {}
     flight(World& world, std::remove_reference_t<Way>& entered, Source& source, Op& op, Work& work) noexcept
         requires(std::is_reference_v<Way>)
-        : world_(world), source_(source), op_(op), work_(work), passage_(entered) {}
+        : op_(op), world_(world), work_(work), source_(source), passage_(entered) {}
     flight(const flight&) = delete;
     flight& operator=(const flight&) = delete;
     /// Destroyed midway: the place in the queue and the connection go back; the passage abandons its layers.
@@ -303,10 +303,12 @@ private:
         at_ = at::outside;
     }
 
-    World& world_;
-    Source& source_;
+    // Operation and work lie in the caller's frame, and so are not neighbours here: g++ 12 would make a pair of their addresses before it
+    // is known whether the call is refused.
     Op& op_;
+    World& world_;
     Work& work_;
+    Source& source_;
     Way passage_;
     lease lease_{};
     at at_ = at::outside;

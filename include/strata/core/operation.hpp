@@ -58,6 +58,7 @@ struct operation_base : interruption {
     bool handed_over : 1 = false;       ///< a row or a handle has reached the user: never repeated any more
     bool waited_for_lease : 1 = false;  ///< this attempt waited for a connection: its time says nothing about the database
     bool connect_failed : 1 = false;    ///< it waited for a connection that could not be opened
+    std::uint8_t unused : 5 = 0;        // written, so that nothing has to be kept when the others are
     bool hurried = false;        ///< this attempt got less than attempt_timeout's limit, since the operation's deadline was nearer
     bool reads_only = false;     ///< may run on a connection that cannot write
     operation_kind run_time_kind = operation_kind::other;

@@ -44,7 +44,7 @@ public:
 
     passage(layers<P...>& policies, Op& op) noexcept
         requires(!std::is_reference_v<Slot>)
-        : policies_(policies), op_(op), result_() {}
+        : policies_(policies), op_(op), result_(), entered_(0) {}
     /// `empty` holds no error yet.
     passage(layers<P...>& policies, Op& op, outcome& empty) noexcept
         requires(std::is_reference_v<Slot>)
@@ -74,6 +74,10 @@ public:
     [[nodiscard]] STRATA_COLD step resume(moment m) noexcept { return resume_at(m, std::index_sequence_for<P...>{}); }
 
 private:
+    /// Layers 0 .. n-1 are to be abandoned should the operation end here; nobody asks where it cannot.
+    STRATA_INLINE void note_entered(std::size_t n) noexcept {
+        if constexpr (!std::is_reference_v<Slot>) entered_ = n;
+    }
     template <std::size_t K>
     STRATA_INLINE typename detail::frame_type<layer<K>>::type& frame() noexcept {
         return detail::frame_at<K>(frames_).value;
@@ -83,7 +87,7 @@ private:
     template <std::size_t K>
     STRATA_INLINE step in(moment m) noexcept {
         if constexpr (K == depth) {
-            entered_ = depth;
+            note_entered(depth);
             return step::attempt;
         } else {
             if constexpr (is_asked<K>) detail::begin_frame(detail::frame_at<K>(frames_));
@@ -117,7 +121,7 @@ private:
     template <std::size_t K>
     STRATA_INLINE step out(moment m) noexcept {
         if constexpr (K == 0) {
-            entered_ = 0;
+            note_entered(0);
             return step::done;
         } else if constexpr (!leaves<K - 1>) {
             return out<K - 1>(m);
@@ -146,7 +150,7 @@ private:
     }
     template <std::size_t K>
     STRATA_COLD step cold_out(moment m) noexcept {
-        entered_ = K;
+        note_entered(K);
         return out<K>(m);
     }
 
@@ -158,14 +162,14 @@ private:
     }
     template <std::size_t K>
     STRATA_INLINE void note_refusal(errc code, duration retry_after) noexcept {
-        entered_ = K;
+        note_entered(K);
         result_.error().set(code).set_local().set_retry_after(retry_after);  // it was empty
     }
 
     /// Layer K did not let the operation pass: it was not entered, or only parked.
     template <std::size_t K>
     STRATA_COLD step held_up(const verdict& v, moment m) noexcept {
-        entered_ = K;
+        note_entered(K);
         switch (v.kind) {
             case verdict::what::fail:
                 result_.replace(error{v.code, phase::execute});
@@ -176,7 +180,7 @@ private:
             case verdict::what::park: {
                 const time_point until = v.until;
                 parked_ = {v.node, until < op_.deadline ? until : op_.deadline, K, v.code, false, v.works};
-                entered_ = K + 1;  // destroyed while parked: the layer's frame must be abandoned too
+                note_entered(K + 1);  // destroyed while parked: the layer's frame must be abandoned too
                 return step::park;
             }
             default:
@@ -186,7 +190,7 @@ private:
 
     template <std::size_t K>
     STRATA_COLD step repeat(duration after, moment m) noexcept {
-        entered_ = K + 1;
+        note_entered(K + 1);
         parked_ = {nullptr, add_saturated(m.now, after), K, errc::timeout, true, false};
         return after > duration::zero() ? step::park : reenter<K>(m);
     }
@@ -254,7 +258,7 @@ private:
     Op& op_;
     typename layers<P...>::frames frames_;
     Slot result_;
-    std::size_t entered_ = 0;  ///< how many layers, from the outermost, have neither been settled nor abandoned
+    std::size_t entered_;  ///< how many layers, from the outermost, have neither been settled nor abandoned (`note_entered`)
     parking parked_;
 };
 

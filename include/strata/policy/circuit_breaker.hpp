@@ -37,14 +37,17 @@ public:
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
-        f.started = m.now;
         if ((now & position_bits) != closed) [[unlikely]] {
-            const time_point until = open_until();
-            if ((now & (position_bits | observed)) != open || m.now >= until) return admit_otherwise(f, m);
+            duration left = open_until() - m.now;
+            if ((now & (position_bits | observed)) != open || left <= duration::zero()) {
+                left = admit_otherwise(f, m);
+                if (left < duration::zero()) return proceed();
+            }
             refused_.fetch_add(1, std::memory_order_relaxed);
-            return refuse(errc::circuit_open, until - m.now);
+            return refuse(errc::circuit_open, left);
         }
         f.admitted = now;
+        f.started = m.now;
         return proceed();
     }
 
@@ -100,6 +103,7 @@ private:
     static constexpr std::uint64_t closed = 0, open = 1, half_open = 2, forced_open = 3, forced_closed = 4, disabled = 5;
     static constexpr std::uint64_t position_bits = 7, observed = 8, generation = 16;
     static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
+    static constexpr duration no_refusal{-1};
 
     [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
         const std::uint64_t p = word & position_bits;
@@ -111,7 +115,8 @@ private:
         return (word & observed) != 0 ? circuit_mode::observing : circuit_mode::automatic;
     }
 
-    STRATA_COLD verdict admit_otherwise(frame& f, moment m) noexcept {
+    /// How long to stay away, which is never negative, or `no_refusal`.
+    [[nodiscard]] STRATA_COLD duration admit_otherwise(frame& f, moment m) noexcept {
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         const std::uint64_t found = before & position_bits;
@@ -131,12 +136,14 @@ private:
         if (probe) ++taken_;
         const bool passes = probe || (position != open && position != half_open && position != forced_open);
         f.admitted = passes ? now : no_sample;
+        f.started = m.now;
         duration left = position == forced_open ? duration::zero() : open_until() - m.now;
         if (position == half_open && left > options_.open_time) left = options_.open_time;  // the probes will have decided by then
         announce(guard, before);
-        if (passes) return proceed();
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        return (now & observed) != 0 ? proceed() : refuse(errc::circuit_open, left);
+        if (passes) return no_refusal;
+        if ((now & observed) == 0) return left > duration::zero() ? left : duration::zero();
+        refused_.fetch_add(1, std::memory_order_relaxed);  // as it would have been
+        return no_refusal;
     }
 
     STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
