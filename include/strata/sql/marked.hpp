@@ -36,7 +36,7 @@ struct nothing_instead {};
 template <class T>
 class kept_copy final : public kept_value {
 public:
-    explicit kept_copy(const T& value) : value_(value) { bytes_ = sizeof(*this) + heap_of(value_); }
+    explicit kept_copy(const T& value) : value_(value) { bytes_ = sizeof(*this) + detail::heap_of(value_); }
     void copy_to(void* result) const override {
         T copy(value_);
         *static_cast<T*>(result) = std::move(copy);
@@ -104,7 +104,7 @@ private:
         if constexpr (!is_bound<Bound>) append_to_key(key_, what.text);
         key_writer out{key_};
         statement.for_each_argument([&]<class T>(std::size_t, const T& argument) {
-            append_to_key(key_, type_of_argument(argument));
+            append_to_key(key_, detail::type_of_argument(argument));
             // What cannot be written is refused by the driver, which says why.
             key_ += static_cast<char>(codec<T>::write(out, argument));
         });
@@ -230,8 +230,8 @@ template <class S>
     if constexpr (is_marked<std::remove_cvref_t<S>>) {
         return std::remove_cvref_t<S>(std::forward<S>(s));
     } else {
-        using bound = std::remove_cvref_t<decltype(as_bound(std::forward<S>(s)))>;
-        return marked_statement<bound, false, nothing_instead>{as_bound(std::forward<S>(s)), {}, {}};
+        using bound = std::remove_cvref_t<decltype(detail::as_bound(std::forward<S>(s)))>;
+        return marked_statement<bound, false, nothing_instead>{detail::as_bound(std::forward<S>(s)), {}, {}};
     }
 }
 

@@ -63,7 +63,7 @@ template <class T>
 [[nodiscard]] std::size_t heap_of_elements([[maybe_unused]] const T& all) noexcept {
     std::size_t bytes = 0;
     if constexpr (!has_no_heap<typename T::value_type>)
-        for (const typename T::value_type& one : all) bytes += heap_of(one);
+        for (const typename T::value_type& one : all) bytes += detail::heap_of(one);
     return bytes;
 }
 
