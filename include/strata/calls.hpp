@@ -90,14 +90,14 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
     }
 }
 
-/// Whether a session can do what a marked statement asks for, as far as its type tells. Nothing is cached inside a transaction or on a pinned
-/// connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
+/// Whether a session can do what a marked statement asks for, as far as its type tells. Nothing is cached inside a transaction or on a
+/// pinned connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
 template <class Marked, class Session>
 constexpr bool fulfils_wishes() {
     if constexpr (requires { requires Session::where == scope::database; typename Session::runtime_type; }) {
         using layers = typename Session::runtime_type::interceptors;
         static_assert(!Marked::is_cached || layers::caches,
-                      "strata: this call asks for caching, but no layer of the stack caches: add strata::cache<>, or leave cached(...) out");
+                      "strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>, or leave out cached(...)");
         static_assert(!Marked::is_replaced || layers::replaces,
                       "strata: this call says what stands for a failure, but no layer of the stack decides when: add strata::fallback<>, "
                       "or leave or_else(...) out");
@@ -320,8 +320,7 @@ private:
         if constexpr (!detail::fulfils_wishes<S, Self>()) {
             go(statement.bound, sink, done, o, ended);
         } else {
-            if (error e = detail::check_placement(static_cast<const Self&>(*this), statement.bound))
-                return ended.replace(std::move(e));
+            if (error e = detail::check_placement(static_cast<const Self&>(*this), statement.bound)) return ended.replace(std::move(e));
             auto wish = statement.template wish_for<Sink>();
             static_cast<Self&>(*this).perform(statement.bound, sink, done, o, ended, wish);
             if (!ended.ok()) return;

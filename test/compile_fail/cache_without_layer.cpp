@@ -1,4 +1,4 @@
-// expect: strata: this call asks for caching, but no layer of the stack caches: add strata::cache<>
+// expect: strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>
 // needs: sqlite
 #include "cached.hpp"
 

@@ -154,8 +154,7 @@ TEST_CASE("clients that miss together ask once, and each has a deadline of its o
     fixture f;
     strata::simulated_database<bank> db{f.db};
     int sum = 0, late = 0;
-    for (int i = 0; i < 10; ++i)
-        f.world.spawn("client", [&]() -> task { sum += co_await db.one<int>(cached(get(1))); });
+    for (int i = 0; i < 10; ++i) f.world.spawn("client", [&]() -> task { sum += co_await db.one<int>(cached(get(1))); });
     f.world.spawn("hurried", [&]() -> task {
         const auto r = co_await db.try_one<int>(cached(get(1)), {.deadline = 2ms});
         late += r.has_error() && r.error().code() == errc::timeout ? 1 : 0;
@@ -268,9 +267,9 @@ TEST_CASE("only what the database could not be had for is answered", "[fallback]
     for (const errc code : {errc::connection_lost, errc::cannot_connect, errc::timeout, errc::busy, errc::serialization_failure,
                             errc::circuit_open, errc::bulkhead_full, errc::rate_limited, errc::pool_exhausted, errc::pool_unreachable})
         CHECK(is_answered(code));
-    for (const errc code : {errc::no_rows, errc::too_many_rows, errc::unique_violation, errc::syntax_error, errc::type_mismatch,
-                            errc::permission_denied, errc::access_denied, errc::cancelled, errc::shutting_down, errc::corrupt,
-                            errc::user_exception, errc::unknown})
+    for (const errc code :
+         {errc::no_rows, errc::too_many_rows, errc::unique_violation, errc::syntax_error, errc::type_mismatch, errc::permission_denied,
+          errc::access_denied, errc::cancelled, errc::shutting_down, errc::corrupt, errc::user_exception, errc::unknown})
         CHECK_FALSE(is_answered(code));
     f.script.on(get).returns(std::nullopt);
     CHECK(f.db.try_one<int>(or_else(get(1), 3)).error().code() == errc::null_value);

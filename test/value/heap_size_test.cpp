@@ -97,15 +97,40 @@ TEST_CASE("what was asked of the allocator counts, however deep", "[heap_size]")
 
 TEST_CASE("equal arguments make equal keys, and others do not", "[key_writer]") {
     using namespace std::string_literals;
-    const std::vector<std::string> keys{
-        key_of(1), key_of(2), key_of(-1), key_of(1.0), key_of(0.0), key_of(-0.0), key_of(true), key_of(false), key_of("1"s), key_of(""s),
-        key_of(std::nullopt), key_of(strata::blob{std::byte{'1'}}), key_of(strata::blob{}), key_of(1, 2), key_of(2, 1), key_of("ab"s, "c"s),
-        key_of("a"s, "bc"s), key_of("abc"s), key_of("abc"s, std::nullopt), key_of("t\0"s), key_of("t"s), key_of("n"s, std::nullopt),
-        key_of(std::nullopt, "n"s), key_of(std::vector<int>{1, 2}), key_of(std::vector<int>{1}, std::vector<int>{2}),
-        key_of(std::vector<int>{1, 2}, std::vector<int>{}), key_of(std::vector<int>{}, std::vector<int>{1, 2}), key_of(std::vector<int>{}),
-        key_of(std::vector<std::int64_t>{2, 1}), key_of(strata::array<int>{{{1, 1}, {2, 1}}, {1, 2}}),
-        key_of(strata::array<int>{{{1, 0}, {2, 1}}, {1, 2}}), key_of(strata::range<int>{.lower = 1}), key_of(strata::range<int>{.upper = 1}),
-        key_of(strata::range<int>{.lower = 1, .lower_included = false})};
+    const std::vector<std::string> keys{key_of(1),
+                                        key_of(2),
+                                        key_of(-1),
+                                        key_of(1.0),
+                                        key_of(0.0),
+                                        key_of(-0.0),
+                                        key_of(true),
+                                        key_of(false),
+                                        key_of("1"s),
+                                        key_of(""s),
+                                        key_of(std::nullopt),
+                                        key_of(strata::blob{std::byte{'1'}}),
+                                        key_of(strata::blob{}),
+                                        key_of(1, 2),
+                                        key_of(2, 1),
+                                        key_of("ab"s, "c"s),
+                                        key_of("a"s, "bc"s),
+                                        key_of("abc"s),
+                                        key_of("abc"s, std::nullopt),
+                                        key_of("t\0"s),
+                                        key_of("t"s),
+                                        key_of("n"s, std::nullopt),
+                                        key_of(std::nullopt, "n"s),
+                                        key_of(std::vector<int>{1, 2}),
+                                        key_of(std::vector<int>{1}, std::vector<int>{2}),
+                                        key_of(std::vector<int>{1, 2}, std::vector<int>{}),
+                                        key_of(std::vector<int>{}, std::vector<int>{1, 2}),
+                                        key_of(std::vector<int>{}),
+                                        key_of(std::vector<std::int64_t>{2, 1}),
+                                        key_of(strata::array<int>{{{1, 1}, {2, 1}}, {1, 2}}),
+                                        key_of(strata::array<int>{{{1, 0}, {2, 1}}, {1, 2}}),
+                                        key_of(strata::range<int>{.lower = 1}),
+                                        key_of(strata::range<int>{.upper = 1}),
+                                        key_of(strata::range<int>{.lower = 1, .lower_included = false})};
     CHECK(std::set<std::string>(keys.begin(), keys.end()).size() == keys.size());
     CHECK(key_of(1) == key_of(std::int64_t{1}));  // one parameter of the database
     CHECK(key_of("a"s) == key_of(std::string_view{"a"}));

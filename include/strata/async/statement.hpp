@@ -32,8 +32,8 @@ public:
     using form = Form;
 
     statement_job(Home home, Bound statement, Sink sink, const call_options& o, Wish wish = {})
-        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)), work_(statement_, sink_),
-          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),
+          work_(statement_, sink_), flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.outer = home_.outer();
         if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
             flight_.result().replace(std::move(e));

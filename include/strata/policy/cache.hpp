@@ -5,8 +5,8 @@
 //   db.policy<strata::cache<>>().invalidate("accounts");
 //
 // Single flight: of calls that miss the same result one goes on, the others wait for what it brings. If it fails, is cancelled or
-// destroyed, its turn passes to the one that waits longest; who has waited for `max_wait` goes on by itself. So nobody waits for ever, and a
-// failure of one is not that of all.
+// destroyed, its turn passes to the one that waits longest; who has waited for `max_wait` goes on by itself. So nobody waits for ever, and
+// a failure of one is not that of all.
 //
 // A result is fresh for its `ttl` less a random share of it, lest what was cached together expires together. Then the next call fetches it
 // anew; for `stale_for` longer the old one is kept, and if the fetch fails because the database cannot be had (no connection, a timeout,
@@ -27,7 +27,7 @@
 namespace strata::inline STRATA_ABI {
 
 struct cache_options {
-    std::size_t max_bytes = 16u << 20;            ///< of all that is kept, keys included, as far as types tell (value/heap_size.hpp); 4 KiB at least
+    std::size_t max_bytes = 16u << 20;            ///< of all that is kept, keys included (see value/heap_size.hpp); 4 KiB at least
     double max_share = 0.125;                     ///< a result that takes a greater share of `max_bytes` is not kept; in (0, 1]
     duration ttl = std::chrono::seconds{10};      ///< where the call does not say it; positive
     double jitter = 0.1;                          ///< up to this share of the ttl is cut off, at random; in [0, 1)
@@ -45,8 +45,8 @@ struct cache_options {
     }
 };
 
-/// What a cache holds and has done so far, at one moment. Of the calls that ask for caching each is counted once: as a hit, joined, stale,
-/// or a miss.
+/// What a cache holds and has done so far, at one moment. A call that asks for caching is counted once: as a hit, joined, stale, or a miss;
+/// not at all where it gave up waiting for another.
 struct cache_snapshot {
     std::uint64_t hits = 0;       ///< answered by a fresh result
     std::uint64_t misses = 0;     ///< went on to the database
@@ -59,8 +59,8 @@ struct cache_snapshot {
     std::size_t bytes = 0;
 };
 
-/// Thread-safe; one lock, held for a look-up (on a miss for an allocation too) and never while a result is copied. Costs a call that does not
-/// ask for caching nothing but a store. `Tag` tells two of them apart; then a call looks into both.
+/// Thread-safe; one lock, held for a look-up (on a miss for an allocation too) and never while a result is copied. Costs a call that does
+/// not ask for caching nothing but a store. `Tag` tells two of them apart; then a call looks into both.
 template <class Tag = void>
 class cache {
     using entry = detail::cache_entry;
@@ -72,7 +72,7 @@ public:
     static constexpr bool caches = true;
     struct frame {
         entry* on = nullptr;  ///< that it fetches, or waits for; null: it has nothing to do with the cache
-        unset<bool> waits;  ///< read where `on` is set
+        unset<bool> waits;    ///< read where `on` is set
         waiter node;
     };
 
@@ -88,7 +88,8 @@ public:
         return proceed();
     }
     template <class Op>
-    STRATA_INLINE void settle([[maybe_unused]] Op& op, [[maybe_unused]] frame& f, [[maybe_unused]] outcome& result, [[maybe_unused]] moment m) noexcept {
+    STRATA_INLINE void settle([[maybe_unused]] Op& op, [[maybe_unused]] frame& f, [[maybe_unused]] outcome& result,
+                              [[maybe_unused]] moment m) noexcept {
         if constexpr (Op::facts.cacheable) {
             if (f.on != nullptr) land(*op.cache, *f.on, result, m);
         }

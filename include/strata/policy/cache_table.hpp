@@ -106,7 +106,8 @@ public:
 
     /// Gives an entry of the table its value, and evicts others until there is room; where it is too big the entry is dropped instead.
     /// `old`: the value it had, for the caller to release.
-    void store(cache_entry& e, kept_value& v, time_point fresh_until, time_point stale_until, kept_value*& old, cache_litter& litter) noexcept {
+    void store(cache_entry& e, kept_value& v, time_point fresh_until, time_point stale_until, kept_value*& old,
+               cache_litter& litter) noexcept {
         const std::size_t bytes = v.bytes() + cost_of(e);
         if (bytes > max_entry_) {
             ++too_big_;
@@ -178,7 +179,9 @@ private:
         [[nodiscard]] bool operator()(const cache_entry* a, const cache_entry* b) const noexcept { return a == b; }
         [[nodiscard]] bool operator()(const cache_request& r, const cache_entry* e) const noexcept { return is_of(r, *e); }
         [[nodiscard]] bool operator()(const cache_entry* e, const cache_request& r) const noexcept { return is_of(r, *e); }
-        [[nodiscard]] static bool is_of(const cache_request& r, const cache_entry& e) noexcept { return r.hash == e.hash && r.key == e.key; }
+        [[nodiscard]] static bool is_of(const cache_request& r, const cache_entry& e) noexcept {
+            return r.hash == e.hash && r.key == e.key;
+        }
     };
     struct by_text {
         using is_transparent = void;

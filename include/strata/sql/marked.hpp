@@ -23,8 +23,9 @@ namespace strata::inline STRATA_ABI {
 
 /// How the result of a call is cached. Calls of one statement that ask for another `ttl` or for other tags share no entry.
 struct caching {
-    duration ttl{};                          ///< how long it is fresh; zero: as the cache's options say
-    std::array<std::string_view, 4> tags{};  ///< `cache::invalidate("accounts")` drops all that carry the tag; must live as long as the call
+    duration ttl{};  ///< how long it is fresh; zero: as the cache's options say
+    /// `cache::invalidate("accounts")` drops all results that carry the tag. The texts must live as long as the call.
+    std::array<std::string_view, 4> tags{};
 };
 
 namespace detail {
@@ -50,15 +51,16 @@ private:
     T value_;
 };
 
+template <class Sink>
+concept sink_of_result = requires(Sink& s) { s.value(); };
+
 /// Where a sink's rows go.
 template <class Sink>
 struct result_of_sink {
-    static_assert(requires(Sink& s) { s.value(); },
-                  "strata: what is cached, or replaced after a failure, is a result: use one, maybe_one or all");
+    static_assert(sink_of_result<Sink>, "strata: what is cached, or replaced after a failure, is a result: use one, maybe_one or all");
     using type = int;
 };
-template <class Sink>
-    requires requires(Sink& s) { s.value(); }
+template <sink_of_result Sink>
 struct result_of_sink<Sink> {
     using type = std::remove_reference_t<decltype(std::declval<Sink&>().value())>;
 };
@@ -115,6 +117,13 @@ private:
     cache_request request_;
 };
 
+template <class Given, class Value>
+inline constexpr bool stands_for = std::is_convertible_v<Given, Value> && keeps_value<Value, Given>;
+template <class Given, class Value>
+inline constexpr bool may_stand_for = false;
+template <class T, class Value>
+inline constexpr bool may_stand_for<result<T>, Value> = stands_for<T, Value>;
+
 /// What a call's function, or value, puts in the place of a failure.
 template <class Instead>
 class instead_of_failure {
@@ -141,20 +150,18 @@ public:
     }
 
 private:
-    template <class Given, class Value>
-    static constexpr bool stands_for = std::is_convertible_v<Given, Value>&& keeps_value<Value, Given>;
-
     template <class Value, class Given>
     static error put(Value& into, Given&& given) {
         if constexpr (stands_for<Given, Value>) {
             into = Value(std::forward<Given>(given));
-        } else if constexpr (requires { given.has_error(); requires stands_for<decltype(*std::forward<Given>(given)), Value>; }) {  // a result
-            if (given.has_error()) return std::forward<Given>(given).error();
-            into = Value(*std::forward<Given>(given));
+        } else if constexpr (may_stand_for<Given, Value>) {
+            if (given.has_error()) return std::move(given).error();
+            into = Value(*std::move(given));
         } else {
-            static_assert(stands_for<Given, Value>,
-                          "strata: what or_else(...) is given is neither a value for the call's result, nor a function of one (with the error, "
-                          "or without arguments) or of a strata::result of one");
+            static_assert(
+                stands_for<Given, Value>,
+                "strata: what or_else(...) is given is neither a value for the call's result, nor a function of one (with the error, "
+                "or without arguments) or of a strata::result of one");
         }
         return {};
     }
@@ -256,9 +263,9 @@ template <class S>
 }
 
 /// Says what stands for the result of a read when the stack's `fallback` takes its failure away: a value, or a function that is called
-/// with the error (or with nothing) by the face, after the operation has ended, in the calling thread or on the handler's executor. A function
-/// returns a value, or a `strata::result`; what it throws comes out. It may use another database; on the asynchronous face it must not block.
-/// Value and function are copied.
+/// with the error (or with nothing) by the face, after the operation has ended, in the calling thread or on the handler's executor. A
+/// function returns a value, or a `strata::result`; what it throws comes out. It may use another database; on the asynchronous face it must
+/// not block. Value and function are copied.
 template <class S, class Instead>
 [[nodiscard]] constexpr auto or_else(S&& statement, Instead&& instead) {
     auto m = detail::as_marked(std::forward<S>(statement));

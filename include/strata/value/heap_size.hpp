@@ -1,7 +1,7 @@
 // How much memory hangs on a value besides its own bytes: what a bound in bytes is made of.
 //
-// Known for numbers and other types that are copied as bytes, strings, vectors and other containers, `optional`, pairs, tuples and arrays, and
-// adapted structs, member by member. A type of yours says it by a member `heap_bytes()`, or by a specialisation of `heap_size`; one of
+// Known for numbers and other types that are copied as bytes, strings, vectors and other containers, `optional`, pairs, tuples and arrays,
+// and adapted structs, member by member. A type of yours says it by a member `heap_bytes()`, or by a specialisation of `heap_size`; one of
 // which nothing is known does not compile.
 #ifndef STRATA_VALUE_HEAP_SIZE_HPP
 #define STRATA_VALUE_HEAP_SIZE_HPP
@@ -72,7 +72,9 @@ template <class T>
 template <class T>
 struct heap_size {
     [[nodiscard]] static std::size_t of(const T& value) noexcept {
-        if constexpr (requires { { value.heap_bytes() } -> std::convertible_to<std::size_t>; }) {
+        if constexpr (requires {
+                          { value.heap_bytes() } -> std::convertible_to<std::size_t>;
+                      }) {
             return value.heap_bytes();
         } else if constexpr (detail::has_no_heap<T>) {
             return 0;
