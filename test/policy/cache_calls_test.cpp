@@ -131,6 +131,13 @@ TEST_CASE("statements made at run time are cached where they are reads that may 
     CHECK(wrong.error().code() == errc::invalid_statement);
 }
 
+TEST_CASE("a call whose argument cannot be written is not looked up", "[cache]") {
+    fixture f;
+    const std::uint64_t big = ~std::uint64_t{0};
+    for (int i = 0; i < 2; ++i) CHECK_FALSE(f.db.try_one<int>(cached(get(big))).has_value());
+    CHECK(f.counts().misses + f.counts().hits == 0);
+}
+
 TEST_CASE("in transactions, sessions and behind any_session the database is asked", "[cache]") {
     fixture f;
     CHECK(f.db.one<int>(cached(get(1))) == 7);
