@@ -5941,6 +5941,7 @@ private:
             return refused<K>(errc::cancelled, {}, m);
         }
         const bool in_time = !cancelled && m.now < op_.deadline;
+        // It came, or the layer wants to be asked without it too.
         if (parked_.on != nullptr ? !parked_.on->withdraw() || (in_time && parked_.code == errc::ok) : in_time) return cold_ask<K>(m);
         detail::call_abandon(policies_.template at<K>(), frame<K>());
         if (!parked_.works || cancelled)

@@ -103,6 +103,7 @@ TEST_CASE("calls are the same by statement, arguments, type of the result and wh
     CHECK(is_one_more([&] { f.db.one<int>(cached(get("id"_arg.as("text") = "1"))); }));
     CHECK(is_one_more([&] { f.db.one<int>(cached(get(1), {.ttl = 1h})); }));
     CHECK(is_one_more([&] { f.db.one<int>(cached(get(1), {.tags = {"a"}})); }));
+    CHECK(is_one_more([&] { f.db.one<int>(cached(get(1), {.tags = {"b"}})); }));
     CHECK(is_one_more([&] { f.db.one<int>(cached(get(1), {.tags = {"a", "b"}})); }));
     const int one = 1;
     f.db.one<int>(cached(get("id"_arg = one)));  // by name, by reference

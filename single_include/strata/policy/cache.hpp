@@ -513,15 +513,13 @@ public:
     template <class Bound>
     [[nodiscard]] const cache_request* request(const Bound& statement, Sink& sink) {
         try {
-            write_key(statement);
-        } catch (...) {  // no memory, or a codec threw: it will throw again where it is heard
+            if (!write_key(statement)) return nullptr;  // the driver will refuse the argument, and say why
+        } catch (...) {                                 // no memory, or a codec threw: it will throw again where it is heard
             return nullptr;
         }
         request_.key = key_;
         request_.hash = hash_text(key_).low;
-        std::size_t tags = 0;
-        while (tags < how_.tags.size() && !how_.tags[tags].empty()) ++tags;
-        request_.tags = {how_.tags.data(), tags};
+        request_.tags = {how_.tags.data(), tags()};
         request_.ttl = how_.ttl;
         request_.result = &sink.value();
         request_.keep = &kept_copy<value>::keep;
@@ -529,23 +527,39 @@ public:
     }
 
 private:
+    struct head {
+        const char* type;
+        hash128 statement;
+        duration::rep ttl;
+    };
+    static_assert(std::has_unique_object_representations_v<head>);
+
+    /// How many were named.
+    [[nodiscard]] std::size_t tags() const noexcept {
+        std::size_t n = 0;
+        while (n < how_.tags.size() && !how_.tags[n].empty()) ++n;
+        return n;
+    }
     template <class Bound>
-    void write_key(const Bound& statement) {
+    [[nodiscard]] bool write_key(const Bound& statement) {
         const descriptor& what = statement.text();
+        const head of_all{&kept_copy<value>::name, what.hash, how_.ttl.count()};
         key_.reserve(96);
-        append_bytes_to_key(key_, &kept_copy<value>::name);
-        append_bytes_to_key(key_, what.hash.high);
-        append_bytes_to_key(key_, what.hash.low);
-        append_bytes_to_key(key_, how_.ttl.count());
-        for (const std::string_view tag : how_.tags) append_to_key(key_, tag);
+        key_.append(reinterpret_cast<const char*>(&of_all), sizeof(of_all));
+        key_ += static_cast<char>(tags());
+        for (std::size_t i = 0; i < tags(); ++i) append_to_key(key_, how_.tags[i]);
         // A text made at run time may have been composed by others to have the hash of another.
         if constexpr (!is_bound<Bound>) append_to_key(key_, what.text);
         key_writer out{key_};
+        bool written = true;
         statement.for_each_argument([&]<class T>(std::size_t, const T& argument) {
-            append_to_key(key_, detail::type_of_argument(argument));
-            // What cannot be written is refused by the driver, which says why.
-            key_ += static_cast<char>(codec<T>::write(out, argument));
+            if (const std::string_view type = detail::type_of_argument(argument); !type.empty()) {
+                key_ += ':';
+                append_to_key(key_, type);
+            }
+            written = codec<T>::write(out, argument) == errc::ok && written;
         });
+        return written;
     }
 
     caching how_;
