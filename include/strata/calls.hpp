@@ -90,6 +90,25 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
     }
 }
 
+/// Whether a session can do what a marked statement asks for, as far as its type tells. Nothing is cached inside a transaction or on a
+/// pinned connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
+template <class Marked, class Session>
+constexpr bool fulfils_wishes() {
+    if constexpr (requires { requires Session::where == scope::database; typename Session::runtime_type; }) {
+        using layers = typename Session::runtime_type::interceptors;
+        static_assert(!Marked::is_cached || layers::caches,
+                      "strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>, or leave out cached(...)");
+        static_assert(!Marked::is_replaced || layers::replaces,
+                      "strata: this call says what stands for a failure, but no layer of the stack decides when: add strata::fallback<>, "
+                      "or leave or_else(...) out");
+        return true;
+    } else {
+        static_assert(!Marked::is_replaced,
+                      "strata: or_else(...) needs a database whose type is known: in a transaction or a session a failure must be seen");
+        return false;
+    }
+}
+
 /// Options whose type is known by name only until their header is read.
 template <class Options>
 [[nodiscard]] const Options& default_options() {
@@ -212,6 +231,7 @@ public:
     /// All rows, one after the other, in bounded memory: an input range; see `row_stream`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = no_call_options) {
+        static_assert(!detail::is_marked<S>, "strata: rows one after the other are neither cached nor replaced: use all");
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         auto state = static_cast<Self&>(*this).open_stream(bound.own(), detail::cursor_sink<T>{}, o);
@@ -311,10 +331,26 @@ public:
 private:
     template <class S, class Sink>
     STRATA_INLINE void go(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        const auto& bound = detail::as_bound(statement);
-        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
-            return ended.replace(std::move(e));
-        static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
+        if constexpr (detail::is_marked<S>) {
+            go_marked(statement, sink, done, o, ended);
+        } else {
+            const auto& bound = detail::as_bound(statement);
+            if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
+                return ended.replace(std::move(e));
+            static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
+        }
+    }
+    template <class S, class Sink>
+    void go_marked(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if constexpr (!detail::fulfils_wishes<S, Self>()) {
+            go(statement.bound, sink, done, o, ended);
+        } else {
+            if (error e = detail::check_placement(static_cast<const Self&>(*this), statement.bound)) return ended.replace(std::move(e));
+            auto wish = statement.template wish_for<Sink>();
+            static_cast<Self&>(*this).perform(statement.bound, sink, done, o, ended, wish);
+            if (!ended.ok()) return;
+            if (error e = wish.fulfil(sink)) ended.replace(std::move(e));
+        }
     }
 
     template <class Statement, class Range>

@@ -115,9 +115,10 @@ public:
     [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
 
     /// For `calls`. `ended` is empty, and holds the error if there is one.
-    template <class Bound, class Sink>
-    STRATA_INLINE void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr, ended);
+    template <class Bound, class Sink, class Wish = detail::no_wish>
+    STRATA_INLINE void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended,
+                               Wish&& wish = {}) {
+        detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr, ended, wish);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {

@@ -28,10 +28,10 @@ error perform_work(Runtime& rt, Source& source, Op& op, Work& work) {
     return std::move(f.result().error());
 }
 
-template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
+template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink, class Wish = no_wish>
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
-                                     const call_options& o, const interruption* outer, outcome& ended) {
-    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+                                     const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
+    using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
     using way = passage<layers_type, op_type, outcome&>;
@@ -41,6 +41,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     if constexpr (InsideTransaction) op.outer = outer;
     if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
+    wish.tell(op, statement, sink);
     way through{rt.policies(), op, ended};
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]

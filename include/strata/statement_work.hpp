@@ -15,6 +15,17 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
+/// What most calls want besides their rows: nothing. See sql/marked.hpp for the others.
+struct no_wish {
+    [[nodiscard]] static consteval operation_facts refine(operation_facts f) { return f; }
+    template <class Op, class Bound, class Sink>
+    STRATA_INLINE static void tell(Op&, const Bound&, Sink&) noexcept {}
+    template <class Sink>
+    [[nodiscard]] STRATA_INLINE static error fulfil(Sink&) noexcept {
+        return {};
+    }
+};
+
 /// The facts of an operation that consists of this statement. A caller may say `idempotent`, so "no" means "ask".
 template <class Bound>
 consteval operation_facts facts_of_statement(bool inside_transaction) {
@@ -22,7 +33,6 @@ consteval operation_facts facts_of_statement(bool inside_transaction) {
     return {.kind = static_cast<operation_kind>(s.kind),
             .kind_known = s.kind_known,
             .idempotent = s.idempotent == known::yes ? known::yes : known::at_run_time,
-            .cacheable = s.kind_known && s.kind == statement_kind::read && s.idempotent == known::yes && !inside_transaction,
             .inside_transaction = inside_transaction};
 }
 static_assert(static_cast<int>(operation_kind::other) == static_cast<int>(statement_kind::other));

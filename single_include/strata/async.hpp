@@ -1183,19 +1183,19 @@ struct sink_value<discard_sink> {
 };
 
 /// `Home` keeps what the call needs alive: `runtime()` and `source()`.
-template <class Home, class Bound, class Sink, class Form, scope Where>
+template <class Home, class Bound, class Sink, class Form, scope Where, class Wish = no_wish>
 class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
-    using op_type = operation<facts_of_statement<Bound>(Where != scope::database)>;
+    using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
     using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
 
 public:
     using form = Form;
 
-    statement_job(Home home, Bound statement, Sink sink, const call_options& o)
-        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), work_(statement_, sink_),
-          flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+    statement_job(Home home, Bound statement, Sink sink, const call_options& o, Wish wish = {})
+        : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),
+          work_(statement_, sink_), flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.outer = home_.outer();
         if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
             flight_.result().replace(std::move(e));
@@ -1203,6 +1203,7 @@ public:
         }
         describe(op_, statement_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
+        wish_.tell(op_, statement_, sink_);
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
@@ -1211,6 +1212,13 @@ public:
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a{std::move(flight_.result().error()), std::move(flight_.thrown()), {}};
+        if constexpr (!std::is_same_v<Wish, no_wish>) {
+            try {
+                if (!a.failed && !a.thrown) a.failed = wish_.fulfil(sink_);
+            } catch (...) {
+                a.thrown = std::current_exception();
+            }
+        }
         if (!a.failed && !a.thrown) a.value.emplace(sink_value<Sink>::take(sink_, work_.executed()));
         return a;
     }
@@ -1219,6 +1227,7 @@ private:
     Home home_;
     Bound statement_;
     Sink sink_;
+    [[no_unique_address]] Wish wish_;
     op_type op_;
     work_type work_;
     flight<typename runtime_type::world_type, typename runtime_type::interceptors, source_type, op_type, work_type> flight_;
@@ -1381,10 +1390,11 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
-template <class Form, class Session, class Bound, class Sink, class Token>
-auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token) {
-    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where>;
-    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
+template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
+auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token, Wish&&... wish) {
+    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where, Wish...>;
+    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
+                      std::move(wish)...);
 }
 
 /// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
@@ -1576,6 +1586,7 @@ public:
     /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
+        static_assert(!detail::is_marked<S>, "strata: rows one after the other are neither cached nor replaced: use all");
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         return static_cast<Self&>(*this).template stream_of<T>(bound.own(), o, batch);
@@ -1587,9 +1598,23 @@ private:
 
     template <class Sink, class Form, class S, class Token>
     auto go(const S& statement, const call_options& o, Token&& token) {
-        decltype(auto) bound = detail::as_bound(statement);
-        detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
-        return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+        if constexpr (detail::is_marked<S>) {
+            return go_marked<Sink, Form>(statement, o, std::forward<Token>(token));
+        } else {
+            decltype(auto) bound = detail::as_bound(statement);
+            detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
+            return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+        }
+    }
+    template <class Sink, class Form, class S, class Token>
+    auto go_marked(const S& statement, const call_options& o, Token&& token) {
+        if constexpr (!detail::fulfils_wishes<S, Self>()) {
+            return go<Sink, Form>(statement.bound, o, std::forward<Token>(token));
+        } else {
+            detail::assert_placement<decltype(statement.bound), Self>();
+            return detail::start_statement<Form>(self(), statement.bound.own(), Sink{}, o, std::forward<Token>(token),
+                                                 statement.template wish_for<Sink>());
+        }
     }
 
     template <class Form, class Statement, class Range, class Token>

@@ -1276,6 +1276,10 @@ inline constexpr bool is_bound = false;
 template <statement_facts Facts, class... Args>
 inline constexpr bool is_bound<bound<Facts, Args...>> = true;
 
+/// A statement with a wish of its caller's: see sql/marked.hpp.
+template <class S>
+inline constexpr bool is_marked = false;
+
 struct argument_probe {
     template <class T>
     void operator()(std::size_t, const T&) const noexcept {}
@@ -2635,6 +2639,8 @@ public:
 
     /// The value that was read. Call when the statement went well.
     [[nodiscard]] std::optional<T> take() && { return std::move(value_); }
+    /// Where the value lies, for a layer that answers in the database's stead.
+    [[nodiscard]] std::optional<T>& value() noexcept { return value_; }
 
 private:
     Held value_;
@@ -2666,6 +2672,7 @@ public:
 
     /// The value that was read. Call when the statement went well.
     [[nodiscard]] T take() && { return std::move(value_); }
+    [[nodiscard]] T& value() noexcept { return value_; }
 
 private:
     Held value_;
@@ -2695,6 +2702,7 @@ public:
 
     /// The rows that were read. Call when the statement went well.
     [[nodiscard]] std::vector<T> take() && { return std::move(rows_); }
+    [[nodiscard]] std::vector<T>& value() noexcept { return rows_; }
 
 private:
     Held rows_;
@@ -2962,6 +2970,53 @@ private:
 };
 
 }  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a call that asks for caching hands down its stack: the key, where its result lies, and how a copy of that is made.
+//
+// So a cache knows no type of a row, and is compiled once. Only an operation whose facts say `cacheable` carries one.
+#ifndef STRATA_CORE_CACHE_REQUEST_HPP
+#define STRATA_CORE_CACHE_REQUEST_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// A copy of a result, immutable and counted: it is copied out while others do the same, and lives as long as somebody reads it.
+class kept_value {
+public:
+    kept_value(const kept_value&) = delete;
+    kept_value& operator=(const kept_value&) = delete;
+
+    /// Copies it to where a call wants its result, of the type that the call's key names. May throw; then nothing was changed.
+    virtual void copy_to(void* result) const = 0;
+    /// What it takes of memory.
+    [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+    void retain() noexcept { users_.fetch_add(1, std::memory_order_relaxed); }
+    void release() noexcept {
+        if (users_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    }
+
+protected:
+    kept_value() = default;
+    virtual ~kept_value() = default;
+    std::size_t bytes_ = 0;
+
+private:
+    std::atomic<std::uint32_t> users_{1};
+};
+
+/// The views live as long as the call.
+struct cache_request {
+    std::string_view key;  ///< statement, arguments, type of the result and tags: equal bytes, equal results
+    std::uint64_t hash = 0;
+    std::span<const std::string_view> tags;
+    duration ttl{};  ///< zero: the cache's own
+    void* result = nullptr;
+    kept_value* (*keep)(const void* result) = nullptr;  ///< a copy with one user; may throw
+};
 
 }  // namespace strata::inline STRATA_ABI
 
@@ -3319,7 +3374,8 @@ struct operation_facts {
     operation_kind kind = operation_kind::other;
     bool kind_known = true;               ///< false: `operation::run_time_kind` says it
     known idempotent = known::no;
-    bool cacheable = false;               ///< a layer may `answer` it
+    bool cacheable = false;               ///< its caller asks for caching: it carries a `cache_request`, and a layer may `answer` it
+    bool replaceable = false;             ///< its caller has something to put in the place of a failure
     bool inside_transaction = false;      ///< only layers with `inside_transaction = true` are asked
 };
 
@@ -3366,9 +3422,27 @@ struct operation_base : interruption {
     [[nodiscard]] waker* waking() { return make_waker != nullptr ? make_waker(*this) : nullptr; }
 };
 
+namespace detail {
+
+/// What only some operations carry; the others have neither a byte nor an instruction of it.
+template <bool Cacheable>
+struct cache_part {};
+template <>
+struct cache_part<true> {
+    const cache_request* cache = nullptr;  ///< null where the key could not be made: then nothing is cached
+};
+template <bool Replaceable>
+struct fallback_part {};
+template <>
+struct fallback_part<true> {
+    outcome* aside = nullptr;  ///< where a layer puts the failure that it takes away; the face then puts a value in its place
+};
+
+}  // namespace detail
+
 /// One call on its way through a stack.
 template <operation_facts Facts>
-struct operation : operation_base {
+struct operation : operation_base, detail::cache_part<Facts.cacheable>, detail::fallback_part<Facts.replaceable> {
     using operation_base::operation_base;
 
     static constexpr operation_facts facts = Facts;
@@ -5432,7 +5506,7 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
     return {verdict::what::fail, code, {}};
 }
 /// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here: with `at_end`
-/// where it was `until` that came, not the operation's deadline.
+/// where it was `until` that came, not the operation's deadline. `errc::ok`: then I am asked again too, and find the node without a gift.
 [[nodiscard]] inline verdict park(waiter* node, time_point until, errc at_end = errc::timeout) noexcept {
     return {node, until, false, at_end};
 }
@@ -5466,6 +5540,8 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
 // A layer that was entered gets exactly one exit: `settle`, or `abandon`. Hooks are called as noexcept: one
 // that throws ends the program, so a policy that calls a user's function catches what it throws.
 // A policy that looks at `op.priority` states  static constexpr bool asks_priority = true;
+// One that looks at `op.cache` states  caches = true,  one that looks at `op.aside`  replaces = true  (in the same way): calls that ask for
+// that compile only over such a layer.
 #ifndef STRATA_CORE_INTERCEPTOR_HPP
 #define STRATA_CORE_INTERCEPTOR_HPP
 
@@ -5525,6 +5601,11 @@ inline constexpr bool goes_inside_transaction = requires { requires P::inside_tr
 
 template <class P>
 inline constexpr bool asks_priority = requires { requires P::asks_priority; };
+
+template <class P>
+inline constexpr bool caches = requires { requires P::caches; };
+template <class P>
+inline constexpr bool replaces = requires { requires P::replaces; };
 
 template <class P>
 inline constexpr bool holds_something = requires { requires P::holds; };
@@ -5647,6 +5728,9 @@ struct layers {
     static constexpr std::size_t size = sizeof...(P);
     /// Whether a layer looks at the operation's priority; a statement of the blocking face is not told it otherwise.
     static constexpr bool asks_priority = (detail::asks_priority<P> || ... || false);
+    /// Whether a layer caches results, and whether one takes failures away for which a call has something to put in their place.
+    static constexpr bool caches = (detail::caches<P> || ... || false);
+    static constexpr bool replaces = (detail::replaces<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;
@@ -5907,7 +5991,9 @@ private:
             result_.clear();
             return refused<K>(errc::cancelled, {}, m);
         }
-        if (parked_.on != nullptr ? !parked_.on->withdraw() : (!cancelled && m.now < op_.deadline)) return cold_ask<K>(m);
+        const bool in_time = !cancelled && m.now < op_.deadline;
+        // It came, or the layer wants to be asked without it too.
+        if (parked_.on != nullptr ? !parked_.on->withdraw() || (in_time && parked_.code == errc::ok) : in_time) return cold_ask<K>(m);
         detail::call_abandon(policies_.template at<K>(), frame<K>());
         if (!parked_.works || cancelled)
             return refused<K>(cancelled ? errc::cancelled : m.now < op_.deadline ? parked_.code : errc::timeout, {}, m);
@@ -6364,6 +6450,17 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
+/// What most calls want besides their rows: nothing. See sql/marked.hpp for the others.
+struct no_wish {
+    [[nodiscard]] static consteval operation_facts refine(operation_facts f) { return f; }
+    template <class Op, class Bound, class Sink>
+    STRATA_INLINE static void tell(Op&, const Bound&, Sink&) noexcept {}
+    template <class Sink>
+    [[nodiscard]] STRATA_INLINE static error fulfil(Sink&) noexcept {
+        return {};
+    }
+};
+
 /// The facts of an operation that consists of this statement. A caller may say `idempotent`, so "no" means "ask".
 template <class Bound>
 consteval operation_facts facts_of_statement(bool inside_transaction) {
@@ -6371,7 +6468,6 @@ consteval operation_facts facts_of_statement(bool inside_transaction) {
     return {.kind = static_cast<operation_kind>(s.kind),
             .kind_known = s.kind_known,
             .idempotent = s.idempotent == known::yes ? known::yes : known::at_run_time,
-            .cacheable = s.kind_known && s.kind == statement_kind::read && s.idempotent == known::yes && !inside_transaction,
             .inside_transaction = inside_transaction};
 }
 static_assert(static_cast<int>(operation_kind::other) == static_cast<int>(statement_kind::other));
@@ -6480,10 +6576,10 @@ error perform_work(Runtime& rt, Source& source, Op& op, Work& work) {
     return std::move(f.result().error());
 }
 
-template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink>
+template <bool InsideTransaction, class Runtime, class Source, class Bound, class Sink, class Wish = no_wish>
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
-                                     const call_options& o, const interruption* outer, outcome& ended) {
-    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+                                     const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
+    using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
     using way = passage<layers_type, op_type, outcome&>;
@@ -6493,6 +6589,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     if constexpr (InsideTransaction) op.outer = outer;
     if constexpr (layers_type::asks_priority) op.priority = o.priority;
     classify(op, statement, o);
+    wish.tell(op, statement, sink);
     way through{rt.policies(), op, ended};
     const step entered = through.first(m);
     if (entered == step::done) [[unlikely]]
@@ -7245,6 +7342,25 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
     }
 }
 
+/// Whether a session can do what a marked statement asks for, as far as its type tells. Nothing is cached inside a transaction or on a
+/// pinned connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
+template <class Marked, class Session>
+constexpr bool fulfils_wishes() {
+    if constexpr (requires { requires Session::where == scope::database; typename Session::runtime_type; }) {
+        using layers = typename Session::runtime_type::interceptors;
+        static_assert(!Marked::is_cached || layers::caches,
+                      "strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>, or leave out cached(...)");
+        static_assert(!Marked::is_replaced || layers::replaces,
+                      "strata: this call says what stands for a failure, but no layer of the stack decides when: add strata::fallback<>, "
+                      "or leave or_else(...) out");
+        return true;
+    } else {
+        static_assert(!Marked::is_replaced,
+                      "strata: or_else(...) needs a database whose type is known: in a transaction or a session a failure must be seen");
+        return false;
+    }
+}
+
 /// Options whose type is known by name only until their header is read.
 template <class Options>
 [[nodiscard]] const Options& default_options() {
@@ -7367,6 +7483,7 @@ public:
     /// All rows, one after the other, in bounded memory: an input range; see `row_stream`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = no_call_options) {
+        static_assert(!detail::is_marked<S>, "strata: rows one after the other are neither cached nor replaced: use all");
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         auto state = static_cast<Self&>(*this).open_stream(bound.own(), detail::cursor_sink<T>{}, o);
@@ -7466,10 +7583,26 @@ public:
 private:
     template <class S, class Sink>
     STRATA_INLINE void go(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        const auto& bound = detail::as_bound(statement);
-        if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
-            return ended.replace(std::move(e));
-        static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
+        if constexpr (detail::is_marked<S>) {
+            go_marked(statement, sink, done, o, ended);
+        } else {
+            const auto& bound = detail::as_bound(statement);
+            if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) [[unlikely]]
+                return ended.replace(std::move(e));
+            static_cast<Self&>(*this).perform(bound, sink, done, o, ended);
+        }
+    }
+    template <class S, class Sink>
+    void go_marked(const S& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
+        if constexpr (!detail::fulfils_wishes<S, Self>()) {
+            go(statement.bound, sink, done, o, ended);
+        } else {
+            if (error e = detail::check_placement(static_cast<const Self&>(*this), statement.bound)) return ended.replace(std::move(e));
+            auto wish = statement.template wish_for<Sink>();
+            static_cast<Self&>(*this).perform(statement.bound, sink, done, o, ended, wish);
+            if (!ended.ok()) return;
+            if (error e = wish.fulfil(sink)) ended.replace(std::move(e));
+        }
     }
 
     template <class Statement, class Range>
@@ -9114,9 +9247,10 @@ public:
     [[nodiscard]] const std::shared_ptr<runtime_type>& shared_runtime() const noexcept { return rt_; }
 
     /// For `calls`. `ended` is empty, and holds the error if there is one.
-    template <class Bound, class Sink>
-    STRATA_INLINE void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr, ended);
+    template <class Bound, class Sink, class Wish = detail::no_wish>
+    STRATA_INLINE void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended,
+                               Wish&& wish = {}) {
+        detail::perform_statement<false>(*rt_, rt_->connections(), statement, sink, done, o, nullptr, ended, wish);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -9386,6 +9520,22 @@ struct condition_traits {
             return silence;
     }
     return silence;
+}
+
+/// Refused for a while by a layer of this process: nothing is wrong with the call. Not what has come to its end (`shutting_down`), nor what
+/// the caller may not do (`access_denied`).
+[[nodiscard]] constexpr bool is_refusal(errc code) noexcept {
+    switch (code) {
+        case errc::circuit_open:
+        case errc::bulkhead_full:
+        case errc::rate_limited:
+        case errc::pool_exhausted:
+        case errc::pool_unreachable:
+        case errc::refused:
+            return true;
+        default:
+            return false;
+    }
 }
 
 /// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an

@@ -290,10 +290,11 @@ struct waits_for_gift {
         f.asked = true;
         f.node.prepare(nullptr);
         node = &f.node;
-        return strata::park(node, m.now + 5ms);
+        return strata::park(node, m.now + 5ms, at_end);
     }
     void abandon(frame&) noexcept { ++abandoned; }
 
+    errc at_end = errc::timeout;
     strata::waiter* node = nullptr;
     void* gift = nullptr;
     int abandoned = 0;
@@ -341,6 +342,41 @@ TEST_CASE("a node that was granted lets the layer go on, one that was not ends t
     SECTION("woken for nothing") {
         REQUIRE(p.resume(w.moment()) == step::park);
         CHECK(l.at<0>().node->grant(&gift, call));
+    }
+}
+
+TEST_CASE("a layer that wants to be asked when its own time is up goes on without a gift", "[passage]") {
+    strata::layers<waits_for_gift> l;
+    l.at<0>().at_end = errc::ok;
+    manual_world w;
+    plain_operation op;
+    strata::passage p{l, op};
+    SECTION("its time") {
+        REQUIRE(p.first(w.moment()) == step::park);
+        w.pass(5ms - 1ns);
+        REQUIRE(p.resume(w.moment()) == step::park);
+        w.pass(1ns);
+        REQUIRE(p.resume(w.moment()) == step::attempt);
+        CHECK(l.at<0>().gift == nullptr);
+        CHECK(l.at<0>().abandoned == 0);
+        int gift = 0;
+        strata::wake_call call;
+        CHECK_FALSE(l.at<0>().node->grant(&gift, call));
+    }
+    SECTION("but not at the operation's deadline") {
+        op.deadline = w.now + 5ms;
+        REQUIRE(p.first(w.moment()) == step::park);
+        w.pass(5ms);
+        REQUIRE(p.resume(w.moment()) == step::done);
+        CHECK(p.result().code() == errc::timeout);
+        CHECK(l.at<0>().abandoned == 1);
+    }
+    SECTION("and not after a cancel") {
+        REQUIRE(p.first(w.moment()) == step::park);
+        op.cancelled = true;
+        REQUIRE(p.resume(w.moment()) == step::done);
+        CHECK(p.result().code() == errc::cancelled);
+        CHECK(l.at<0>().abandoned == 1);
     }
 }
 
@@ -528,7 +564,7 @@ struct erratic {
                 return strata::work_until(m.now + d.pause());
             case 5:
                 f.node.prepare(nullptr);
-                return strata::park(&f.node, m.now + d.pause());
+                return strata::park(&f.node, m.now + d.pause(), d.one_in(2) ? errc::ok : errc::timeout);
             default:
                 return strata::proceed();
         }

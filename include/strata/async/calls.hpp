@@ -16,10 +16,11 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
-template <class Form, class Session, class Bound, class Sink, class Token>
-auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token) {
-    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where>;
-    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o);
+template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
+auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token, Wish&&... wish) {
+    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where, Wish...>;
+    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
+                      std::move(wish)...);
 }
 
 /// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
@@ -211,6 +212,7 @@ public:
     /// A stream of rows that are fetched in batches; see `async_row_stream`. Nothing runs before its first `async_next`.
     template <class T, class S>
     [[nodiscard]] auto rows(const S& statement, const call_options& o = {}, std::size_t batch = 128) {
+        static_assert(!detail::is_marked<S>, "strata: rows one after the other are neither cached nor replaced: use all");
         decltype(auto) bound = detail::as_bound(statement);
         if (error e = detail::check_placement(static_cast<const Self&>(*this), bound)) throw_failure(std::move(e));
         return static_cast<Self&>(*this).template stream_of<T>(bound.own(), o, batch);
@@ -222,9 +224,23 @@ private:
 
     template <class Sink, class Form, class S, class Token>
     auto go(const S& statement, const call_options& o, Token&& token) {
-        decltype(auto) bound = detail::as_bound(statement);
-        detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
-        return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+        if constexpr (detail::is_marked<S>) {
+            return go_marked<Sink, Form>(statement, o, std::forward<Token>(token));
+        } else {
+            decltype(auto) bound = detail::as_bound(statement);
+            detail::assert_placement<std::remove_cvref_t<decltype(bound)>, Self>();
+            return static_cast<Self&>(*this).template async_perform<Form>(bound.own(), Sink{}, o, std::forward<Token>(token));
+        }
+    }
+    template <class Sink, class Form, class S, class Token>
+    auto go_marked(const S& statement, const call_options& o, Token&& token) {
+        if constexpr (!detail::fulfils_wishes<S, Self>()) {
+            return go<Sink, Form>(statement.bound, o, std::forward<Token>(token));
+        } else {
+            detail::assert_placement<decltype(statement.bound), Self>();
+            return detail::start_statement<Form>(self(), statement.bound.own(), Sink{}, o, std::forward<Token>(token),
+                                                 statement.template wish_for<Sink>());
+        }
     }
 
     template <class Form, class Statement, class Range, class Token>

@@ -7,6 +7,8 @@
 // A layer that was entered gets exactly one exit: `settle`, or `abandon`. Hooks are called as noexcept: one
 // that throws ends the program, so a policy that calls a user's function catches what it throws.
 // A policy that looks at `op.priority` states  static constexpr bool asks_priority = true;
+// One that looks at `op.cache` states  caches = true,  one that looks at `op.aside`  replaces = true  (in the same way): calls that ask for
+// that compile only over such a layer.
 #ifndef STRATA_CORE_INTERCEPTOR_HPP
 #define STRATA_CORE_INTERCEPTOR_HPP
 
@@ -72,6 +74,11 @@ inline constexpr bool goes_inside_transaction = requires { requires P::inside_tr
 
 template <class P>
 inline constexpr bool asks_priority = requires { requires P::asks_priority; };
+
+template <class P>
+inline constexpr bool caches = requires { requires P::caches; };
+template <class P>
+inline constexpr bool replaces = requires { requires P::replaces; };
 
 template <class P>
 inline constexpr bool holds_something = requires { requires P::holds; };

@@ -85,6 +85,9 @@ struct layers {
     static constexpr std::size_t size = sizeof...(P);
     /// Whether a layer looks at the operation's priority; a statement of the blocking face is not told it otherwise.
     static constexpr bool asks_priority = (detail::asks_priority<P> || ... || false);
+    /// Whether a layer caches results, and whether one takes failures away for which a call has something to put in their place.
+    static constexpr bool caches = (detail::caches<P> || ... || false);
+    static constexpr bool replaces = (detail::replaces<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;

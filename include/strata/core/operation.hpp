@@ -5,6 +5,7 @@
 #ifndef STRATA_CORE_OPERATION_HPP
 #define STRATA_CORE_OPERATION_HPP
 
+#include <strata/core/cache_request.hpp>
 #include <strata/core/interruption.hpp>
 #include <strata/core/known.hpp>
 #include <strata/core/outcome.hpp>
@@ -32,7 +33,8 @@ struct operation_facts {
     operation_kind kind = operation_kind::other;
     bool kind_known = true;               ///< false: `operation::run_time_kind` says it
     known idempotent = known::no;
-    bool cacheable = false;               ///< a layer may `answer` it
+    bool cacheable = false;               ///< its caller asks for caching: it carries a `cache_request`, and a layer may `answer` it
+    bool replaceable = false;             ///< its caller has something to put in the place of a failure
     bool inside_transaction = false;      ///< only layers with `inside_transaction = true` are asked
 };
 
@@ -79,9 +81,27 @@ struct operation_base : interruption {
     [[nodiscard]] waker* waking() { return make_waker != nullptr ? make_waker(*this) : nullptr; }
 };
 
+namespace detail {
+
+/// What only some operations carry; the others have neither a byte nor an instruction of it.
+template <bool Cacheable>
+struct cache_part {};
+template <>
+struct cache_part<true> {
+    const cache_request* cache = nullptr;  ///< null where the key could not be made: then nothing is cached
+};
+template <bool Replaceable>
+struct fallback_part {};
+template <>
+struct fallback_part<true> {
+    outcome* aside = nullptr;  ///< where a layer puts the failure that it takes away; the face then puts a value in its place
+};
+
+}  // namespace detail
+
 /// One call on its way through a stack.
 template <operation_facts Facts>
-struct operation : operation_base {
+struct operation : operation_base, detail::cache_part<Facts.cacheable>, detail::fallback_part<Facts.replaceable> {
     using operation_base::operation_base;
 
     static constexpr operation_facts facts = Facts;

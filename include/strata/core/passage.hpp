@@ -223,7 +223,9 @@ private:
             result_.clear();
             return refused<K>(errc::cancelled, {}, m);
         }
-        if (parked_.on != nullptr ? !parked_.on->withdraw() : (!cancelled && m.now < op_.deadline)) return cold_ask<K>(m);
+        const bool in_time = !cancelled && m.now < op_.deadline;
+        // It came, or the layer wants to be asked without it too.
+        if (parked_.on != nullptr ? !parked_.on->withdraw() || (in_time && parked_.code == errc::ok) : in_time) return cold_ask<K>(m);
         detail::call_abandon(policies_.template at<K>(), frame<K>());
         if (!parked_.works || cancelled)
             return refused<K>(cancelled ? errc::cancelled : m.now < op_.deadline ? parked_.code : errc::timeout, {}, m);

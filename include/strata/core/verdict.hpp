@@ -41,7 +41,7 @@ static_assert(sizeof(verdict) <= 32 && std::is_trivially_copyable_v<verdict>);
     return {verdict::what::fail, code, {}};
 }
 /// admit: wait for the node's gift (or just for time) and ask me again. The end of time or a cancel is a refusal here: with `at_end`
-/// where it was `until` that came, not the operation's deadline.
+/// where it was `until` that came, not the operation's deadline. `errc::ok`: then I am asked again too, and find the node without a gift.
 [[nodiscard]] inline verdict park(waiter* node, time_point until, errc at_end = errc::timeout) noexcept {
     return {node, until, false, at_end};
 }

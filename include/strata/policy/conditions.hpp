@@ -91,6 +91,22 @@ struct condition_traits {
     return silence;
 }
 
+/// Refused for a while by a layer of this process: nothing is wrong with the call. Not what has come to its end (`shutting_down`), nor what
+/// the caller may not do (`access_denied`).
+[[nodiscard]] constexpr bool is_refusal(errc code) noexcept {
+    switch (code) {
+        case errc::circuit_open:
+        case errc::bulkhead_full:
+        case errc::rate_limited:
+        case errc::pool_exhausted:
+        case errc::pool_unreachable:
+        case errc::refused:
+            return true;
+        default:
+            return false;
+    }
+}
+
 /// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an
 /// extension out (`e.texts().native_code`). Must not block. An option of `retry`, `circuit_breaker` and `throttle`; null: the table.
 using condition_judge = condition_traits (*)(const error& e, condition_traits by_table) noexcept;

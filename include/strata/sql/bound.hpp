@@ -57,6 +57,10 @@ inline constexpr bool is_bound = false;
 template <statement_facts Facts, class... Args>
 inline constexpr bool is_bound<bound<Facts, Args...>> = true;
 
+/// A statement with a wish of its caller's: see sql/marked.hpp.
+template <class S>
+inline constexpr bool is_marked = false;
+
 struct argument_probe {
     template <class T>
     void operator()(std::size_t, const T&) const noexcept {}

@@ -85,6 +85,8 @@ public:
 
     /// The value that was read. Call when the statement went well.
     [[nodiscard]] std::optional<T> take() && { return std::move(value_); }
+    /// Where the value lies, for a layer that answers in the database's stead.
+    [[nodiscard]] std::optional<T>& value() noexcept { return value_; }
 
 private:
     Held value_;
@@ -116,6 +118,7 @@ public:
 
     /// The value that was read. Call when the statement went well.
     [[nodiscard]] T take() && { return std::move(value_); }
+    [[nodiscard]] T& value() noexcept { return value_; }
 
 private:
     Held value_;
@@ -145,6 +148,7 @@ public:
 
     /// The rows that were read. Call when the statement went well.
     [[nodiscard]] std::vector<T> take() && { return std::move(rows_); }
+    [[nodiscard]] std::vector<T>& value() noexcept { return rows_; }
 
 private:
     Held rows_;

@@ -160,19 +160,20 @@ template <class T, bool Tries>
 }
 
 /// One statement; the twin of `async/statement.hpp`.
-template <class Home, class Bound, class Sink, class T, bool InsideTransaction, bool Tries>
+template <class Home, class Bound, class Sink, class T, bool InsideTransaction, bool Tries, class Wish = no_wish>
 class simulated_statement {
     using runtime_type = typename Home::runtime_type;
-    using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
+    using op_type = operation<Wish::refine(facts_of_statement<Bound>(InsideTransaction))>;
     using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
 
 public:
-    simulated_statement(Home home, Bound&& statement, const call_options& o)
-        : home_(std::move(home)), statement_(std::move(statement)), work_(statement_, sink_),
+    simulated_statement(Home home, Bound&& statement, const call_options& o, Wish wish = {})
+        : home_(std::move(home)), statement_(std::move(statement)), wish_(std::move(wish)), work_(statement_, sink_),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         describe(op_, statement_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
+        wish_.tell(op_, statement_, sink_);
     }
 
     [[nodiscard]] operation_base& op() noexcept { return op_; }
@@ -184,6 +185,7 @@ public:
     [[nodiscard]] auto take() {
         std::optional<T> value;
         error& failed = flight_.result().error();
+        if (!failed && !flight_.thrown()) failed = wish_.fulfil(sink_);
         if (!failed && !flight_.thrown()) {
             if constexpr (std::is_same_v<Sink, discard_sink>)
                 value.emplace(work_.executed());
@@ -197,6 +199,7 @@ private:
     Home home_;
     Bound statement_;
     Sink sink_;
+    [[no_unique_address]] Wish wish_;
     op_type op_;
     work_type work_;
     flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
@@ -245,12 +248,22 @@ public:
 private:
     template <class Sink, class T, bool Tries, class S>
     auto go(const S& statement, const call_options& o) {
-        decltype(auto) bound = detail::as_bound(statement);
+        if constexpr (!detail::is_marked<S>) {
+            return perform<Sink, T, Tries>(detail::as_bound(statement), o);
+        } else if constexpr (detail::fulfils_wishes<S, Self>()) {
+            return perform<Sink, T, Tries>(statement.bound, o, statement.template wish_for<Sink>());
+        } else {
+            return perform<Sink, T, Tries>(statement.bound, o);
+        }
+    }
+    template <class Sink, class T, bool Tries, class Bound, class... Wish>
+    auto perform(const Bound& bound, const call_options& o, Wish... wish) {
         Self& self = static_cast<Self&>(*this);
         if (error e = detail::check_placement(self, bound)) throw_failure(std::move(e));
         auto kept = bound.own();
-        using job = detail::simulated_statement<decltype(self.home()), decltype(kept), Sink, T, Self::where == scope::transaction, Tries>;
-        return detail::simulated_call<job>{std::in_place, self.home(), std::move(kept), o};
+        using job =
+            detail::simulated_statement<decltype(self.home()), decltype(kept), Sink, T, Self::where == scope::transaction, Tries, Wish...>;
+        return detail::simulated_call<job>{std::in_place, self.home(), std::move(kept), o, std::move(wish)...};
     }
 };
 

@@ -113,6 +113,11 @@ public:
     [[nodiscard]] bool empty() const noexcept { return cells_.empty(); }
     [[nodiscard]] iterator begin() const noexcept { return {*this, 0}; }
     [[nodiscard]] iterator end() const noexcept { return {*this, size()}; }
+    /// What it takes of memory besides itself; the names are shared and do not count.
+    [[nodiscard]] std::size_t heap_bytes() const noexcept { 
+        const std::size_t text = bytes_.capacity();
+        return cells_.capacity() * sizeof(cell) + (text > std::string{}.capacity() ? text : 0);
+    }
 
     /// Column number `i`, from 0. Throws `failure` (`missing_column`) when there is none.
     [[nodiscard]] row_value operator[](std::size_t i) const {

@@ -1,0 +1,296 @@
+// A statement with a wish: that its result be cached, or what stands for it when the database cannot be had.
+//
+//   db.one<account>(cached(find("id"_arg = 7), {.ttl = 5s, .tags = {"accounts"}}));
+//   db.one<account>(or_else(find("id"_arg = 7), account{}));
+//   db.all<city>(or_else(cached(cities), [&](const strata::error& why) { return replica.all<city>(cities); }));
+//
+// The mark is part of the type: a stack that has no layer for it does not compile, and a call without a mark pays for nothing.
+// `cached` asks a `cache` (policy/cache.hpp), `or_else` a `fallback` (policy/fallback.hpp).
+#ifndef STRATA_SQL_MARKED_HPP
+#define STRATA_SQL_MARKED_HPP
+
+#include <strata/core/cache_request.hpp>
+#include <strata/core/operation.hpp>
+#include <strata/core/result.hpp>
+#include <strata/sql/literal.hpp>
+#include <strata/value/codec.hpp>
+#include <strata/value/heap_size.hpp>
+#include <strata/value/key_writer.hpp>
+
+#include <array>
+
+namespace strata::inline STRATA_ABI {
+
+/// How the result of a call is cached. Calls of one statement that ask for another `ttl` or for other tags share no entry.
+struct caching {
+    duration ttl{};  ///< how long it is fresh; zero: as the cache's options say
+    /// `cache::invalidate("accounts")` drops all results that carry the tag. The texts must live as long as the call.
+    std::array<std::string_view, 4> tags{};
+};
+
+namespace detail {
+
+/// Stands for "nothing instead".
+struct nothing_instead {};
+
+/// A copy of a result, kept by a cache.
+template <class T>
+class kept_copy final : public kept_value {
+public:
+    explicit kept_copy(const T& value) : value_(value) { bytes_ = sizeof(*this) + detail::heap_of(value_); }
+    void copy_to(void* result) const override {
+        T copy(value_);
+        *static_cast<T*>(result) = std::move(copy);
+    }
+    [[nodiscard]] static kept_value* keep(const void* result) { return new kept_copy(*static_cast<const T*>(result)); }
+
+    /// Names the type in a key by its address.
+    static constexpr char name = 0;
+
+private:
+    T value_;
+};
+
+template <class Sink>
+concept sink_of_result = requires(Sink& s) { s.value(); };
+
+/// Where a sink's rows go.
+template <class Sink>
+struct result_of_sink {
+    static_assert(sink_of_result<Sink>, "strata: what is cached, or replaced after a failure, is a result: use one, maybe_one or all");
+    using type = int;
+};
+template <sink_of_result Sink>
+struct result_of_sink<Sink> {
+    using type = std::remove_reference_t<decltype(std::declval<Sink&>().value())>;
+};
+
+/// The wish to have the result of a statement cached, of one call.
+template <class Sink>
+class caching_wish {
+    using value = typename result_of_sink<Sink>::type;
+    static_assert(std::is_copy_constructible_v<value>, "strata: what is cached must be copyable");
+
+public:
+    explicit caching_wish(const caching& how) noexcept : how_(how) {}
+
+    template <class Bound>
+    [[nodiscard]] const cache_request* request(const Bound& statement, Sink& sink) {
+        try {
+            if (!write_key(statement)) return nullptr;  // the driver will refuse the argument, and say why
+        } catch (...) {                                 // no memory, or a codec threw: it will throw again where it is heard
+            return nullptr;
+        }
+        request_.key = key_;
+        request_.hash = hash_text(key_).low;
+        request_.tags = {how_.tags.data(), tags()};
+        request_.ttl = how_.ttl;
+        request_.result = &sink.value();
+        request_.keep = &kept_copy<value>::keep;
+        return &request_;
+    }
+
+private:
+    struct head {
+        const char* type;
+        hash128 statement;
+        duration::rep ttl;
+    };
+    static_assert(std::has_unique_object_representations_v<head>);
+
+    /// How many were named.
+    [[nodiscard]] std::size_t tags() const noexcept {
+        std::size_t n = 0;
+        while (n < how_.tags.size() && !how_.tags[n].empty()) ++n;
+        return n;
+    }
+    template <class Bound>
+    [[nodiscard]] bool write_key(const Bound& statement) {
+        const descriptor& what = statement.text();
+        const head of_all{&kept_copy<value>::name, what.hash, how_.ttl.count()};
+        key_.reserve(96);
+        key_.append(reinterpret_cast<const char*>(&of_all), sizeof(of_all));
+        key_ += static_cast<char>(tags());
+        for (std::size_t i = 0; i < tags(); ++i) append_to_key(key_, how_.tags[i]);
+        // A text made at run time may have been composed by others to have the hash of another.
+        if constexpr (!is_bound<Bound>) append_to_key(key_, what.text);
+        key_writer out{key_};
+        bool written = true;
+        statement.for_each_argument([&]<class T>(std::size_t, const T& argument) {
+            if (const std::string_view type = detail::type_of_argument(argument); !type.empty()) {
+                key_ += ':';
+                append_to_key(key_, type);
+            }
+            written = codec<T>::write(out, argument) == errc::ok && written;
+        });
+        return written;
+    }
+
+    caching how_;
+    std::string key_;
+    cache_request request_;
+};
+
+template <class Given, class Value>
+inline constexpr bool stands_for = std::is_convertible_v<Given, Value> && keeps_value<Value, Given>;
+template <class Given, class Value>
+inline constexpr bool may_stand_for = false;
+template <class T, class Value>
+inline constexpr bool may_stand_for<result<T>, Value> = stands_for<T, Value>;
+
+/// What a call's function, or value, puts in the place of a failure.
+template <class Instead>
+class instead_of_failure {
+public:
+    explicit instead_of_failure(const Instead& instead) : instead_(instead) {}
+
+    [[nodiscard]] outcome* aside() noexcept { return &aside_; }
+    /// Puts it into the sink where a layer took the failure away. The error is that of a function which failed too.
+    template <class Sink>
+    [[nodiscard]] error fulfil(Sink& sink) {
+        if (aside_.ok()) [[likely]]
+            return {};
+        using value = typename result_of_sink<Sink>::type;
+        try {
+            if constexpr (std::is_invocable_v<Instead&, const error&>)
+                return put<value>(sink.value(), instead_(std::as_const(aside_.error())));
+            else if constexpr (std::is_invocable_v<Instead&>)
+                return put<value>(sink.value(), instead_());
+            else
+                return put<value>(sink.value(), std::move(instead_));
+        } catch (const failure& f) {
+            return f.error();
+        }
+    }
+
+private:
+    template <class Value, class Given>
+    static error put(Value& into, Given&& given) {
+        if constexpr (stands_for<Given, Value>) {
+            into = Value(std::forward<Given>(given));
+        } else if constexpr (may_stand_for<Given, Value>) {
+            if (given.has_error()) return std::move(given).error();
+            into = Value(*std::move(given));
+        } else {
+            static_assert(
+                stands_for<Given, Value>,
+                "strata: what or_else(...) is given is neither a value for the call's result, nor a function of one (with the error, "
+                "or without arguments) or of a strata::result of one");
+        }
+        return {};
+    }
+
+    Instead instead_;
+    outcome aside_;
+};
+template <>
+class instead_of_failure<nothing_instead> {
+public:
+    explicit instead_of_failure(nothing_instead) noexcept {}
+    template <class Sink>
+    [[nodiscard]] static error fulfil(Sink&) noexcept {
+        return {};
+    }
+};
+
+struct no_caching_wish {
+    explicit no_caching_wish(const caching&) noexcept {}
+};
+
+/// All that one call wishes; `no_wish` for others. Lives as long as the call, and is not moved once it was told.
+template <class Sink, bool Cached, class Instead>
+class wish_of_call {
+    static constexpr bool replaced = !std::is_same_v<Instead, nothing_instead>;
+
+public:
+    wish_of_call(const caching& how, const Instead& instead) : caching_(how), instead_(instead) {}
+
+    [[nodiscard]] static consteval operation_facts refine(operation_facts f) {
+        f.cacheable = Cached;
+        f.replaceable = replaced;
+        return f;
+    }
+    template <class Op, class Bound>
+    void tell(Op& op, const Bound& statement, Sink& sink) {
+        if constexpr (Cached) op.cache = caching_.request(statement, sink);
+        if constexpr (replaced) op.aside = instead_.aside();
+    }
+    [[nodiscard]] error fulfil(Sink& sink) { return instead_.fulfil(sink); }
+
+private:
+    [[no_unique_address]] std::conditional_t<Cached, caching_wish<Sink>, no_caching_wish> caching_;
+    [[no_unique_address]] instead_of_failure<Instead> instead_;
+};
+
+}  // namespace detail
+
+/// A bound statement with a mark; made by `cached` and `or_else`.
+template <class Bound, bool Cached, class Instead>
+struct marked_statement {
+    static constexpr bool is_cached = Cached;
+    static constexpr bool is_replaced = !std::is_same_v<Instead, detail::nothing_instead>;
+
+    Bound bound;
+    caching how;
+    Instead instead;
+
+    template <class Sink>
+    [[nodiscard]] detail::wish_of_call<Sink, Cached, Instead> wish_for() const {
+        return {how, instead};
+    }
+};
+
+namespace detail {
+
+template <class Bound, bool Cached, class Instead>
+inline constexpr bool is_marked<marked_statement<Bound, Cached, Instead>> = true;
+
+/// What it was made of, with the mark to be added.
+template <class S>
+[[nodiscard]] constexpr auto as_marked(S&& s) {
+    if constexpr (is_marked<std::remove_cvref_t<S>>) {
+        return std::remove_cvref_t<S>(std::forward<S>(s));
+    } else {
+        using bound = std::remove_cvref_t<decltype(detail::as_bound(std::forward<S>(s)))>;
+        return marked_statement<bound, false, nothing_instead>{detail::as_bound(std::forward<S>(s)), {}, {}};
+    }
+}
+
+}  // namespace detail
+
+/// Asks for the result of a read to be taken from the stack's `cache`, and put there. Takes effect in calls of a database (`one`,
+/// `maybe_one`, `all` and their forms); inside a transaction, on a pinned connection and through `any_session` the call goes to the
+/// database as without it. A statement made at run time is cached where it is an idempotent read.
+///
+/// The key is the statement, the arguments' bytes and the type of the result; whatever else the result depends on (the user, the tenant)
+/// must be among the arguments. Cost: the key, a look-up under a short lock, and a copy of the result.
+template <class S>
+[[nodiscard]] constexpr auto cached(S&& statement, const caching& how = {}) {
+    auto m = detail::as_marked(std::forward<S>(statement));
+    using bound = decltype(m.bound);
+    static_assert(!bound::facts.kind_known || bound::facts.kind == statement_kind::read,
+                  "strata: only what reads can be cached: a write has to reach the database each time");
+    static_assert(!bound::facts.kind_known || bound::facts.idempotent != known::no,
+                  "strata: this statement may give another result each time, since it calls a function that is not known to be pure: say "
+                  "\"...\"_sql.idempotent() if it may be cached all the same");
+    return marked_statement<bound, true, decltype(m.instead)>{std::move(m.bound), how, std::move(m.instead)};
+}
+
+/// Says what stands for the result of a read when the stack's `fallback` takes its failure away: a value, or a function that is called
+/// with the error (or with nothing) by the face, after the operation has ended, in the calling thread or on the handler's executor. A
+/// function returns a value, or a `strata::result`; what it throws comes out. It may use another database; on the asynchronous face it must
+/// not block. Value and function are copied.
+template <class S, class Instead>
+[[nodiscard]] constexpr auto or_else(S&& statement, Instead&& instead) {
+    auto m = detail::as_marked(std::forward<S>(statement));
+    using bound = decltype(m.bound);
+    using marked = decltype(m);
+    static_assert(!marked::is_replaced, "strata: or_else(...) is said twice of one statement");
+    static_assert(!bound::facts.kind_known || bound::facts.kind == statement_kind::read,
+                  "strata: or_else(...) is for what reads: that a write has failed must be seen");
+    return marked_statement<bound, marked::is_cached, std::decay_t<Instead>>{std::move(m.bound), m.how, std::forward<Instead>(instead)};
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
