@@ -119,7 +119,7 @@ TEST_CASE("all takes every row", "[face]") {
 }
 
 TEST_CASE("a call's own deadline ends a long statement and leaves the connection usable", "[face]") {
-    bank<> b{strata::pool_options{.max_size = 1, .min_health = 0}};
+    bank<> b{strata::pool_options{.max_size = 1}};
     const auto slow = b.db.try_one<std::int64_t>(endless_query, {.deadline = 20ms});
     REQUIRE(!slow);
     CHECK(slow.error().code() == errc::timeout);

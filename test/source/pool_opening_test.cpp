@@ -157,6 +157,11 @@ TEST_CASE("where somebody has a connection, the others wait for that one when no
             CHECK_FALSE(w.error);
             CHECK(w.connection == 1);
         });
+    p.client("in vain", [&]() -> task {
+        const went w = co_await lease(p.r, {.deadline = 7ms});
+        CHECK(w.error.code() == errc::timeout);
+        CHECK_THAT(w.error.texts().detail, contains_text("another one could not be opened: nobody is at home"));
+    });
     const strata::time_point begin = p.world.now();
     p.world.run();
     CHECK(p.world.now() - begin == strata::duration{50ms});
@@ -209,7 +214,7 @@ TEST_CASE("a long name of a holder is cut, never within a character", "[pool][ho
 
 // Health.
 
-TEST_CASE("a connection on which calls time out again and again is closed, one that errs now and then is not", "[pool][health]") {
+TEST_CASE("a connection whose backend fails again and again is closed, one that errs now and then is not", "[pool][health]") {
     pool_of<> p{{.min_size = 1, .max_size = 1}};
     const auto calls = [&](std::initializer_list<errc> ends) {
         p.client("client", [&p, ends]() -> task {
@@ -218,7 +223,7 @@ TEST_CASE("a connection on which calls time out again and again is closed, one t
         p.world.run();
         p.world.run_for(1ms);
     };
-    constexpr errc good = errc::ok, late = errc::timeout;
+    constexpr errc good = errc::ok, late = errc::out_of_memory;
     SECTION("three in a row") {
         calls({late, late});
         CHECK(p.now().retired == 0);
@@ -237,7 +242,8 @@ TEST_CASE("a connection on which calls time out again and again is closed, one t
         CHECK(p.now().retired > 10);
     }
     SECTION("errors of the statement, conflicts and cancels take nothing") {
-        for (int i = 0; i < 50; ++i) calls({errc::unique_violation, errc::serialization_failure, errc::cancelled, errc::syntax_error});
+        for (int i = 0; i < 50; ++i)
+            calls({errc::unique_violation, errc::serialization_failure, errc::cancelled, errc::syntax_error, errc::timeout});
         CHECK(p.now().retired == 0);
     }
     CHECK(p.now().lost == 0);
@@ -246,7 +252,7 @@ TEST_CASE("a connection on which calls time out again and again is closed, one t
 TEST_CASE("without a threshold no connection is closed for its health", "[pool][health]") {
     pool_of<> p{{.max_size = 1, .min_health = 0}};
     p.client("client", [&]() -> task {
-        for (int i = 0; i < 100; ++i) co_await lease(p.r, {.ends_with = errc::timeout});
+        for (int i = 0; i < 100; ++i) co_await lease(p.r, {.ends_with = errc::io_error});
     });
     p.world.run();
     CHECK(p.now().retired == 0);

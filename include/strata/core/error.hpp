@@ -55,6 +55,7 @@ enum class phase : std::uint8_t { admission, acquire, connect, prepare, execute,
 /// Whether the connection can serve the next caller.
 enum class health : std::uint8_t {
     good,
+    late,      ///< it can: a call ran out of time, and was ended in good order
     doubtful,  ///< it can, though what went wrong may have been its own fault
     lost,
     all_lost   ///< nor can any that was opened before: the server goes down, or has become a standby

@@ -12,12 +12,13 @@ namespace detail {
     return h < health::lost;
 }
 
-/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal; that statements run out of
-/// time on it, or end with an I/O error, may be its own fault.
+/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal. Nor does a call that ran
+/// out of time, where the connection could be brought back. An I/O error, or lack of memory, may be its own fault.
 [[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {
     if (e.health() != health::good || e.local()) return e.health();
     switch (e.code()) {
         case errc::timeout:
+            return health::late;
         case errc::io_error:
         case errc::out_of_memory:
             return health::doubtful;

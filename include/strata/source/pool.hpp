@@ -147,7 +147,7 @@ public:
         const lane& l = places::lane_for(op);
         if (places::governor_.is_down() && (op.connect_failed || l.taken == l.opening))
             return pool_unreachable_error(places::connect_error_, places::governor_.next_try() - now, waited);
-        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting);
+        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting, places::connect_error_);
     }
 
     /// The connections for independent work; null: there are none. What steers the pool steers these too, but for their number.

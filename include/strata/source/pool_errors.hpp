@@ -35,7 +35,8 @@ struct pool_holders {
     }
 };
 
-[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const pool_holders& h, bool queue_is_full) {
+/// `connect`: what the latest attempt to open one more ended with, if it failed.
+[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const pool_holders& h, bool queue_is_full, const error& connect) {
     std::string text = joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: "});
     if (h.suspended) text += "the pool is suspended, ";
     text += joined({digits_of(h.lent), " of ", digits_of(h.limit), " ", h.which, "connections are in use, "});
@@ -45,6 +46,7 @@ struct pool_holders {
     error_texts& t = e.edit_texts();
     for (std::size_t i = 0; i < h.named && i < 3; ++i) t.detail.append(i == 0 ? "held by: " : " | ").append(h.names[i]);
     if (h.named > 3) t.detail.append(" | and ").append(digits_of(h.named - 3)).append(" more");
+    if (connect) t.detail.append(t.detail.empty() ? "" : "; ").append("another one could not be opened: ").append(connect.message());
     t.hint = h.suspended     ? "somebody called suspend() or drain(): resume() goes on"
              : queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
              : h.opening != 0

@@ -42,8 +42,8 @@ struct pool_options {
     /// While no connection is open and none can be had: false, who has waited for the attempt is told, and from the second failure in a row
     /// on newcomers are refused until the next one; true, all wait for the next attempt, `max_wait` at most.
     bool wait_while_down = false;
-    /// A connection whose health (0 to 100: a timeout or an I/O error takes 25 of it, a success gives 5 back) is below this is closed when
-    /// it comes back. 0: none is.
+    /// A connection whose health (0 to 100: an I/O error or lack of memory takes 25 of it, a success gives 5 back) is below this is closed
+    /// when it comes back. 0: none is.
     unsigned min_health = 50;
 
     // Hygiene: done by the same threads before the connection serves anybody else.

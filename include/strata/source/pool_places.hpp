@@ -250,7 +250,7 @@ protected:
             if (s->connection.in_transaction()) ++left_open_;
             if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
                 ++s->returns;
-                s->score = score_after(s->score, h);
+                if (h != health::late) s->score = score_after(s->score, h);
                 if (s->score < full_score) s->marks |= slot_mark::unwell;
                 make_fit(s, slot_need::cleaning);
                 next = wanted_opener();
@@ -297,7 +297,7 @@ protected:
     /// Whether a connection that comes back is kept; its score and marks are those from here on.
     [[nodiscard]] bool stays(slot& s, health h) noexcept {
         s.marks &= static_cast<std::uint8_t>(~(slot_mark::check | slot_mark::unwell));
-        if (is_usable(h)) s.score = score_after(s.score, h);
+        if (is_usable(h) && h != health::late) s.score = score_after(s.score, h);
         const bool stays = is_usable(h) && !closed_ && (s.marks & slot_mark::retired) == 0 &&
                            lanes_[s.lane].taken <= lanes_[s.lane].limit && s.score >= options_.min_health;
         if (s.score < full_score) s.marks |= slot_mark::unwell;

@@ -44,7 +44,7 @@ TEST_CASE("asynchronous calls keep their bounds in a network that swallows every
             adb.async_try_one<std::int64_t>(echo(2), {.deadline = 30ms}, keep);
             io.run();
             CHECK(e.code() == errc::timeout);
-            CHECK(e.health() == strata::health::lost);
+            CHECK(e.health() >= strata::health::lost);
         }
         SECTION("the caller's cancel") {
             b.proxy.black_hole(true);
@@ -54,7 +54,7 @@ TEST_CASE("asynchronous calls keep their bounds in a network that swallows every
             timer.async_wait([&](auto) { signal.emit(asio::cancellation_type::terminal); });
             io.run();
             CHECK(e.code() == errc::cancelled);
-            CHECK(e.health() == strata::health::lost);
+            CHECK(e.health() >= strata::health::lost);
         }
         SECTION("connecting") {
             b.proxy.black_hole(true);
@@ -238,7 +238,7 @@ TEST_CASE("random kills under load: no lease, no descriptor lost, no wrong row",
         CHECK(strange == 0);
         CHECK(good > 0);
         CHECK(committed > 0);
-        CHECK(b.db.connections().idle == b.db.connections().open);
+        CHECK(comes_true([&] { return b.db.connections().idle == b.db.connections().open; }));
         strata::database<plain_stack> look{b.in.options(), server::one()};
         const auto added = look.one<std::int64_t>("select balance from account where id = 1"_sql()) - 100;
         CHECK(added >= committed);

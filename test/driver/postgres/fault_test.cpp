@@ -161,7 +161,7 @@ TEST_CASE("a COMMIT whose answer is lost is unknown, and is not repeated", "[pos
         CHECK(r.error().code() == errc::outcome_unknown);
         CHECK(r.error().effect() == effect::unknown);
         CHECK(r.error().phase() == phase::commit);
-        CHECK(r.error().health() == strata::health::lost);
+        CHECK(r.error().health() >= strata::health::lost);
         CHECK(runs == 1);
         b.proxy.do_not_cut();
     };
@@ -200,7 +200,7 @@ TEST_CASE("a network that swallows everything: every bound is kept", "[postgres]
             b.proxy.black_hole(true);
             const strata::error e = db.try_one<std::int64_t>(echo(2), {.deadline = 30ms}).error();
             CHECK(e.code() == errc::timeout);
-            CHECK(e.health() == strata::health::lost);
+            CHECK(e.health() >= strata::health::lost);
             CHECK(strata::clock::now() - began >= 80ms);
         }
         SECTION("a call's deadline while a statement is being prepared") {
@@ -225,7 +225,8 @@ TEST_CASE("a network that swallows everything: every bound is kept", "[postgres]
             strata::database<plain_stack> other{o, none_yet()};
             const strata::error e = other.try_one<std::int64_t>(echo(2), {.deadline = 30ms}).error();
             CHECK(e.code() == errc::timeout);
-            CHECK(e.phase() == phase::connect);
+            CHECK(e.phase() == phase::acquire);
+            CHECK_THAT(e.message(), contains_text("1 more is being opened"));
         }
         SECTION("COMMIT, which no deadline ends") {
             const auto r = db.try_transaction([&](auto& tx) {
@@ -310,12 +311,12 @@ TEST_CASE("refused connections, and a server with no room", "[postgres][fault][c
     b.proxy.refuse(true);
     for (int i = 0; i < 3; ++i) {
         const strata::error e = db.try_one<std::int64_t>(echo(1)).error();
-        CHECK(e.code() == errc::cannot_connect);
-        CHECK(e.phase() == phase::connect);
+        CHECK((e.code() == errc::cannot_connect || e.code() == errc::pool_unreachable));  // of an attempt, or until the next one
+        CHECK_THAT(e.message(), contains_text("refused"));
         CHECK(e.effect() == effect::none);
     }
     b.proxy.refuse(false);
-    CHECK(db.one<std::int64_t>(echo(1)) == 1);
+    CHECK(comes_true([&] { return db.try_one<std::int64_t>(echo(1)).has_value(); }));
     b.proxy.refuse(true);
     CHECK(db.one<std::int64_t>(echo(2)) == 2);  // a connection that stands is not touched
 
@@ -333,11 +334,10 @@ TEST_CASE("refused connections, and a server with no room", "[postgres][fault][c
         strata::database<plain_stack> narrow{o, strata::pool_options{.min_size = 1, .max_size = 3}};
         auto first = narrow.session();
         CHECK(first.one<std::int64_t>(echo(1)) == 1);
-        const strata::error e = narrow.try_one<std::int64_t>(echo(2), {.deadline = 5s}).error();
-        CHECK(e.code() == errc::cannot_connect);
-        CHECK(e.phase() == phase::connect);
+        const strata::error e = narrow.try_one<std::int64_t>(echo(2), {.deadline = 300ms}).error();
+        CHECK(e.code() == errc::timeout);  // the other connection might have come back
         CHECK(e.effect() == effect::none);
-        CHECK_THAT(e.message(), contains_text("too many connections"));
+        CHECK_THAT(e.texts().detail, contains_text("too many connections"));
         CHECK(e.to_string().find("hunter2") == std::string::npos);
         CHECK(first.one<std::int64_t>(echo(3)) == 3);
     }
@@ -374,11 +374,13 @@ TEST_CASE("a server that is stopped, started, or has crashed", "[postgres][fault
         CHECK(comes_true([&] { return add_one().has_value() && ++sure != 0; }));
         CHECK(balance() >= sure);
         CHECK(balance() <= sure + maybe);
-        CHECK(db.connections().idle == db.connections().open);
+        CHECK(comes_true([&] { return db.connections().idle == db.connections().open; }));
     }
     own.run("down");
     const strata::error gone = db.try_one<std::int64_t>("select balance from account where id = 1"_sql(), {.deadline = 2s}).error();
-    CHECK((gone.code() == errc::cannot_connect || gone.code() == errc::connection_lost || gone.code() == errc::timeout));
+    CHECK((gone.code() == errc::cannot_connect || gone.code() == errc::connection_lost || gone.code() == errc::timeout ||
+           gone.code() == errc::pool_unreachable));
     own.run("up");
-    CHECK(balance() >= sure);
+    CHECK(comes_true([&] { return add_one().has_value(); }));
+    CHECK(balance() > sure);
 }

@@ -46,7 +46,7 @@ TEST_CASE("a standby answers reads, follows the primary, and refuses writes as r
     CHECK(refused.code() == errc::read_only);
     CHECK(refused.texts().native_code == "25006");
     CHECK(refused.effect() == strata::effect::none);
-    CHECK(refused.health() == strata::health::lost);  // a connection that was to write is worth nothing here
+    CHECK(refused.health() == strata::health::all_lost);  // a connection that was to write is worth nothing here
     CHECK(standby.connections().lost == before + 1);
     CHECK(standby.one<std::int64_t>(sum) == 200);
     CHECK(primary.db.one<std::int64_t>("select sum(balance)::int8 from account"_sql()) == 200);
