@@ -75,6 +75,26 @@ public:
         return acquired::ready;
     }
 
+    /// Whether `acquire_idle` would find one now.
+    [[nodiscard]] STRATA_COLD bool has_idle(bool reads_only) noexcept {
+        hold guard(lock_);
+        const lane& l = lanes_[split_ && reads_only ? 1 : 0];
+        return l.idle != nullptr && l.queue.empty() && !closed_;
+    }
+    /// An idle connection, if there is one and nobody waits: never waits, opens nothing. For the second try of a hedged read.
+    [[nodiscard]] STRATA_COLD bool acquire_idle(operation_base& op, lease& out) noexcept {
+        if (process_.is_forked_child()) return false;
+        hold guard(lock_);
+        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
+        slot* s = l.idle;
+        if (s == nullptr || !l.queue.empty() || closed_) return false;
+        l.idle = s->next;
+        --l.idle_count;
+        s->current = &op;
+        out = s;
+        return true;
+    }
+
     /// After a park on the node: what came of it.
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base& op, waiter& node, lease& out, duration waited) noexcept {
         hold guard(lock_);
