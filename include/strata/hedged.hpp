@@ -46,9 +46,10 @@ inline constexpr bool keeps_views<bound<Facts, Args...>> = (lies_elsewhere<Args>
 template <class Bound>
 constexpr void assert_hedgeable() {
     if constexpr (Bound::facts.kind_known) {
-        static_assert(Bound::facts.kind == statement_kind::read && Bound::facts.idempotent == known::yes,
-                      "strata: only a read that may be repeated can be hedged, for two tries of it run side by side: this statement writes, or "
-                      "calls functions that are not known to be pure; if they are, say so:  \"...\"_sql.idempotent()");
+        static_assert(
+            Bound::facts.kind == statement_kind::read && Bound::facts.idempotent == known::yes,
+            "strata: only a read that may be repeated can be hedged, for two tries of it run side by side: this statement writes, or "
+            "calls functions that are not known to be pure; if they are, say so:  \"...\"_sql.idempotent()");
         static_assert(!keeps_views<Bound>,
                       "strata: a hedged read may go on for a while after its result is there: give it arguments that it can keep, such as "
                       "std::string for std::string_view, std::vector for std::span");

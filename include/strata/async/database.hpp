@@ -138,7 +138,8 @@ public:
         return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, std::forward<Token>(token));
     }
 
-    /// The same database for hedged reads: a second try where the first takes longer than such reads usually do. `h` must outlive the calls.
+    /// The same database for hedged reads: a second try where the first takes longer than such reads usually do. `h` must outlive the
+    /// calls.
     template <class Self = async_database>
     [[nodiscard]] auto hedged(hedge& h) const {
         return detail::async_hedged_calls<Self, true>::of(*this, h);

@@ -107,8 +107,7 @@ protected:
 
 private:
     void begin() {
-        if (error e = check_hedgeable<Runtime::driver::dialect>(call_.statement))
-            return deliver({std::move(e), {}, {}, false});
+        if (error e = check_hedgeable<Runtime::driver::dialect>(call_.statement)) return deliver({std::move(e), {}, {}, false});
         try {
             const time_point now = call_.rt->world().moment().now;
             if (call_.options.deadline != duration::zero()) deadline_ = add_saturated(now, call_.options.deadline);
@@ -184,8 +183,7 @@ class hedged_race_for final : public hedged_race<Runtime, Bound, Sink, typename 
 
 public:
     hedged_race_for(Handler handler, const asio_world& world, hedged_call<Runtime, Bound>&& call)
-        : base(world, std::move(call)), handler_(std::move(handler)),
-          work_(asio::get_associated_executor(handler_, world.executor())) {}
+        : base(world, std::move(call)), handler_(std::move(handler)), work_(asio::get_associated_executor(handler_, world.executor())) {}
 
     /// The slot is the caller's: in the call itself.
     void listen() {

@@ -44,7 +44,8 @@ class simulated_race : public std::enable_shared_from_this<simulated_race<Runtim
 
 public:
     simulated_race(std::shared_ptr<Runtime> rt, hedge& h, Bound statement, const call_options& o)
-        : rt_(std::move(rt)), statement_(std::move(statement)), tags_(own_tags::of(o.tags)), options_(options_of_first(o, tags_)), read_(h) {}
+        : rt_(std::move(rt)), statement_(std::move(statement)), tags_(own_tags::of(o.tags)), options_(options_of_first(o, tags_)),
+          read_(h) {}
 
     /// When to ask `delay_is_over`; `never`: not at all.
     [[nodiscard]] time_point begin(simulated_process& caller) {
@@ -64,7 +65,6 @@ public:
         if (may_begin_second(read_, *rt_, deadline_, left)) launch<second_home<Runtime>>(second, options_of_second(options_, left));
     }
     void cancel() noexcept {
-        cancelled_ = true;
         read_.cancel();
         for (const which who : {first, second}) stop(who);
     }
@@ -87,7 +87,7 @@ private:
     template <class Home>
     static simulated_task<> run(std::shared_ptr<simulated_race> race, which who, call_options o) {
         simulated_answer<T> a{error{errc::cancelled, phase::admission}, {}, {}};
-        if (!race->cancelled_ && !race->result) {
+        if (!race->result) {
             Bound statement = race->statement_;
             using job = simulated_try<Home, Bound, Sink, T>;
             a = co_await simulated_call<job>{std::in_place, Home{race->rt_, race->tags_}, std::move(statement), o};
@@ -119,7 +119,6 @@ private:
     simulated_process* caller_ = nullptr;
     std::optional<simulated_client> tries_[2];
     std::optional<simulated_answer<T>> failed_first_;
-    bool cancelled_ = false;
 };
 
 template <class Runtime, class Bound, class Sink, class T, bool Tries>
