@@ -147,9 +147,9 @@ private:
             return;
         }
         if (timer_) timer_->cancel();
-        stop_[who == first ? second : first].emit(asio::cancellation_type::total);
         const bool others = (over == hedged_read::ending::first) != (who == first);
         deliver(std::move(others ? *failed_first_ : a));
+        stop_[who == first ? second : first].emit(asio::cancellation_type::total);  // after it: nobody waits for a loser
     }
     void cancel() {
         read_.cancel();
