@@ -141,6 +141,13 @@ TEST_CASE("a rise is seen before the window has turned", "[hedge]") {
     CHECK(is_just_beyond(f.delay(), 40ms));
 }
 
+TEST_CASE("what was before a turn is remembered for half a window at least", "[hedge]") {
+    fixture f{{.percentile = 0.5, .minimum_samples = 20, .window = 10s}};
+    f.answer(100, 100ms);  // turns after 20 of them (2 s) and after 70 (7 s)
+    f.answer(75, 10ms);    // reckoned after the 50th of these: 80 slow ones since the turn before the last
+    CHECK(is_just_beyond(f.delay(), 100ms));
+}
+
 TEST_CASE("where reads are few the window lasts until there are enough", "[hedge]") {
     fixture f{{.minimum_samples = 100, .window = 10s}};
     for (int i = 0; i < 100; ++i) f.answers(20ms), f.now += 1s;

@@ -154,6 +154,23 @@ TEST_CASE("both tries hang: a cancel ends them, and the call at once", "[hedge][
     }
 }
 
+TEST_CASE("a cancel reaches the second when the first has failed", "[hedge][async]") {
+    fixture f;
+    f.script.on(get).fails(errc::io_error).takes(20ms).times(1).hangs().times(1);
+    asio::cancellation_signal stop;
+    errc code = errc::ok;
+    f.db.hedged(f.h).async_try_one<int>(get(1),
+                                        asio::bind_cancellation_slot(stop.slot(), [&](strata::result<int> r) { code = r.error().code(); }));
+    f.io.restart();
+    f.io.run_for(60ms);
+    CHECK(code == errc::ok);
+    stop.emit(asio::cancellation_type::total);
+    f.io.restart();
+    f.io.run_for(10s);
+    CHECK(code == errc::io_error);
+    CHECK(f.is_at_rest());
+}
+
 TEST_CASE("a deadline ends a hedged read", "[hedge][async]") {
     fixture f;
     f.script.on(get).hangs().times(2);

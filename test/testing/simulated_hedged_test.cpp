@@ -254,6 +254,31 @@ TEST_CASE("the deadline is that of the whole read", "[hedge][simulated]") {
     CHECK(f.world.elapsed() - f.start == 4ms);
 }
 
+TEST_CASE("a second try has the time that is left, also when the first has failed", "[hedge][simulated]") {
+    fixture f{2, {}, 1, {.max_attempts = 1}};
+    f.warm_up();
+    f.script.on(get).fails(errc::busy).takes(7ms).times(1).hangs().times(1);
+    CHECK(f.read({.deadline = 10ms}).error().code() == errc::busy);
+    CHECK(f.took == 10ms);
+    CHECK(f.is_at_rest());
+}
+
+TEST_CASE("a cancel reaches the second when the first has failed", "[hedge][simulated]") {
+    fixture f{2, {}, 1, {.max_attempts = 1}};
+    f.warm_up();
+    f.script.on(get).fails(errc::busy).takes(7ms).times(1).hangs().times(1);
+    errc code = errc::ok;
+    const auto c = f.world.spawn("client", [&]() -> task {
+        const auto r = co_await f.db.hedged(f.h).try_one<int>(get(1));
+        code = r.has_error() ? r.error().code() : errc::ok;
+    });
+    f.world.run_for(20ms);
+    CHECK(c.cancel());
+    f.world.run();
+    CHECK(code == errc::busy);
+    CHECK(f.world.elapsed() - f.start == 20ms);
+}
+
 TEST_CASE("tags reach both tries, also after the caller's are gone", "[hedge][simulated]") {
     fixture f;
     f.warm_up();

@@ -67,7 +67,8 @@ class hedge {
 public:
     hedge() : hedge(hedge_options{}) {}
     /// Throws `failure` (`errc::invalid_argument`) for options that make no sense.
-    explicit hedge(const hedge_options& o) : options_(checked(o)), share_(static_cast<std::int64_t>(o.budget * token)) {}
+    explicit hedge(const hedge_options& o)
+        : options_(checked(o)), share_(static_cast<std::int64_t>(o.budget * token)), due_(o.minimum_samples) {}
     hedge(const hedge&) = delete;
     hedge& operator=(const hedge&) = delete;
 
@@ -127,13 +128,9 @@ private:
         if (n < due_.load(std::memory_order_relaxed) && !turns) return;  // another was faster, or reads are few
         const histogram_snapshot all = latency_.snapshot();
         const histogram_snapshot lately = all.since(before_);
-        if (lately.count() >= least) {
-            const duration usual = end_of_bucket(lately.percentile(options_.percentile));
-            const duration delay = usual < options_.min_delay   ? options_.min_delay
-                                   : usual < options_.max_delay ? usual
-                                                                : options_.max_delay;
-            delay_.store(delay.count(), std::memory_order_relaxed);
-        }
+        const duration usual = end_of_bucket(lately.percentile(options_.percentile));
+        const duration delay = usual < options_.min_delay ? options_.min_delay : usual < options_.max_delay ? usual : options_.max_delay;
+        delay_.store(delay.count(), std::memory_order_relaxed);
         if (turns) {
             before_ = half_;
             half_ = all;
@@ -149,7 +146,7 @@ private:
     std::atomic<std::int64_t> tokens_{0};  ///< in millionths
     std::atomic<duration::rep> delay_{duration::max().count()};
     std::atomic<std::uint64_t> reads_{0}, samples_{0}, hedged_{0}, won_{0}, no_connection_{0}, no_budget_{0};
-    std::atomic<std::uint64_t> due_{0};   ///< with so many samples the delay is reckoned
+    std::atomic<std::uint64_t> due_;      ///< with so many samples the delay is reckoned
     std::atomic<duration::rep> turn_{0};  ///< when the next half of the window begins, if it has samples enough
     histogram latency_;
     inline_lock lock_;
