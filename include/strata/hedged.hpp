@@ -3,14 +3,15 @@
 // Each try is one operation through the whole stack, so metrics and logs see two operations where a read was hedged: one that went
 // well, and one that was cancelled, which is no sample for a breaker and is not repeated. The second try has the time that is left to the
 // first, the lowest priority, and takes only a connection that is idle; it is never repeated by a retry, and costs one of its repetitions.
-// A try that has lost may live on for a while after the call has ended, so what it uses is kept, or refused when it compiles.
+// The connection of a try that was cancelled is taken last from then on. A try that has lost may live on for a while after the call has
+// ended, so what it uses is kept, or refused when it compiles.
 #ifndef STRATA_HEDGED_HPP
 #define STRATA_HEDGED_HPP
 
 #include <strata/async/home.hpp>
 #include <strata/calls.hpp>
 #include <strata/policy/hedge.hpp>
-#include <strata/source/idle.hpp>
+#include <strata/source/beside.hpp>
 
 #include <functional>
 #include <memory>
@@ -102,34 +103,20 @@ struct own_tags {
     }
 };
 
-/// What the first try keeps alive.
-template <class Runtime>
-class first_home : public runtime_home<Runtime> {
+/// What a try keeps alive and leases from.
+template <class Runtime, bool Second>
+class try_home : public runtime_home<Runtime> {
 public:
-    first_home(std::shared_ptr<Runtime> rt, std::shared_ptr<const own_tags> tags) noexcept
-        : runtime_home<Runtime>(std::move(rt)), tags_(std::move(tags)) {}
-
-private:
-    std::shared_ptr<const own_tags> tags_;
-};
-
-/// What the second try keeps alive; it leases only what is idle.
-template <class Runtime>
-class second_home : public first_home<Runtime> {
-public:
-    using source_type = idle_source<typename Runtime::source>;
-    second_home(std::shared_ptr<Runtime> rt, std::shared_ptr<const own_tags> tags) noexcept
-        : first_home<Runtime>(std::move(rt), std::move(tags)), source_(this->runtime().connections()) {}
+    static constexpr bool is_second = Second;
+    using source_type = source_beside<typename Runtime::source, Second>;
+    try_home(std::shared_ptr<Runtime> rt, std::shared_ptr<const own_tags> tags) noexcept
+        : runtime_home<Runtime>(std::move(rt)), tags_(std::move(tags)), source_(this->runtime().connections()) {}
     [[nodiscard]] source_type& source() noexcept { return source_; }
 
 private:
+    std::shared_ptr<const own_tags> tags_;
     source_type source_;
 };
-
-template <class Home>
-inline constexpr bool is_second_try = false;
-template <class Runtime>
-inline constexpr bool is_second_try<second_home<Runtime>> = true;
 
 /// The options of a try.
 [[nodiscard]] inline call_options options_of_first(call_options o, const std::shared_ptr<const own_tags>& tags) noexcept {

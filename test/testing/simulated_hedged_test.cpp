@@ -135,6 +135,24 @@ TEST_CASE("the first may win though it has a second", "[hedge][simulated]") {
     CHECK(f.is_at_rest());
 }
 
+TEST_CASE("the connection of a try that has lost is taken last", "[hedge][simulated]") {
+    fixture f{3};
+    f.warm_up();
+    f.script.on(get).hangs().times(1);
+    CHECK(f.read().value() == 7);
+    const unsigned slow = f.script.calls()[0].connection;
+    for (int i = 0; i < 5; ++i) CHECK(f.read().value() == 7);
+    for (std::size_t i = 1; i < 7; ++i) CHECK(f.script.calls()[i].connection != slow);
+    // It is there all the same, for those who need it.
+    f.script.forget_calls();
+    for (int i = 0; i < 3; ++i) f.world.spawn("client", [&]() -> task { static_cast<void>(co_await f.db.hedged(f.h).one<int>(get(1))); });
+    f.world.run();
+    REQUIRE(f.script.calls().size() == 3);
+    CHECK(f.script.calls()[2].connection == slow);
+    CHECK(f.is_at_rest());
+    CHECK(f.db.connections().opened == 3);
+}
+
 TEST_CASE("no idle connection, or somebody who waits for one: no second try", "[hedge][simulated]") {
     fixture f{2};
     f.warm_up();

@@ -46,7 +46,7 @@ class hedged_try : public statement_job<Home, Bound, Sink, bringing<T>, scope::d
 
 public:
     hedged_try(Home home, const Bound& statement, const call_options& o) : base(std::move(home), statement, Sink{}, o) {
-        if constexpr (is_second_try<Home>) this->op().handed_over = true;  // so nobody repeats it
+        if constexpr (Home::is_second) this->op().handed_over = true;  // so nobody repeats it
     }
     [[nodiscard]] answer<bringing<T>> take_result() {
         auto a = base::take_result();
@@ -119,7 +119,7 @@ private:
                     if (!e) self->delay_is_over();
                 });
             }
-            launch<first_home<Runtime>>(first, call_.options);
+            launch<try_home<Runtime, false>>(first, call_.options);
         } catch (...) {  // no memory
             ended(first, {error{errc::out_of_memory, phase::admission}, std::current_exception(), {}, false});
         }
@@ -128,7 +128,7 @@ private:
         duration left{};
         if (!may_begin_second(read_, *call_.rt, deadline_, left)) return;
         try {
-            launch<second_home<Runtime>>(second, options_of_second(call_.options, left));
+            launch<try_home<Runtime, true>>(second, options_of_second(call_.options, left));
         } catch (...) {
             ended(second, {error{errc::out_of_memory, phase::admission}, std::current_exception(), {}, false});
         }

@@ -135,6 +135,17 @@ public:
         }
     }
 
+    /// As `release`, for a connection that has just shown itself to be slow: it is taken after all others that are idle.
+    template <class Op>
+    STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        if (s->connection.in_transaction() && s->connection.tidy() == health::lost) h = health::lost;
+        if constexpr (requires { s->connection.is_lost(); }) {
+            if (s->connection.is_lost()) h = health::lost;
+        }
+        release_slowly(s, h, true);
+    }
+
     /// Why the last acquisition of `op` did not succeed.
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op) noexcept {
         if (process_.is_forked_child())

@@ -250,8 +250,8 @@ protected:
         return s;
     }
 
-    /// To the oldest waiter, if there is one.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+    /// To the oldest waiter, if there is one; else among the idle ones, as the first of them to be taken or as the last (`behind`).
+    STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         {
             hold guard(lock_);
@@ -263,7 +263,9 @@ protected:
                 return discard(s, h);
             }
             if (!where.queue.grant_first(s, wake)) {
-                put(where.idle, s);
+                slot** at = &where.idle;
+                while (behind && *at != nullptr) at = &(*at)->next;
+                put(*at, s);
                 ++where.idle_count;
             }
         }

@@ -27,7 +27,7 @@ class simulated_try : public simulated_statement<Home, Bound, Sink, T, false, tr
 
 public:
     simulated_try(Home home, Bound&& statement, const call_options& o) : base(std::move(home), std::move(statement), o) {
-        if constexpr (is_second_try<Home>) this->op_.handed_over = true;  // so nobody repeats it
+        if constexpr (Home::is_second) this->op_.handed_over = true;  // so nobody repeats it
     }
     [[nodiscard]] simulated_answer<T> take() {
         simulated_answer<T> a{std::move(this->flight_.result().error()), std::move(this->flight_.thrown()), {}};
@@ -57,12 +57,12 @@ public:
         const time_point now = rt_->world().moment().now;
         if (options_.deadline != duration::zero()) deadline_ = add_saturated(now, options_.deadline);
         const time_point at = read_.begin(now);
-        launch<first_home<Runtime>>(first, options_);
+        launch<try_home<Runtime, false>>(first, options_);
         return at;
     }
     void delay_is_over() {
         duration left{};
-        if (may_begin_second(read_, *rt_, deadline_, left)) launch<second_home<Runtime>>(second, options_of_second(options_, left));
+        if (may_begin_second(read_, *rt_, deadline_, left)) launch<try_home<Runtime, true>>(second, options_of_second(options_, left));
     }
     void cancel() noexcept {
         read_.cancel();
