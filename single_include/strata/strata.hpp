@@ -8828,6 +8828,15 @@ public:
     /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
     [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
 
+    /// Not here: `db.async(executor).hedged(h)`. A thread that is blocked in one try cannot wait for another beside it.
+    template <class Hedge>
+    auto hedged(Hedge&) const {
+        static_assert(!std::is_class_v<Hedge>,
+                      "strata: hedged reads belong to the asynchronous face, for a thread that is blocked in one try cannot wait for a second: "
+                      "write db.async(executor).hedged(h), with boost::asio::use_future where a thread is to wait for the result");
+        return 0;
+    }
+
     /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
     template <class Executor, class... Options>
     [[nodiscard]] auto async(const Executor& ex, const Options&... options) const {
@@ -10177,6 +10186,9 @@ public:
         return accept();
     }
 
+    /// For one who repeats an operation beside this layer (a hedged read): takes a repetition from the budget. False: it is empty.
+    [[nodiscard]] bool take_repetition() noexcept { return take_token(); }
+
     [[nodiscard]] retry_snapshot snapshot() const noexcept {
         return {repeats_.load(std::memory_order_relaxed), attempts_used_up_.load(std::memory_order_relaxed),
                 budget_used_up_.load(std::memory_order_relaxed),
@@ -10602,8 +10614,8 @@ protected:
         return s;
     }
 
-    /// To the oldest waiter, if there is one.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+    /// To the oldest waiter, if there is one; else among the idle ones, as the first of them to be taken or as the last (`behind`).
+    STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         {
             hold guard(lock_);
@@ -10615,7 +10627,9 @@ protected:
                 return discard(s, h);
             }
             if (!where.queue.grant_first(s, wake)) {
-                put(where.idle, s);
+                slot** at = &where.idle;
+                while (behind && *at != nullptr) at = &(*at)->next;
+                put(*at, s);
                 ++where.idle_count;
             }
         }
@@ -10985,6 +10999,26 @@ public:
         return acquired::ready;
     }
 
+    /// Whether `acquire_idle` would find one now.
+    [[nodiscard]] STRATA_COLD bool has_idle(bool reads_only) noexcept {
+        hold guard(lock_);
+        const lane& l = lanes_[split_ && reads_only ? 1 : 0];
+        return l.idle != nullptr && l.queue.empty() && !closed_;
+    }
+    /// An idle connection, if there is one and nobody waits: never waits, opens nothing. For the second try of a hedged read.
+    [[nodiscard]] STRATA_COLD bool acquire_idle(operation_base& op, lease& out) noexcept {
+        if (process_.is_forked_child()) return false;
+        hold guard(lock_);
+        lane& l = lanes_[split_ && op.reads_only ? 1 : 0];
+        slot* s = l.idle;
+        if (s == nullptr || !l.queue.empty() || closed_) return false;
+        l.idle = s->next;
+        --l.idle_count;
+        s->current = &op;
+        out = s;
+        return true;
+    }
+
     /// After a park on the node: what came of it.
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base& op, waiter& node, lease& out, duration waited) noexcept {
         hold guard(lock_);
@@ -11023,6 +11057,17 @@ public:
             lock_.unlock();
             release_slowly(s, h);
         }
+    }
+
+    /// As `release`, for a connection that has just shown itself to be slow: it is taken after all others that are idle.
+    template <class Op>
+    STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        if (s->connection.in_transaction() && s->connection.tidy() == health::lost) h = health::lost;
+        if constexpr (requires { s->connection.is_lost(); }) {
+            if (s->connection.is_lost()) h = health::lost;
+        }
+        release_slowly(s, h, true);
     }
 
     /// Why the last acquisition of `op` did not succeed.

@@ -30,7 +30,8 @@ constexpr auto answer = "select answer(:n)"_sql.idempotent();
 
 TEST_CASE("a hedged read on work threads: the result does not wait for the thread of the loser", "[hedge][async]") {
     async_bank<full_stack> b{strata::pool_options{.min_size = 3, .max_size = 3}};  // two of them read
-    strata::hedge h{{.percentile = 0.5, .minimum_samples = 20, .budget = 1}};
+    // Long enough for the quick one of two to be over, whose connection the second try of the other needs.
+    strata::hedge h{{.percentile = 0.5, .min_delay = 200ms, .minimum_samples = 20, .budget = 1}};
     {
         auto last = b.db.session({.read_only = true});
         auto other = b.db.session({.read_only = true});

@@ -1,9 +1,9 @@
 // Hedged reads in virtual time: the same tries and decisions as under Asio, raced deterministically.
 #include <support/catch.hpp>
 
-#include <strata/policy/bulkhead.hpp>
 #include <strata/sql/statement.hpp>
 #include <strata/strata.hpp>
+#include <strata/testing/chaos.hpp>
 #include <strata/testing/scripted.hpp>
 #include <strata/testing/simulated_hedged.hpp>
 
@@ -169,6 +169,36 @@ TEST_CASE("no idle connection, or somebody who waits for one: no second try", "[
         CHECK(f.h.snapshot().no_connection == before.no_connection + 1);
         CHECK(f.is_at_rest());
     }
+}
+
+TEST_CASE("the connection that was idle is gone when the second try wants it: it does not wait, and nothing has failed",
+          "[hedge][simulated]") {
+    strata::script script;
+    strata::simulated_world world;
+    strata::simulated_database<strata::stack<strata::chaos, strata::pool<>, strata::scripted>> db{
+        world, strata::scripted_options{script}, strata::pool_options{.min_size = 2, .max_size = 2},
+        strata::chaos_options{.rate = 1, .code = errc::ok, .latency = 5ms}};  // before each lease
+    strata::hedge h{{.minimum_samples = 10, .budget = 1}};
+    script.on(get).returns(1).takes(5ms).times(10).returns(2).takes(50ms);
+    script.on("select 1").returns(1).takes(1s);
+    int value = 0;
+    duration took{};
+    world.spawn("client", [&]() -> task {
+        for (int i = 0; i < 10; ++i) static_cast<void>(co_await db.hedged(h).one<int>(get(1)));
+        const auto began = world.elapsed();
+        value = co_await db.hedged(h).one<int>(get(1));  // a second try sets out after 10 ms, and wants its connection after 15
+        took = world.elapsed() - began;
+    });
+    world.spawn("other", [&]() -> task {
+        co_await world.sleep(107ms);
+        static_cast<void>(co_await db.one<int>("select 1"_sql));
+    });
+    world.run();
+    CHECK(value == 2);
+    CHECK(took == 55ms);
+    CHECK(h.snapshot().hedged == 1);
+    CHECK(h.snapshot().won == 0);
+    CHECK(db.connections().waits == 0);
 }
 
 TEST_CASE("a pool that could grow does not for a second try", "[hedge][simulated]") {

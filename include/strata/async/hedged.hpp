@@ -3,11 +3,11 @@
 //   strata::hedge h{strata::hedge_options{.percentile = 0.99}};          // one for each kind of read; outlives its calls
 //   account a = co_await adb.hedged(h).async_one<account>(find("id"_arg = 7));
 //
-// What is decided lies in policy/hedge.hpp. Here the tries are raced: each is an operation as of any call, on a strand of its read, so
-// that their ends, the timer and a cancel never meet. The first answer goes out at once; the other try is cancelled, as by its caller, and
-// goes on by itself until its connection can be used again: nobody waits for it but the context, whose `run()` ends after it.
+// What is decided lies in policy/hedge.hpp. Here the tries are raced: each is an operation as of any call. The first answer goes out at
+// once; the other try is cancelled, as by its caller, and goes on by itself until its connection can be used again: nobody waits for it
+// but the context, whose `run()` ends after it.
 //
-// Cost where no second try begins: a timer, a strand and three allocations.
+// Cost where no second try begins: one allocation, and a timer (a system call) once enough reads were measured.
 #ifndef STRATA_ASYNC_HEDGED_HPP
 #define STRATA_ASYNC_HEDGED_HPP
 
@@ -15,7 +15,9 @@
 #include <strata/hedged.hpp>
 
 #include <boost/asio/executor_work_guard.hpp>
-#include <boost/asio/strand.hpp>
+#include <boost/asio/steady_timer.hpp>
+
+#include <functional>
 
 namespace strata::inline STRATA_ABI {
 
@@ -66,103 +68,129 @@ struct hedged_call {
     std::shared_ptr<const own_tags> tags;
 };
 
-/// One read. Owned by what is on its way: the tries and the timer. All of it on the strand.
+/// One read. Owned by what is on its way: the tries and the timer. Its parts may end on several threads at once: a lock orders them.
 template <class Runtime, class Bound, class Sink, class T>
 class hedged_race : public std::enable_shared_from_this<hedged_race<Runtime, Bound, Sink, T>> {
     using answer_type = answer<bringing<T>>;
-    template <class Home>
-    using try_type = hedged_try<Home, Bound, Sink, T>;
     enum which : std::uint8_t { first, second };
 
-    /// The handler of a try.
+    /// How a try is cancelled, from any thread. Asio's own slot is for one.
+    class try_slot {
+    public:
+        try_slot(hedged_race& race, which who) noexcept : race_(&race), who_(who) {}
+        [[nodiscard]] static constexpr bool is_connected() noexcept { return true; }
+        template <class F>
+        void assign(F cancel) {
+            hold guard(race_->lock_);
+            race_->cancels_[who_] = cancel;
+            if (race_->stopped_[who_]) cancel(asio::cancellation_type::total);
+        }
+        void clear() noexcept {
+            hold guard(race_->lock_);
+            race_->cancels_[who_] = nullptr;
+        }
+        [[nodiscard]] friend bool operator==(const try_slot&, const try_slot&) noexcept = default;
+
+    private:
+        hedged_race* race_;
+        which who_;
+    };
+
+    /// The handler of a try; runs where the face's handlers do.
     struct at_end {
         std::shared_ptr<hedged_race> race;
         which who;
-        using executor_type = asio::any_io_executor;
-        using cancellation_slot_type = asio::cancellation_slot;
-        [[nodiscard]] executor_type get_executor() const noexcept { return race->strand_; }
-        [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return race->stop_[who].slot(); }
+        using cancellation_slot_type = try_slot;
+        [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return {*race, who}; }
         void operator()(answer_type a) { race->ended(who, std::move(a)); }
     };
 
 public:
-    hedged_race(const asio_world& world, hedged_call<Runtime, Bound>&& call)
-        : world_(world), strand_(asio::make_strand(world.executor())), call_(std::move(call)), read_(*call_.by) {}
+    hedged_race(const asio_world& world, hedged_call<Runtime, Bound>&& call) : world_(world), call_(std::move(call)), read_(*call_.by) {}
     hedged_race(const hedged_race&) = delete;
     hedged_race& operator=(const hedged_race&) = delete;
 
+    /// In the initiation: the first try sets out.
     void start() {
-        asio::dispatch(strand_, [self = this->shared_from_this()] { self->begin(); });
-    }
-
-protected:
-    virtual ~hedged_race() = default;
-    /// Called once.
-    virtual void deliver(answer_type&& a) = 0;
-
-    /// From any thread.
-    static void cancel_soon(const std::weak_ptr<hedged_race>& weak) {
-        if (const auto race = weak.lock()) asio::post(race->strand_, [race] { race->cancel(); });
-    }
-
-private:
-    void begin() {
-        if (error e = check_hedgeable<Runtime::driver::dialect>(call_.statement)) return deliver({std::move(e), {}, {}, false});
+        if (error e = check_hedgeable<Runtime::driver::dialect>(call_.statement)) return deliver({std::move(e), {}, {}, false}, true);
+        const time_point now = call_.rt->world().moment().now;
+        if (call_.options.deadline != duration::zero()) deadline_ = add_saturated(now, call_.options.deadline);
+        call_.options = options_of_first(call_.options, call_.tags);
+        const time_point at = read_.begin(now);
         try {
-            const time_point now = call_.rt->world().moment().now;
-            if (call_.options.deadline != duration::zero()) deadline_ = add_saturated(now, call_.options.deadline);
-            call_.options = options_of_first(call_.options, call_.tags);
-            if (const time_point at = read_.begin(now); at != never) {
-                timer_.emplace(strand_);
+            if (at != never) {
+                timer_.emplace(world_.executor());
                 timer_->expires_at(at);
                 timer_->async_wait([self = this->shared_from_this()](const boost::system::error_code& e) {
                     if (!e) self->delay_is_over();
                 });
             }
             launch<try_home<Runtime, false>>(first, call_.options);
-        } catch (...) {  // no memory
-            ended(first, {error{errc::out_of_memory, phase::admission}, std::current_exception(), {}, false});
+        } catch (...) {
+            cancel();
+            throw;
         }
+    }
+    /// From any thread: the caller does not want it any more.
+    void cancel() noexcept {
+        hold guard(lock_);
+        read_.cancel();
+        stop(first);
+        stop(second);
+    }
+
+protected:
+    virtual ~hedged_race() = default;
+    /// Called once. `later`: not within this call.
+    virtual void deliver(answer_type&& a, bool later) = 0;
+
+private:
+    template <class Home>
+    void launch(which who, const call_options& o) {
+        async_operation<at_end, hedged_try<Home, Bound, Sink, T>>::launch(at_end{this->shared_from_this(), who}, world_,
+                                                                          Home{call_.rt, call_.tags}, call_.statement, o);
     }
     void delay_is_over() {
         duration left{};
-        if (!may_begin_second(read_, *call_.rt, deadline_, left)) return;
+        {
+            hold guard(lock_);
+            if (!may_begin_second(read_, *call_.rt, deadline_, left)) return;
+        }
         try {
             launch<try_home<Runtime, true>>(second, options_of_second(call_.options, left));
-        } catch (...) {
+        } catch (...) {  // no memory
             ended(second, {error{errc::out_of_memory, phase::admission}, std::current_exception(), {}, false});
         }
     }
-    template <class Home>
-    void launch(which who, const call_options& o) {
-        async_operation<at_end, try_type<Home>>::launch(at_end{this->shared_from_this(), who}, world_, Home{call_.rt, call_.tags},
-                                                        call_.statement, o);
-    }
-
     void ended(which who, answer_type&& a) {
-        const time_point now = call_.rt->world().moment().now;
-        const auto over = who == first ? read_.first_ended(a.failed, a.is_usual, now) : read_.second_ended(a.failed, now);
-        if (over == hedged_read::ending::none) {
-            if (who == first) failed_first_ = std::move(a);
-            return;
+        {
+            hold guard(lock_);
+            const time_point now = call_.rt->world().moment().now;
+            const auto over = who == first ? read_.first_ended(a.failed, a.is_usual, now) : read_.second_ended(a.failed, now);
+            if (over == hedged_read::ending::none) {
+                if (who == first) failed_first_ = std::move(a);
+                return;
+            }
+            if (timer_) timer_->cancel();
+            stop(who == first ? second : first);
+            if (over == hedged_read::ending::first && who == second) a = std::move(*failed_first_);
         }
-        if (timer_) timer_->cancel();
-        const bool others = (over == hedged_read::ending::first) != (who == first);
-        deliver(std::move(others ? *failed_first_ : a));
-        stop_[who == first ? second : first].emit(asio::cancellation_type::total);  // after it: nobody waits for a loser
+        deliver(std::move(a), false);
     }
-    void cancel() {
-        read_.cancel();
-        for (asio::cancellation_signal& s : stop_) s.emit(asio::cancellation_type::total);
+    /// Under the lock.
+    void stop(which who) noexcept {
+        stopped_[who] = true;
+        if (cancels_[who]) cancels_[who](asio::cancellation_type::total);
     }
 
     asio_world world_;
-    asio::any_io_executor strand_;
     hedged_call<Runtime, Bound> call_;
-    hedged_read read_;
     time_point deadline_ = never;
+    inline_lock lock_;
+    hedged_read read_;
     std::optional<asio::steady_timer> timer_;
-    asio::cancellation_signal stop_[2];
+    std::function<void(asio::cancellation_type)> cancels_[2];  // of the tries that are on their way
+    bool stopped_[2]{};
     std::optional<answer_type> failed_first_;  // while the second is on its way
 };
 
@@ -189,16 +217,20 @@ public:
     void listen() {
         auto slot = asio::get_associated_cancellation_slot(handler_);
         if (slot.is_connected())
-            slot.assign([weak = std::weak_ptr<base>(this->shared_from_this())](asio::cancellation_type type) {
-                if (type != asio::cancellation_type::none) base::cancel_soon(weak);
+            slot.assign([weak = this->weak_from_this()](asio::cancellation_type type) {
+                const auto race = type != asio::cancellation_type::none ? weak.lock() : nullptr;
+                if (race != nullptr) race->cancel();
             });
     }
 
 private:
-    /// Outside of the strand, for the caller's code may take its time.
-    void deliver(answer<bringing<typename Form::value>>&& a) override {
+    void deliver(answer<bringing<typename Form::value>>&& a, bool later) override {
         const executor_type ex = work_.get_executor();
-        asio::post(ex, delivery{std::move(handler_), {std::move(a.failed), std::move(a.thrown), std::move(a.value)}});
+        delivery d{std::move(handler_), {std::move(a.failed), std::move(a.thrown), std::move(a.value)}};
+        if (later)
+            asio::post(ex, std::move(d));
+        else
+            asio::dispatch(ex, std::move(d));
         work_.reset();
     }
 
