@@ -94,8 +94,8 @@ public:
     template <class Hedge>
     auto hedged(Hedge&) const {
         static_assert(!std::is_class_v<Hedge>,
-                      "strata: hedged reads belong to the asynchronous face, for a thread that is blocked in one try cannot wait for a second: "
-                      "write db.async(executor).hedged(h), with boost::asio::use_future where a thread is to wait for the result");
+                      "strata: hedged reads belong to the asynchronous face, for a thread that is blocked in one try cannot wait for a "
+                      "second: write db.async(executor).hedged(h), with boost::asio::use_future where a thread is to wait for the result");
         return 0;
     }
 
