@@ -105,6 +105,15 @@ public:
     /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
     [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
 
+    /// Not here: `db.async(executor).hedged(h)`. A thread that is blocked in one try cannot wait for another beside it.
+    template <class Hedge>
+    auto hedged(Hedge&) const {
+        static_assert(!std::is_class_v<Hedge>,
+                      "strata: hedged reads belong to the asynchronous face, for a thread that is blocked in one try cannot wait for a "
+                      "second: write db.async(executor).hedged(h), with boost::asio::use_future where a thread is to wait for the result");
+        return 0;
+    }
+
     /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
     template <class Executor, class... Options>
     [[nodiscard]] auto async(const Executor& ex, const Options&... options) const {

@@ -2578,6 +2578,23 @@ template <class Runtime>
 
 }  // namespace detail
 
+class hedge;
+template <class Database>
+class async_hedged;
+
+namespace detail {
+
+/// Filled in by async/hedged.hpp.
+template <class Database, bool HedgedIncluded>
+struct async_hedged_calls {
+    static int of(const Database&, hedge&) {
+        static_assert(!HedgedIncluded, "strata: adb.hedged(h) needs  #include <strata/async/hedged.hpp>");
+        return 0;
+    }
+};
+
+}  // namespace detail
+
 /// A database, as asynchronous code sees it. Cheap to copy; thread-safe. Calls keep the runtime alive, so the database may
 /// be destroyed before they end; the executor's context must not be destroyed from within one of its own handlers. A handler
 /// that is bound to an executor of another context must not outlive that context, as everywhere in Asio, and both must run until it
@@ -2665,6 +2682,13 @@ public:
     auto async_try_session(const transaction_options<driver>& o, Token&& token = {},
                            std::source_location at = std::source_location::current()) {
         return hold<detail::session_facts, detail::trying<session_type>>(o, std::nullopt, at, std::forward<Token>(token));
+    }
+
+    /// The same database for hedged reads: a second try where the first takes longer than such reads usually do. `h` must outlive the
+    /// calls.
+    template <class Self = async_database>
+    [[nodiscard]] auto hedged(hedge& h) const {
+        return detail::async_hedged_calls<Self, true>::of(*this, h);
     }
 
     /// As `database::close`, for all faces of the runtime; a cancel of this call shortens the grace. `void(std::exception_ptr)`.

@@ -232,6 +232,7 @@ enum class phase : std::uint8_t { admission, acquire, connect, prepare, execute,
 /// Whether the connection can serve the next caller.
 enum class health : std::uint8_t {
     good,
+    late,      ///< it can: a call ran out of time, and was ended in good order
     doubtful,  ///< it can, though what went wrong may have been its own fault
     lost,
     all_lost   ///< nor can any that was opened before: the server goes down, or has become a standby
@@ -5276,12 +5277,13 @@ namespace detail {
     return h < health::lost;
 }
 
-/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal; that statements run out of
-/// time on it, or end with an I/O error, may be its own fault.
+/// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal. Nor does a call that ran
+/// out of time, where the connection could be brought back. An I/O error, or lack of memory, may be its own fault.
 [[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {
     if (e.health() != health::good || e.local()) return e.health();
     switch (e.code()) {
         case errc::timeout:
+            return health::late;
         case errc::io_error:
         case errc::out_of_memory:
             return health::doubtful;
@@ -9237,6 +9239,15 @@ public:
     /// The source itself, to steer: `db.source().resize(4)`, `db.source().retire_all()`. Thread-safe.
     [[nodiscard]] auto& source() noexcept { return rt_->connections(); }
 
+    /// Not here: `db.async(executor).hedged(h)`. A thread that is blocked in one try cannot wait for another beside it.
+    template <class Hedge>
+    auto hedged(Hedge&) const {
+        static_assert(!std::is_class_v<Hedge>,
+                      "strata: hedged reads belong to the asynchronous face, for a thread that is blocked in one try cannot wait for a "
+                      "second: write db.async(executor).hedged(h), with boost::asio::use_future where a thread is to wait for the result");
+        return 0;
+    }
+
     /// The asynchronous face of the same runtime: `db.async(io.get_executor())`, with `async_options` if wanted.
     template <class Executor, class... Options>
     [[nodiscard]] auto async(const Executor& ex, const Options&... options) const {
@@ -10612,6 +10623,9 @@ public:
         return accept();
     }
 
+    /// For one who repeats an operation beside this layer (a hedged read): takes a repetition from the budget. False: it is empty.
+    [[nodiscard]] bool take_repetition() noexcept { return take_token(); }
+
     [[nodiscard]] retry_snapshot snapshot() const noexcept {
         return {repeats_.load(std::memory_order_relaxed), attempts_used_up_.load(std::memory_order_relaxed),
                 budget_used_up_.load(std::memory_order_relaxed),
@@ -10909,8 +10923,8 @@ struct pool_options {
     /// While no connection is open and none can be had: false, who has waited for the attempt is told, and from the second failure in a row
     /// on newcomers are refused until the next one; true, all wait for the next attempt, `max_wait` at most.
     bool wait_while_down = false;
-    /// A connection whose health (0 to 100: a timeout or an I/O error takes 25 of it, a success gives 5 back) is below this is closed when
-    /// it comes back. 0: none is.
+    /// A connection whose health (0 to 100: an I/O error or lack of memory takes 25 of it, a success gives 5 back) is below this is closed
+    /// when it comes back. 0: none is.
     unsigned min_health = 50;
 
     // Hygiene: done by the same threads before the connection serves anybody else.
@@ -11197,27 +11211,6 @@ public:
         return target_;
     }
 
-    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
-    template <class World>
-    bool stop(World& world, time_point until) noexcept {
-        if (process_.is_forked_child()) return true;
-        refuse_all();
-        for (;;) {
-            close_idle();
-            if (wait_for_rest(world, until)) return true;
-            if (world.moment().now >= until) return false;
-        }
-    }
-
-    /// Asks everything that runs on a lease to end as soon as it can.
-    void cancel_all() noexcept {
-        if (process_.is_forked_child()) return;
-        hold guard(lock_);
-        cancelling_ = true;
-        for (std::size_t i = 0; i < options_.max_size; ++i)
-            if (slots_[i].current != nullptr) cancel(slots_[i]);
-    }
-
 protected:
     template <class Places>
     friend class pool_upkeep;
@@ -11313,15 +11306,18 @@ protected:
     /// Callers are told so at once, instead of waiting until the next attempt. One failure alone, whose pause is short, is waited out.
     [[nodiscard]] bool is_refusing(const lane& l) const noexcept { return is_forlorn(l) && governor_.failures() > 1; }
 
-    /// Serves the oldest waiter, else it is idle.
-    void hand_over(slot* s, wake_call& wake) noexcept {
+    /// Serves the oldest waiter, else it is idle: the first to be taken, or the last (`behind`).
+    void hand_over(slot* s, wake_call& wake, bool behind = false) noexcept {
         s->current = nullptr;
         lane& where = lanes_[s->lane];
         if (suspended_) {
             put(where.kept, s);
             ++where.count;
         } else if (!where.queue.grant_first(s, wake)) {
-            where.put_idle(s);
+            slot** at = &where.idle;
+            while (behind && *at != nullptr) at = &(*at)->next;
+            put(*at, s);
+            ++where.count;
         }
     }
 
@@ -11350,7 +11346,7 @@ protected:
             if (s->connection.in_transaction()) ++left_open_;
             if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
                 ++s->returns;
-                s->score = score_after(s->score, h);
+                if (h != health::late) s->score = score_after(s->score, h);
                 if (s->score < full_score) s->marks |= slot_mark::unwell;
                 make_fit(s, slot_need::cleaning);
                 next = wanted_opener();
@@ -11371,7 +11367,7 @@ protected:
     }
 
     /// What took the slow way back. Without the lock.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+    STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         slot* others = nullptr;
         bool closes = false, at_rest = false;
@@ -11382,7 +11378,7 @@ protected:
             if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
             closes = !stays(*s, h);
             if (!closes)
-                hand_over(s, wake);
+                hand_over(s, wake, behind);
             else if (!is_usable(h))
                 ++lost_;
             else if (!closed_)
@@ -11397,7 +11393,7 @@ protected:
     /// Whether a connection that comes back is kept; its score and marks are those from here on.
     [[nodiscard]] bool stays(slot& s, health h) noexcept {
         s.marks &= static_cast<std::uint8_t>(~(slot_mark::check | slot_mark::unwell));
-        if (is_usable(h)) s.score = score_after(s.score, h);
+        if (is_usable(h) && h != health::late) s.score = score_after(s.score, h);
         const bool stays = is_usable(h) && !closed_ && (s.marks & slot_mark::retired) == 0 &&
                            lanes_[s.lane].taken <= lanes_[s.lane].limit && s.score >= options_.min_health;
         if (s.score < full_score) s.marks |= slot_mark::unwell;
@@ -11426,42 +11422,6 @@ protected:
         }
     }
 
-    /// From here on nobody is served. Without the lock.
-    void refuse_all() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                if (!std::exchange(closed_, true)) {
-                    mark_all(slot_mark::retired);
-                    resume_lanes();
-                    for (lane& l : lanes_) append(l.idle, std::exchange(l.cold, nullptr));
-                    for (; unfit_ != nullptr;) {
-                        slot* s = std::exchange(unfit_, unfit_->next);
-                        --lanes_[s->lane].opening;
-                        lanes_[s->lane].put_idle(s);
-                    }
-                    for (std::size_t i = 0; has_openers() && i < options_.max_size; ++i)
-                        if (!slots_[i].open && slots_[i].current != nullptr) cancel(slots_[i]);
-                    if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
-                }
-                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
-            }
-            wake();
-        }
-    }
-    /// What was kept back is idle again.
-    void resume_lanes() noexcept {
-        suspended_ = false;
-        for (lane& l : lanes_) {
-            append(l.idle, std::exchange(l.kept, nullptr));
-        }
-    }
-    static void cancel(slot& s) noexcept {
-        s.current->cancelled.store(true, std::memory_order_relaxed);
-        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
-    }
-
     /// No lease is out and nothing is being opened; of a closed pool: nothing is open.
     [[nodiscard]] bool is_at_rest() const noexcept { return open_or_opening() == (closed_ ? 0 : lanes_[0].count + lanes_[1].count); }
     /// The pool has come to rest: all who wait for that are told. Without the lock.
@@ -11475,36 +11435,6 @@ protected:
             wake();
         }
     }
-    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
-    template <class World>
-    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
-        waiter node;
-        {
-            hold guard(lock_);
-            if (is_at_rest()) return true;
-            if (world.moment().now >= until) return false;
-            node.prepare(nullptr);
-            closers_.push(node);
-        }
-        world.park(&node, until);
-        hold guard(lock_);
-        if (node.withdraw()) closers_.remove(node);
-        return is_at_rest();
-    }
-
-    /// One after the other, without the lock: closing a connection may take its time.
-    void close_idle() noexcept {
-        for (;;) {
-            slot* s = nullptr;
-            {
-                hold guard(lock_);
-                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
-                if (s == nullptr) return;
-            }
-            release_unconnected(s);
-        }
-    }
-
     Lock lock_;
     lane lanes_[2];
     wait_queue closers_;
@@ -11745,7 +11675,7 @@ private:
 
 #endif
 
-// How a pool is steered while it is in use: made larger or smaller, emptied, suspended; and what it tells of itself.
+// How a pool is steered while it is in use: made larger or smaller, emptied, suspended, closed; and what it tells of itself.
 #ifndef STRATA_SOURCE_POOL_CONTROL_HPP
 #define STRATA_SOURCE_POOL_CONTROL_HPP
 
@@ -11887,7 +11817,7 @@ public:
         {
             hold guard(lock_);
             if (!suspended_) return;
-            places::resume_lanes();
+            resume_lanes();
             for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
         }
         for (bool served = true; served;) {
@@ -11910,9 +11840,30 @@ public:
     template <class World>
     bool drain(World& world, time_point until) noexcept {
         suspend();
-        while (!places::wait_for_rest(world, until))
+        while (!wait_for_rest(world, until))
             if (world.moment().now >= until) return false;
         return true;
+    }
+
+    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        if (process_.is_forked_child()) return true;
+        refuse_all();
+        for (;;) {
+            close_idle();
+            if (wait_for_rest(world, until)) return true;
+            if (world.moment().now >= until) return false;
+        }
+    }
+
+    /// Asks everything that runs on a lease to end as soon as it can.
+    void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
+        hold guard(lock_);
+        places::cancelling_ = true;
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (places::slots_[i].current != nullptr) cancel(places::slots_[i]);
     }
 
     // For its planner.
@@ -11949,6 +11900,72 @@ public:
     }
 
 private:
+    /// From here on nobody is served. Without the lock.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!std::exchange(closed_, true)) {
+                    places::mark_all(slot_mark::retired);
+                    resume_lanes();
+                    for (lane& l : lanes_) places::append(l.idle, std::exchange(l.cold, nullptr));
+                    for (; places::unfit_ != nullptr;) {
+                        slot* s = std::exchange(places::unfit_, places::unfit_->next);
+                        --lanes_[s->lane].opening;
+                        lanes_[s->lane].put_idle(s);
+                    }
+                    for (std::size_t i = 0; places::has_openers() && i < options_.max_size; ++i)
+                        if (!places::slots_[i].open && places::slots_[i].current != nullptr) cancel(places::slots_[i]);
+                    if (places::upkeep_op_ != nullptr) places::upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                }
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+    /// What was kept back is idle again.
+    void resume_lanes() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) {
+            places::append(l.idle, std::exchange(l.kept, nullptr));
+        }
+    }
+    static void cancel(slot& s) noexcept {
+        s.current->cancelled.store(true, std::memory_order_relaxed);
+        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+    }
+
+    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
+    template <class World>
+    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
+        waiter node;
+        {
+            hold guard(lock_);
+            if (places::is_at_rest()) return true;
+            if (world.moment().now >= until) return false;
+            node.prepare(nullptr);
+            places::closers_.push(node);
+        }
+        world.park(&node, until);
+        hold guard(lock_);
+        if (node.withdraw()) places::closers_.remove(node);
+        return places::is_at_rest();
+    }
+
+    /// One after the other, without the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
+                if (s == nullptr) return;
+            }
+            places::release_unconnected(s);
+        }
+    }
+
     [[nodiscard]] std::size_t size() noexcept {
         hold guard(lock_);
         return lanes_[0].limit + lanes_[1].limit;
@@ -12035,7 +12052,8 @@ struct pool_holders {
     }
 };
 
-[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const pool_holders& h, bool queue_is_full) {
+/// `connect`: what the latest attempt to open one more ended with, if it failed.
+[[nodiscard]] STRATA_COLD inline error pool_exhausted_error(const pool_holders& h, bool queue_is_full, const error& connect) {
     std::string text = joined({queue_is_full ? "the queue for a connection is full: " : "no connection became free in time: "});
     if (h.suspended) text += "the pool is suspended, ";
     text += joined({digits_of(h.lent), " of ", digits_of(h.limit), " ", h.which, "connections are in use, "});
@@ -12045,6 +12063,7 @@ struct pool_holders {
     error_texts& t = e.edit_texts();
     for (std::size_t i = 0; i < h.named && i < 3; ++i) t.detail.append(i == 0 ? "held by: " : " | ").append(h.names[i]);
     if (h.named > 3) t.detail.append(" | and ").append(digits_of(h.named - 3)).append(" more");
+    if (connect) t.detail.append(t.detail.empty() ? "" : "; ").append("another one could not be opened: ").append(connect.message());
     t.hint = h.suspended     ? "somebody called suspend() or drain(): resume() goes on"
              : queue_is_full ? "raise pool_options.max_size or max_waiting, or send less at a time"
              : h.opening != 0
@@ -12333,6 +12352,24 @@ public:
         return acquired::ready;
     }
 
+    /// Whether `acquire_idle` would find one now.
+    [[nodiscard]] STRATA_COLD bool has_idle(bool reads_only) noexcept {
+        hold guard(lock_);
+        const lane& l = lanes_[split_ && reads_only ? 1 : 0];
+        return l.idle != nullptr && l.queue.empty() && !closed_;
+    }
+    /// An idle connection, if there is one and nobody waits: never waits, opens nothing. For the second try of a hedged read.
+    [[nodiscard]] STRATA_COLD bool acquire_idle(operation_base& op, lease& out) noexcept {
+        if (process_.is_forked_child()) return false;
+        hold guard(lock_);
+        lane& l = places::lane_for(op);
+        slot* s = !l.queue.empty() || closed_ ? nullptr : l.take_idle();
+        if (s == nullptr) return false;
+        s->current = &op;
+        out = s;
+        return true;
+    }
+
     /// After a park on the node: what came of it.
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base& op, waiter& node, lease& out, duration waited) noexcept {
         hold guard(lock_);
@@ -12374,6 +12411,17 @@ public:
         }
     }
 
+    /// As `release`, for a connection that has just shown itself to be slow: it is taken after all others that are idle.
+    template <class Op>
+    STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
+        if constexpr (requires { s->connection.is_lost(); }) {
+            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+        }
+        release_slowly(s, h, true);
+    }
+
     /// Why the last acquisition of `op` did not succeed; `waited`: after a wait, and not at once.
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
         if (process_.is_forked_child())
@@ -12385,7 +12433,7 @@ public:
         const lane& l = places::lane_for(op);
         if (places::governor_.is_down() && (op.connect_failed || l.taken == l.opening))
             return pool_unreachable_error(places::connect_error_, places::governor_.next_try() - now, waited);
-        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting);
+        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting, places::connect_error_);
     }
 
     /// The connections for independent work; null: there are none. What steers the pool steers these too, but for their number.

@@ -89,6 +89,9 @@ public:
         return accept();
     }
 
+    /// For one who repeats an operation beside this layer (a hedged read): takes a repetition from the budget. False: it is empty.
+    [[nodiscard]] bool take_repetition() noexcept { return take_token(); }
+
     [[nodiscard]] retry_snapshot snapshot() const noexcept {
         return {repeats_.load(std::memory_order_relaxed), attempts_used_up_.load(std::memory_order_relaxed),
                 budget_used_up_.load(std::memory_order_relaxed),

@@ -95,6 +95,24 @@ public:
         return acquired::ready;
     }
 
+    /// Whether `acquire_idle` would find one now.
+    [[nodiscard]] STRATA_COLD bool has_idle(bool reads_only) noexcept {
+        hold guard(lock_);
+        const lane& l = lanes_[split_ && reads_only ? 1 : 0];
+        return l.idle != nullptr && l.queue.empty() && !closed_;
+    }
+    /// An idle connection, if there is one and nobody waits: never waits, opens nothing. For the second try of a hedged read.
+    [[nodiscard]] STRATA_COLD bool acquire_idle(operation_base& op, lease& out) noexcept {
+        if (process_.is_forked_child()) return false;
+        hold guard(lock_);
+        lane& l = places::lane_for(op);
+        slot* s = !l.queue.empty() || closed_ ? nullptr : l.take_idle();
+        if (s == nullptr) return false;
+        s->current = &op;
+        out = s;
+        return true;
+    }
+
     /// After a park on the node: what came of it.
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base& op, waiter& node, lease& out, duration waited) noexcept {
         hold guard(lock_);
@@ -134,6 +152,17 @@ public:
             lock_.unlock();
             release_slowly(s, h);
         }
+    }
+
+    /// As `release`, for a connection that has just shown itself to be slow: it is taken after all others that are idle.
+    template <class Op>
+    STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
+        slot* s = std::exchange(l, nullptr);
+        if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
+        if constexpr (requires { s->connection.is_lost(); }) {
+            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+        }
+        release_slowly(s, h, true);
     }
 
     /// Why the last acquisition of `op` did not succeed; `waited`: after a wait, and not at once.

@@ -1,4 +1,4 @@
-// How a pool is steered while it is in use: made larger or smaller, emptied, suspended; and what it tells of itself.
+// How a pool is steered while it is in use: made larger or smaller, emptied, suspended, closed; and what it tells of itself.
 #ifndef STRATA_SOURCE_POOL_CONTROL_HPP
 #define STRATA_SOURCE_POOL_CONTROL_HPP
 
@@ -142,7 +142,7 @@ public:
         {
             hold guard(lock_);
             if (!suspended_) return;
-            places::resume_lanes();
+            resume_lanes();
             for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
         }
         for (bool served = true; served;) {
@@ -165,9 +165,30 @@ public:
     template <class World>
     bool drain(World& world, time_point until) noexcept {
         suspend();
-        while (!places::wait_for_rest(world, until))
+        while (!wait_for_rest(world, until))
             if (world.moment().now >= until) return false;
         return true;
+    }
+
+    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
+    template <class World>
+    bool stop(World& world, time_point until) noexcept {
+        if (process_.is_forked_child()) return true;
+        refuse_all();
+        for (;;) {
+            close_idle();
+            if (wait_for_rest(world, until)) return true;
+            if (world.moment().now >= until) return false;
+        }
+    }
+
+    /// Asks everything that runs on a lease to end as soon as it can.
+    void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
+        hold guard(lock_);
+        places::cancelling_ = true;
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (places::slots_[i].current != nullptr) cancel(places::slots_[i]);
     }
 
     // For its planner.
@@ -204,6 +225,72 @@ public:
     }
 
 private:
+    /// From here on nobody is served. Without the lock.
+    void refuse_all() noexcept {
+        for (;;) {
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!std::exchange(closed_, true)) {
+                    places::mark_all(slot_mark::retired);
+                    resume_lanes();
+                    for (lane& l : lanes_) places::append(l.idle, std::exchange(l.cold, nullptr));
+                    for (; places::unfit_ != nullptr;) {
+                        slot* s = std::exchange(places::unfit_, places::unfit_->next);
+                        --lanes_[s->lane].opening;
+                        lanes_[s->lane].put_idle(s);
+                    }
+                    for (std::size_t i = 0; places::has_openers() && i < options_.max_size; ++i)
+                        if (!places::slots_[i].open && places::slots_[i].current != nullptr) cancel(places::slots_[i]);
+                    if (places::upkeep_op_ != nullptr) places::upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
+                }
+                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
+            }
+            wake();
+        }
+    }
+    /// What was kept back is idle again.
+    void resume_lanes() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) {
+            places::append(l.idle, std::exchange(l.kept, nullptr));
+        }
+    }
+    static void cancel(slot& s) noexcept {
+        s.current->cancelled.store(true, std::memory_order_relaxed);
+        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
+    }
+
+    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
+    template <class World>
+    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
+        waiter node;
+        {
+            hold guard(lock_);
+            if (places::is_at_rest()) return true;
+            if (world.moment().now >= until) return false;
+            node.prepare(nullptr);
+            places::closers_.push(node);
+        }
+        world.park(&node, until);
+        hold guard(lock_);
+        if (node.withdraw()) places::closers_.remove(node);
+        return places::is_at_rest();
+    }
+
+    /// One after the other, without the lock: closing a connection may take its time.
+    void close_idle() noexcept {
+        for (;;) {
+            slot* s = nullptr;
+            {
+                hold guard(lock_);
+                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
+                if (s == nullptr) return;
+            }
+            places::release_unconnected(s);
+        }
+    }
+
     [[nodiscard]] std::size_t size() noexcept {
         hold guard(lock_);
         return lanes_[0].limit + lanes_[1].limit;

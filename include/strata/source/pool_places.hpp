@@ -97,27 +97,6 @@ public:
         return target_;
     }
 
-    /// Refuses newcomers and waiters, then waits until `until` for the leases that are out. True when all came back.
-    template <class World>
-    bool stop(World& world, time_point until) noexcept {
-        if (process_.is_forked_child()) return true;
-        refuse_all();
-        for (;;) {
-            close_idle();
-            if (wait_for_rest(world, until)) return true;
-            if (world.moment().now >= until) return false;
-        }
-    }
-
-    /// Asks everything that runs on a lease to end as soon as it can.
-    void cancel_all() noexcept {
-        if (process_.is_forked_child()) return;
-        hold guard(lock_);
-        cancelling_ = true;
-        for (std::size_t i = 0; i < options_.max_size; ++i)
-            if (slots_[i].current != nullptr) cancel(slots_[i]);
-    }
-
 protected:
     template <class Places>
     friend class pool_upkeep;
@@ -213,15 +192,18 @@ protected:
     /// Callers are told so at once, instead of waiting until the next attempt. One failure alone, whose pause is short, is waited out.
     [[nodiscard]] bool is_refusing(const lane& l) const noexcept { return is_forlorn(l) && governor_.failures() > 1; }
 
-    /// Serves the oldest waiter, else it is idle.
-    void hand_over(slot* s, wake_call& wake) noexcept {
+    /// Serves the oldest waiter, else it is idle: the first to be taken, or the last (`behind`).
+    void hand_over(slot* s, wake_call& wake, bool behind = false) noexcept {
         s->current = nullptr;
         lane& where = lanes_[s->lane];
         if (suspended_) {
             put(where.kept, s);
             ++where.count;
         } else if (!where.queue.grant_first(s, wake)) {
-            where.put_idle(s);
+            slot** at = &where.idle;
+            while (behind && *at != nullptr) at = &(*at)->next;
+            put(*at, s);
+            ++where.count;
         }
     }
 
@@ -271,7 +253,7 @@ protected:
     }
 
     /// What took the slow way back. Without the lock.
-    STRATA_COLD void release_slowly(slot* s, health h) noexcept {
+    STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         slot* others = nullptr;
         bool closes = false, at_rest = false;
@@ -282,7 +264,7 @@ protected:
             if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
             closes = !stays(*s, h);
             if (!closes)
-                hand_over(s, wake);
+                hand_over(s, wake, behind);
             else if (!is_usable(h))
                 ++lost_;
             else if (!closed_)
@@ -326,42 +308,6 @@ protected:
         }
     }
 
-    /// From here on nobody is served. Without the lock.
-    void refuse_all() noexcept {
-        for (;;) {
-            wake_call wake;
-            {
-                hold guard(lock_);
-                if (!std::exchange(closed_, true)) {
-                    mark_all(slot_mark::retired);
-                    resume_lanes();
-                    for (lane& l : lanes_) append(l.idle, std::exchange(l.cold, nullptr));
-                    for (; unfit_ != nullptr;) {
-                        slot* s = std::exchange(unfit_, unfit_->next);
-                        --lanes_[s->lane].opening;
-                        lanes_[s->lane].put_idle(s);
-                    }
-                    for (std::size_t i = 0; has_openers() && i < options_.max_size; ++i)
-                        if (!slots_[i].open && slots_[i].current != nullptr) cancel(slots_[i]);
-                    if (upkeep_op_ != nullptr) upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
-                }
-                if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
-            }
-            wake();
-        }
-    }
-    /// What was kept back is idle again.
-    void resume_lanes() noexcept {
-        suspended_ = false;
-        for (lane& l : lanes_) {
-            append(l.idle, std::exchange(l.kept, nullptr));
-        }
-    }
-    static void cancel(slot& s) noexcept {
-        s.current->cancelled.store(true, std::memory_order_relaxed);
-        if constexpr (requires { s.connection.interrupt(); }) s.connection.interrupt();  // it may be waiting where nobody looks at the flag
-    }
-
     /// No lease is out and nothing is being opened; of a closed pool: nothing is open.
     [[nodiscard]] bool is_at_rest() const noexcept { return open_or_opening() == (closed_ ? 0 : lanes_[0].count + lanes_[1].count); }
     /// The pool has come to rest: all who wait for that are told. Without the lock.
@@ -375,36 +321,6 @@ protected:
             wake();
         }
     }
-    /// True when the pool is at rest; waits for it once, at most until `until`. Without the lock.
-    template <class World>
-    [[nodiscard]] bool wait_for_rest(World& world, time_point until) noexcept {
-        waiter node;
-        {
-            hold guard(lock_);
-            if (is_at_rest()) return true;
-            if (world.moment().now >= until) return false;
-            node.prepare(nullptr);
-            closers_.push(node);
-        }
-        world.park(&node, until);
-        hold guard(lock_);
-        if (node.withdraw()) closers_.remove(node);
-        return is_at_rest();
-    }
-
-    /// One after the other, without the lock: closing a connection may take its time.
-    void close_idle() noexcept {
-        for (;;) {
-            slot* s = nullptr;
-            {
-                hold guard(lock_);
-                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
-                if (s == nullptr) return;
-            }
-            release_unconnected(s);
-        }
-    }
-
     Lock lock_;
     lane lanes_[2];
     wait_queue closers_;

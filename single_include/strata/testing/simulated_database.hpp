@@ -195,7 +195,7 @@ public:
         return simulated_outcome<T, Tries>(failed, flight_.thrown(), value);
     }
 
-private:
+protected:
     Home home_;
     Bound statement_;
     Sink sink_;
@@ -438,6 +438,23 @@ private:
 
 }  // namespace detail
 
+class hedge;
+template <class Database>
+class simulated_hedged;
+
+namespace detail {
+
+/// Filled in by testing/simulated_hedged.hpp.
+template <class Database, bool HedgedIncluded>
+struct simulated_hedged_calls {
+    static int of(const Database&, hedge&) {
+        static_assert(!HedgedIncluded, "strata: db.hedged(h) needs  #include <strata/testing/simulated_hedged.hpp>");
+        return 0;
+    }
+};
+
+}  // namespace detail
+
 /// A database as simulated clients see it. Cheap to copy; calls keep the runtime alive. The world must outlive it.
 template <class Stack>
 class simulated_database : public simulated_calls<simulated_database<Stack>> {
@@ -466,6 +483,12 @@ public:
     [[nodiscard]] auto try_transaction(Closure closure, const transaction_options<driver>& o = {}) {
         return detail::simulated_call<detail::simulated_transaction_job<runtime_type, Closure, true>>{std::in_place, home(),
                                                                                                       std::move(closure), o};
+    }
+
+    /// The same database for hedged reads; see `async_database::hedged`. `h` must outlive the calls.
+    template <class Self = simulated_database>
+    [[nodiscard]] auto hedged(hedge& h) const {
+        return detail::simulated_hedged_calls<Self, true>::of(*this, h);
     }
 
     /// As `database::close`; not from within a client.

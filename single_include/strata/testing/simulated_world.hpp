@@ -180,6 +180,7 @@ public:
 
     inline void wake() noexcept override;
     inline void destroy() noexcept;
+    [[nodiscard]] inline time_point now() const noexcept;
 
     /// Cancels the outermost call that it is in.
     bool cancel() noexcept {
@@ -418,6 +419,10 @@ inline void simulated_process::destroy() noexcept {
     where_.disarm(*this);
     if (state_ == state::ready) where_.unlink_ready(*this);
     where_.bury(*this);
+}
+
+inline time_point simulated_process::now() const noexcept {
+    return where_.now();
 }
 
 /// A counted reference to a process.
