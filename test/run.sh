@@ -4,7 +4,7 @@ set -euo pipefail
 
 usage() {
     cat <<'END'
-usage: ./test/run.sh [--full] [--mutants] [--no-install]
+usage: ./test/run.sh [--full] [--mutants] [--soak] [--no-install]
 
 Installs what is missing (Debian, Ubuntu), then checks the rules of the tree, that each header compiles alone, that what
 must not compile does not, and that single_include/ is current; builds and runs every test program, those of the engine,
@@ -15,6 +15,8 @@ The last line is `N passed, N failed`; the status is 0 when nothing failed. Logs
   --full         everything with both sanitizers under g++ and clang, randomized tests with their full counts
                  (STRATA_TEST_FULL is set), the driver on PostgreSQL 18 (from npm), the fuzz targets, the kill tests and all mutants
   --mutants      the mutants besides the usual run
+  --soak         only this: a pool under eight threads for ten minutes, with ThreadSanitizer and then without, in search of a waiter that is
+                 forgotten (STRATA_SOAK_SECONDS: for so long instead, each)
   --no-install   only name missing packages, and end with status 1 if there are any
 
 CXX, STRATA_CLANGXX and CMAKE_GENERATOR choose compilers and build tool. STRATA_TEST_POSTGRES=<url> names a server to use
@@ -66,11 +68,12 @@ fi
 
 # --------------------------------------------------------------------------------------------------- the options
 
-install=yes full= mutants=
+install=yes full= mutants= soak=
 while [ $# -gt 0 ]; do
     case $1 in
     --full) full=yes mutants=yes ;;
     --mutants) mutants=yes ;;
+    --soak) soak=yes ;;
     --no-install) install=no ;;
     -h | --help) usage && exit 0 ;;
     *)
@@ -220,6 +223,24 @@ stop_postgres() {
     postgres_folder=$steps_temp/postgres && postgres_stop
     if [ -d "$bindir" ]; then postgres_folder=$steps_temp/postgres18 postgres_bindir=$bindir && postgres_stop; fi
 }
+
+# ------------------------------------------------------------------------------------------------------ the soak
+
+# What it prints goes to the terminal, for it takes long.
+soak() {  # PRESET
+    local runner=()
+    build_now "$1" test_source >"build/log/build-$1.log" 2>&1 || { tail -n 40 "build/log/build-$1.log" && return 1; }
+    if [ "$1" = tsan ]; then runner=(setarch -R); fi  # an older runtime and a newer kernel's random addresses
+    "${runner[@]}" "build/$1/test/test_source" '[.soak]'
+}
+if [ -n "$soak" ]; then
+    for preset in tsan dev; do
+        say "soak, $preset: building, then ${STRATA_SOAK_SECONDS:-600} s"
+        if soak $preset; then count "soak $preset" 0; else count "soak $preset" 1; fi
+    done
+    echo "$passed passed, $failed failed"
+    [ "$failed" -eq 0 ] && exit 0 || exit 1
+fi
 
 # ------------------------------------------------------------------------------------------------------- the run
 

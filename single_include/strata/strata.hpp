@@ -8900,15 +8900,16 @@ private:
             commits_ = how == ending::commit && !error_;
         }
         const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
-        if (s == signal::done && left_open_) {
-            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
-                           effect::rolled_back};
-            return signal::failed;
-        }
         if (s != signal::failed || how == ending::commit) return s;
         const bool lost = error_.health() != health::good;
-        error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
-        return lost ? signal::failed : signal::done;
+        if (lost)
+            error_ = error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost);
+        else if (left_open_)
+            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
+                           effect::rolled_back};
+        else
+            error_ = {};
+        return error_ ? signal::failed : signal::done;
     }
 
     Runtime& rt_;
@@ -12396,7 +12397,7 @@ public:
                 return release_unfit(s, h);
         }
         if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
-            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+            if (s->connection.is_lost()) h = worst(h, s->connection);
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
@@ -12417,7 +12418,7 @@ public:
         slot* s = std::exchange(l, nullptr);
         if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
         if constexpr (requires { s->connection.is_lost(); }) {
-            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+            if (s->connection.is_lost()) h = worst(h, s->connection);
         }
         release_slowly(s, h, true);
     }
@@ -12485,6 +12486,12 @@ private:
     using places::waited_;
     using places::waits_;
 
+    /// Of a lost connection: more than the operation's outcome tells.
+    [[nodiscard]] STRATA_COLD static health worst(health h, const connection& c) noexcept {
+        health said = health::lost;
+        if constexpr (requires { c.said(); }) said = c.said();
+        return h > said ? h : said;
+    }
     /// Whether the session may not be as it was.
     template <class Op>
     [[nodiscard]] STRATA_INLINE bool changes_session([[maybe_unused]] connection& c) const noexcept {

@@ -6,6 +6,8 @@
 #include <strata/source/pool.hpp>
 
 #include <atomic>
+#include <cstdio>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -195,4 +197,93 @@ TEST_CASE("a pool is closed while threads use it", "[pool][stress]") {
         CHECK(shut == 4);
         CHECK(open == 0);
     }
+}
+
+// Not in a usual run: `test/run.sh --soak`. STRATA_SOAK_SECONDS says for how long.
+TEST_CASE("for ten minutes nobody who waits is forgotten, whatever is done to the pool", "[.soak]") {
+    using op_type = strata::operation<strata::operation_facts{}>;
+    using source_type = strata::detail::pool_source<bare_driver<true, false>, strata::inline_lock>;
+    const char* const said = std::getenv("STRATA_SOAK_SECONDS");
+    const auto length = std::chrono::seconds{said != nullptr ? std::atoi(said) : 600};
+    strata::system_world world{7};
+    strata::layers<> none;
+    std::atomic<int> open{0}, most_open{0};
+    std::atomic<std::uint64_t> served{0}, ended_early{0}, lost{0}, doubly{0}, forgotten{0}, strange{0};
+    // A lease is held for microseconds, so whoever waits for twenty seconds was forgotten.
+    source_type source{{.min_size = 2, .max_size = 6, .max_wait = 20s, .max_lifetime = 50ms, .max_idle = 5ms, .check_interval = 1ms},
+                       {&open, &most_open}};
+    const running tasks{world, source};
+    const strata::time_point begin = strata::steady_now(), end = begin + length;
+    std::vector<std::thread> all;
+    for (unsigned t = 0; t < 8; ++t) {
+        all.emplace_back([&, t] {
+            strata::splitmix random{t};
+            while (strata::steady_now() < end) {
+                op_type op;
+                bare_work work;
+                work.lose = random.next() % 200 == 0;
+                work.pause = random.next() % 3 == 0;
+                if (random.next() % 4 == 0) op.deadline = strata::steady_now() + strata::duration{random.next() % 50'000};
+                strata::flight<strata::system_world, strata::layers<>, source_type, op_type, bare_work> f{world, none, source, op, work};
+                strata::need n = f.start_here();
+                if (random.next() % 64 == 0 && n != strata::need::done) continue;  // destroyed midway
+                static_cast<void>(strata::drive(f, world, n));
+                if (work.doubly) ++doubly;
+                switch (f.result().code()) {
+                    case errc::ok:
+                        ++served;
+                        break;
+                    case errc::timeout:
+                        ++ended_early;
+                        break;
+                    case errc::connection_lost:
+                        ++lost;
+                        break;
+                    case errc::pool_exhausted:
+                        ++forgotten;
+                        break;
+                    default:
+                        ++strange;
+                }
+            }
+        });
+    }
+    all.emplace_back([&] {
+        strata::splitmix random{99};
+        while (strata::steady_now() < end) {
+            std::this_thread::sleep_for(std::chrono::microseconds{random.next() % 20'000});
+            switch (random.next() % 4) {
+                case 0:
+                    source.resize(1 + random.next() % 6);
+                    break;
+                case 1:
+                    source.retire_all();
+                    break;
+                case 2:
+                    source.shrink();
+                    break;
+                default:
+                    source.suspend();
+                    std::this_thread::sleep_for(std::chrono::microseconds{random.next() % 2'000});
+                    source.resume();
+            }
+        }
+    });
+    for (int minute = 1; strata::steady_now() < end; ++minute) {
+        const strata::time_point next = begin + std::chrono::seconds{10} * minute;
+        std::this_thread::sleep_until(next < end ? next : end);
+        std::printf("%lld s: %llu served, %llu ended early, %llu opened\n",
+                    static_cast<long long>((strata::steady_now() - begin) / std::chrono::seconds{1}),
+                    static_cast<unsigned long long>(served.load()), static_cast<unsigned long long>(ended_early.load()),
+                    static_cast<unsigned long long>(source.snapshot().opened));
+        std::fflush(stdout);
+    }
+    for (std::thread& t : all) t.join();
+    CHECK(forgotten == 0);
+    CHECK(strange == 0);
+    CHECK(doubly == 0);
+    CHECK(served > 1'000u);
+    CHECK(most_open <= 6);
+    CHECK(source.stop(world, strata::steady_now() + 20s));
+    CHECK(open == 0);
 }

@@ -139,7 +139,7 @@ public:
                 return release_unfit(s, h);
         }
         if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
-            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+            if (s->connection.is_lost()) h = worst(h, s->connection);
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
@@ -160,7 +160,7 @@ public:
         slot* s = std::exchange(l, nullptr);
         if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
         if constexpr (requires { s->connection.is_lost(); }) {
-            if (s->connection.is_lost() && is_usable(h)) h = health::lost;
+            if (s->connection.is_lost()) h = worst(h, s->connection);
         }
         release_slowly(s, h, true);
     }
@@ -228,6 +228,12 @@ private:
     using places::waited_;
     using places::waits_;
 
+    /// Of a lost connection: more than the operation's outcome tells.
+    [[nodiscard]] STRATA_COLD static health worst(health h, const connection& c) noexcept {
+        health said = health::lost;
+        if constexpr (requires { c.said(); }) said = c.said();
+        return h > said ? h : said;
+    }
     /// Whether the session may not be as it was.
     template <class Op>
     [[nodiscard]] STRATA_INLINE bool changes_session([[maybe_unused]] connection& c) const noexcept {

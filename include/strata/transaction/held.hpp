@@ -68,15 +68,16 @@ private:
             commits_ = how == ending::commit && !error_;
         }
         const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
-        if (s == signal::done && left_open_) {
-            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
-                           effect::rolled_back};
-            return signal::failed;
-        }
         if (s != signal::failed || how == ending::commit) return s;
         const bool lost = error_.health() != health::good;
-        error_ = lost ? error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost) : error{};
-        return lost ? signal::failed : signal::done;
+        if (lost)
+            error_ = error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost);
+        else if (left_open_)
+            error_ = error{errc::misuse, "the session ended in the middle of a transaction, which was rolled back", phase::commit,
+                           effect::rolled_back};
+        else
+            error_ = {};
+        return error_ ? signal::failed : signal::done;
     }
 
     Runtime& rt_;

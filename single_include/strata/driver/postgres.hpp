@@ -155,8 +155,8 @@ namespace detail {
 /// The settings for libpq, in two lists that end with null. Texts live in the object.
 class postgres_target {
 public:
-    /// Parses and checks; the error names the setting.
-    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+    /// Parses and checks; the error names the setting. `connects`: the user's credentials are asked for.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o, bool connects = true) {
         std::string text;
         if (error e = expand_environment(o.connection, text)) return e;
         char* why = nullptr;
@@ -172,7 +172,7 @@ public:
         set("host", o.host);
         set("user", o.user);
         set("password", o.password);
-        if (error e = ask_credentials(o)) return e;
+        if (error e = connects ? ask_credentials(o) : error{}) return e;
         set("dbname", o.database);
         set("application_name", o.application_name);
         if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
@@ -295,7 +295,7 @@ STRATA_COLD inline error postgres_options::validate() const {
         return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
     detail::postgres_target target;
-    return target.read(*this);
+    return target.read(*this, false);
 }
 
 }  // namespace strata::inline STRATA_ABI
@@ -757,6 +757,12 @@ public:
         return guard_ != nullptr ? guard_->deadline : give_up_at_;
     }
     [[nodiscard]] error lost_error(phase at, effect did) const;
+    /// The error of a result; what that says of the connection is kept.
+    [[nodiscard]] STRATA_COLD error error_of(const PGresult* r, phase at, std::string_view written, std::string_view sent) {
+        error e = make_postgres_error(db_, r, at, written, sent);
+        farewell_ = farewell_ || e.health() == health::all_lost;
+        return e;
+    }
 
     PGconn* db_ = nullptr;
     const interruption* guard_ = nullptr;
@@ -766,9 +772,10 @@ public:
     duration cancel_pause_{};
     errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
     bool lost_ = false;
-    bool yields_ = false;   // the drive waits for the descriptor
-    bool waiting_ = false;  // it was told to
-    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
+    bool farewell_ = false;  // the server goes down, or has become a standby
+    bool yields_ = false;    // the drive waits for the descriptor
+    bool waiting_ = false;   // it was told to
+    bool fencing_ = false;   // the result is complete; a thread that may block waits for the cancel's end
     io_wait awaited_;
     watch_place watch_;
     postgres_cancels cancels_;
@@ -1724,7 +1731,7 @@ private:
 
     [[nodiscard]] const ::Oid* types_to_send() const noexcept { return now_.typed ? numbers_.data() : nullptr; }
     /// What the round left; none when it went well.
-    [[nodiscard]] error failure_of(const postgres_wire& w) const;
+    [[nodiscard]] error failure_of(postgres_wire& w) const;
     void ask_types(postgres_wire& w) const;
     void ask_catalogue(postgres_wire& w, const type_catalogue& types) const;
     [[nodiscard]] std::string name() const {
@@ -1807,10 +1814,10 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
     }
 }
 
-STRATA_COLD inline error postgres_preparation::failure_of(const postgres_wire& w) const {
+STRATA_COLD inline error postgres_preparation::failure_of(postgres_wire& w) const {
     error e;
     if (w.round_.failed) {
-        e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
+        e = w.error_of(w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
         if (w.round_.was_hit) e.set(w.ended_by_);
     } else if (w.lost_) {
         e = w.lost_error(phase::prepare, now_.in_transaction ? effect::rolled_back : effect::none);
@@ -2617,7 +2624,7 @@ public:
         now_ = unknown;
         if (!locally_) session_ = unknown;
         if (w.round_.failed && !w.round_.was_hit)
-            e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
+            e = w.error_of(w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
         else if (w.lost_)
             e = w.lost_error(phase::prepare, effect::none);
         else
@@ -3142,6 +3149,8 @@ public:
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
     using detail::postgres_wire::in_transaction;
     using detail::postgres_wire::is_lost;
+    /// What the server has said of this connection, and of those opened before it: also to a session that holds it.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : health::lost; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -3250,7 +3259,7 @@ private:
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = changed_session_ = false;
+    lost_ = busy_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -3343,7 +3352,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
-        e = detail::make_postgres_error(db_, round_.last.get(), at, {}, sql);
+        e = error_of(round_.last.get(), at, {}, sql);
         if (round_.was_hit)
             e.set(ended_by_);
         else if (e.code() == errc::cancelled && limit_.limits())
@@ -3553,7 +3562,7 @@ private:
     }
     /// With the row that the server blames; what stands in that row is not told.
     [[nodiscard]] STRATA_COLD error failure_of(const PGresult* r, phase at) {
-        error e = make_postgres_error(connection_.db_, r, at, {}, sql_);
+        error e = connection_.error_of(r, at, {}, sql_);
         if (e.code() == errc::cancelled && connection_.ended_by_ != errc::ok) e.set(connection_.ended_by_);
         const std::string_view context = field_of(r, PG_DIAG_CONTEXT);
         if (const std::size_t line = context.find(", line "); context.substr(0, 5) == "COPY " && line != context.npos) {
@@ -4723,7 +4732,7 @@ protected:
             }
         } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
             failed_on_server_ = true;
-            error server = make_postgres_error(connection_.db_, result_.get(), phase::execute, what_->text, what_->postgres_text);
+            error server = connection_.error_of(result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
             if (was_hit_)
                 server.set(connection_.ended_by_);

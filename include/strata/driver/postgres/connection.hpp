@@ -69,6 +69,8 @@ public:
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
     using detail::postgres_wire::in_transaction;
     using detail::postgres_wire::is_lost;
+    /// What the server has said of this connection, and of those opened before it: also to a session that holds it.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : health::lost; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -177,7 +179,7 @@ private:
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = changed_session_ = false;
+    lost_ = busy_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -270,7 +272,7 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
     controlling_ = 0;
     hooks_.look(db_);
     if (round_.failed) {
-        e = detail::make_postgres_error(db_, round_.last.get(), at, {}, sql);
+        e = error_of(round_.last.get(), at, {}, sql);
         if (round_.was_hit)
             e.set(ended_by_);
         else if (e.code() == errc::cancelled && limit_.limits())

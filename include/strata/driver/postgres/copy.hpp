@@ -188,7 +188,7 @@ private:
     }
     /// With the row that the server blames; what stands in that row is not told.
     [[nodiscard]] STRATA_COLD error failure_of(const PGresult* r, phase at) {
-        error e = make_postgres_error(connection_.db_, r, at, {}, sql_);
+        error e = connection_.error_of(r, at, {}, sql_);
         if (e.code() == errc::cancelled && connection_.ended_by_ != errc::ok) e.set(connection_.ended_by_);
         const std::string_view context = field_of(r, PG_DIAG_CONTEXT);
         if (const std::size_t line = context.find(", line "); context.substr(0, 5) == "COPY " && line != context.npos) {

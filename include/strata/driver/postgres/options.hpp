@@ -130,8 +130,8 @@ namespace detail {
 /// The settings for libpq, in two lists that end with null. Texts live in the object.
 class postgres_target {
 public:
-    /// Parses and checks; the error names the setting.
-    [[nodiscard]] STRATA_COLD error read(const postgres_options& o) {
+    /// Parses and checks; the error names the setting. `connects`: the user's credentials are asked for.
+    [[nodiscard]] STRATA_COLD error read(const postgres_options& o, bool connects = true) {
         std::string text;
         if (error e = expand_environment(o.connection, text)) return e;
         char* why = nullptr;
@@ -147,7 +147,7 @@ public:
         set("host", o.host);
         set("user", o.user);
         set("password", o.password);
-        if (error e = ask_credentials(o)) return e;
+        if (error e = connects ? ask_credentials(o) : error{}) return e;
         set("dbname", o.database);
         set("application_name", o.application_name);
         if (o.port != 0) set("port", std::string{digits_of(static_cast<int>(o.port))});
@@ -270,7 +270,7 @@ STRATA_COLD inline error postgres_options::validate() const {
         return bad_postgres_option("watched_parameters", "and on_parameter go together: one is set, the other is not");
     if (connection.find('\0') != connection.npos) return bad_postgres_option("connection", "contains a NUL character");
     detail::postgres_target target;
-    return target.read(*this);
+    return target.read(*this, false);
 }
 
 }  // namespace strata::inline STRATA_ABI

@@ -67,7 +67,7 @@ private:
 
     [[nodiscard]] const ::Oid* types_to_send() const noexcept { return now_.typed ? numbers_.data() : nullptr; }
     /// What the round left; none when it went well.
-    [[nodiscard]] error failure_of(const postgres_wire& w) const;
+    [[nodiscard]] error failure_of(postgres_wire& w) const;
     void ask_types(postgres_wire& w) const;
     void ask_catalogue(postgres_wire& w, const type_catalogue& types) const;
     [[nodiscard]] std::string name() const {
@@ -150,10 +150,10 @@ STRATA_COLD inline signal postgres_preparation::step(postgres_wire& w, prepared_
     }
 }
 
-STRATA_COLD inline error postgres_preparation::failure_of(const postgres_wire& w) const {
+STRATA_COLD inline error postgres_preparation::failure_of(postgres_wire& w) const {
     error e;
     if (w.round_.failed) {
-        e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
+        e = w.error_of(w.round_.last.get(), phase::prepare, now_.what->text, now_.what->postgres_text);
         if (w.round_.was_hit) e.set(w.ended_by_);
     } else if (w.lost_) {
         e = w.lost_error(phase::prepare, now_.in_transaction ? effect::rolled_back : effect::none);

@@ -143,7 +143,7 @@ protected:
             }
         } else if (s == PGRES_FATAL_ERROR || s == PGRES_BAD_RESPONSE) {
             failed_on_server_ = true;
-            error server = make_postgres_error(connection_.db_, result_.get(), phase::execute, what_->text, what_->postgres_text);
+            error server = connection_.error_of(result_.get(), phase::execute, what_->text, what_->postgres_text);
             was_hit_ = server.code() == errc::cancelled && connection_.ended_by_ != errc::ok;
             if (was_hit_)
                 server.set(connection_.ended_by_);

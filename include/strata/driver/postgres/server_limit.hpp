@@ -56,7 +56,7 @@ public:
         now_ = unknown;
         if (!locally_) session_ = unknown;
         if (w.round_.failed && !w.round_.was_hit)
-            e = make_postgres_error(w.db_, w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
+            e = w.error_of(w.round_.last.get(), phase::prepare, {}, "set statement_timeout");
         else if (w.lost_)
             e = w.lost_error(phase::prepare, effect::none);
         else

@@ -89,6 +89,12 @@ public:
         return guard_ != nullptr ? guard_->deadline : give_up_at_;
     }
     [[nodiscard]] error lost_error(phase at, effect did) const;
+    /// The error of a result; what that says of the connection is kept.
+    [[nodiscard]] STRATA_COLD error error_of(const PGresult* r, phase at, std::string_view written, std::string_view sent) {
+        error e = make_postgres_error(db_, r, at, written, sent);
+        farewell_ = farewell_ || e.health() == health::all_lost;
+        return e;
+    }
 
     PGconn* db_ = nullptr;
     const interruption* guard_ = nullptr;
@@ -98,9 +104,10 @@ public:
     duration cancel_pause_{};
     errc ended_by_ = errc::ok;  // set when a call is being cancelled, cleared when one begins
     bool lost_ = false;
-    bool yields_ = false;   // the drive waits for the descriptor
-    bool waiting_ = false;  // it was told to
-    bool fencing_ = false;  // the result is complete; a thread that may block waits for the cancel's end
+    bool farewell_ = false;  // the server goes down, or has become a standby
+    bool yields_ = false;    // the drive waits for the descriptor
+    bool waiting_ = false;   // it was told to
+    bool fencing_ = false;   // the result is complete; a thread that may block waits for the cancel's end
     io_wait awaited_;
     watch_place watch_;
     postgres_cancels cancels_;
