@@ -9367,6 +9367,7 @@ struct total_timeout_options {
     [[nodiscard]] error validate() const {
         return limit > duration::zero() ? error{} : detail::bad_option("total_timeout_options.limit", "must be positive");
     }
+    friend bool operator==(const total_timeout_options&, const total_timeout_options&) = default;
 };
 
 /// Narrows the operation's deadline; whoever waits or works below keeps to it and reports `errc::timeout`.
@@ -9410,6 +9411,7 @@ struct attempt_timeout_options {
     [[nodiscard]] error validate() const {
         return limit > duration::zero() ? error{} : detail::bad_option("attempt_timeout_options.limit", "must be positive");
     }
+    friend bool operator==(const attempt_timeout_options&, const attempt_timeout_options&) = default;
 };
 
 /// Narrows the deadline for one attempt, and marks the attempt as `hurried` when the operation's own deadline is nearer:
@@ -9674,6 +9676,7 @@ struct circuit_breaker_options {
         if (half_open_time <= duration::zero()) return bad("half_open_time", "must be positive");
         return {};
     }
+    friend bool operator==(const circuit_breaker_options&, const circuit_breaker_options&) = default;
 };
 
 /// What a breaker has seen and done so far. The first four are of one moment.
@@ -10589,6 +10592,7 @@ struct retry_options {
         if (!(refund >= 0.0 && refund <= 1.0)) return detail::bad_option("retry_options.refund", "must lie in 0 to 1");
         return {};
     }
+    friend bool operator==(const retry_options&, const retry_options&) = default;
 };
 
 /// What a `retry` has done so far.
@@ -10811,6 +10815,37 @@ private:
 
 #endif
 
+// A function of the user's among options: copies share it, and are equal for that. Two functions that were given separately never are.
+#ifndef STRATA_CORE_SHARED_FUNCTION_HPP
+#define STRATA_CORE_SHARED_FUNCTION_HPP
+
+namespace strata::inline STRATA_ABI {
+
+template <class Signature>
+class shared_function;
+
+/// Made from anything that can be called so. Calls are as safe from several threads as the function's own are.
+template <class Result, class... A>
+class shared_function<Result(A...)> {
+public:
+    shared_function() noexcept = default;
+    shared_function(std::nullptr_t) noexcept {}
+    template <class F>
+        requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, F&, A...>)
+    shared_function(F&& f) : shared_(std::make_shared<const std::function<Result(A...)>>(std::forward<F>(f))) {}
+
+    [[nodiscard]] explicit operator bool() const noexcept { return shared_ != nullptr; }
+    Result operator()(A... a) const { return (*shared_)(std::forward<A>(a)...); }
+    friend bool operator==(const shared_function&, const shared_function&) = default;
+
+private:
+    std::shared_ptr<const std::function<Result(A...)>> shared_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Who says how large a pool is to be, and how many connections it is to hold ready: an object of the user's choice, asked now and then.
 //
 // The library's own is in source/pool_planner.hpp. The pool watches itself for the planner, from outside: it looks a few times a second how
@@ -10941,7 +10976,8 @@ struct pool_options {
     duration validate_after{};
     /// A lease that is out for so long is reported, once, to `on_leak`, and counted. Zero: none is.
     duration leak_threshold{};
-    std::function<void(const pool_leak&)> on_leak = nullptr;  ///< called by upkeep's thread, which waits for it; what it throws is dropped
+    shared_function<void(const pool_leak&)> on_leak =
+        nullptr;  ///< called by upkeep's thread, which waits for it; what it throws is dropped
     /// How often upkeep looks whether idle connections are alive and too old. Zero: every tenth of the limits above, and every 10 seconds
     /// at least, if one of them is set.
     duration check_interval{};
@@ -11000,6 +11036,7 @@ struct pool_options {
         if (check_interval < duration::zero()) return {errc::invalid_argument, "pool_options.check_interval is negative", phase::admission};
         return {};
     }
+    friend bool operator==(const pool_options&, const pool_options&) = default;
 };
 
 /// What a pool has done and holds. Counters only grow.
@@ -12599,6 +12636,7 @@ struct single_options {
         if (max_wait < duration::zero()) return {errc::invalid_argument, "single_options.max_wait is negative", phase::admission};
         return {};
     }
+    friend bool operator==(const single_options&, const single_options&) = default;
 };
 
 namespace detail {

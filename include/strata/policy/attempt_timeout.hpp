@@ -12,6 +12,7 @@ struct attempt_timeout_options {
     [[nodiscard]] error validate() const {
         return limit > duration::zero() ? error{} : detail::bad_option("attempt_timeout_options.limit", "must be positive");
     }
+    friend bool operator==(const attempt_timeout_options&, const attempt_timeout_options&) = default;
 };
 
 /// Narrows the deadline for one attempt, and marks the attempt as `hurried` when the operation's own deadline is nearer:

@@ -23,6 +23,7 @@ struct bulkhead_options {
         if (max_wait < duration::zero()) return detail::bad_option("bulkhead_options.max_wait", "must not be negative");
         return {};
     }
+    friend bool operator==(const bulkhead_options&, const bulkhead_options&) = default;
 };
 
 /// What a bulkhead holds and has done so far. Not one moment's state.

@@ -107,6 +107,7 @@ struct circuit_breaker_options {
         if (half_open_time <= duration::zero()) return bad("half_open_time", "must be positive");
         return {};
     }
+    friend bool operator==(const circuit_breaker_options&, const circuit_breaker_options&) = default;
 };
 
 /// What a breaker has seen and done so far. The first four are of one moment.

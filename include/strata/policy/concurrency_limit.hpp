@@ -48,6 +48,7 @@ struct concurrency_limit_options {
         if (max_wait < duration::zero()) return bad("max_wait", "must not be negative");
         return {};
     }
+    friend bool operator==(const concurrency_limit_options&, const concurrency_limit_options&) = default;
 };
 
 /// Where a concurrency limit stands. Not one moment's state.

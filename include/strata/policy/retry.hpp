@@ -54,6 +54,7 @@ struct retry_options {
         if (!(refund >= 0.0 && refund <= 1.0)) return detail::bad_option("retry_options.refund", "must lie in 0 to 1");
         return {};
     }
+    friend bool operator==(const retry_options&, const retry_options&) = default;
 };
 
 /// What a `retry` has done so far.

@@ -32,6 +32,7 @@ struct throttle_options {
             return detail::bad_option("throttle_options.max_refused", "must lie in 0 to 1, without 1");
         return {};
     }
+    friend bool operator==(const throttle_options&, const throttle_options&) = default;
 };
 
 /// What a throttle sees in its window, and has done so far.

@@ -24,6 +24,7 @@ struct total_timeout_options {
     [[nodiscard]] error validate() const {
         return limit > duration::zero() ? error{} : detail::bad_option("total_timeout_options.limit", "must be positive");
     }
+    friend bool operator==(const total_timeout_options&, const total_timeout_options&) = default;
 };
 
 /// Narrows the operation's deadline; whoever waits or works below keeps to it and reports `errc::timeout`.

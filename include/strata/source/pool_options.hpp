@@ -2,11 +2,11 @@
 #ifndef STRATA_SOURCE_POOL_OPTIONS_HPP
 #define STRATA_SOURCE_POOL_OPTIONS_HPP
 
+#include <strata/core/shared_function.hpp>
 #include <strata/source/connect_governor.hpp>
 #include <strata/source/pool_plan.hpp>
 
 #include <cstddef>
-#include <functional>
 #include <memory>
 #include <source_location>
 #include <string>
@@ -59,7 +59,8 @@ struct pool_options {
     duration validate_after{};
     /// A lease that is out for so long is reported, once, to `on_leak`, and counted. Zero: none is.
     duration leak_threshold{};
-    std::function<void(const pool_leak&)> on_leak = nullptr;  ///< called by upkeep's thread, which waits for it; what it throws is dropped
+    shared_function<void(const pool_leak&)> on_leak =
+        nullptr;  ///< called by upkeep's thread, which waits for it; what it throws is dropped
     /// How often upkeep looks whether idle connections are alive and too old. Zero: every tenth of the limits above, and every 10 seconds
     /// at least, if one of them is set.
     duration check_interval{};
@@ -118,6 +119,7 @@ struct pool_options {
         if (check_interval < duration::zero()) return {errc::invalid_argument, "pool_options.check_interval is negative", phase::admission};
         return {};
     }
+    friend bool operator==(const pool_options&, const pool_options&) = default;
 };
 
 /// What a pool has done and holds. Counters only grow.

@@ -12,6 +12,7 @@ struct single_options {
         if (max_wait < duration::zero()) return {errc::invalid_argument, "single_options.max_wait is negative", phase::admission};
         return {};
     }
+    friend bool operator==(const single_options&, const single_options&) = default;
 };
 
 namespace detail {

@@ -268,6 +268,8 @@ private:
 class script {
 public:
     script() : state_(std::make_shared<detail::script_state>()) {}
+    /// Copies are one script.
+    friend bool operator==(const script&, const script&) = default;
 
     /// Answers of a statement: a literal, or its name from `.named()`, or its text as written (spaces count as one).
     template <class S>

@@ -17,6 +17,7 @@ namespace strata::inline STRATA_ABI {
 
 struct scripted_options {
     strata::script script{};  ///< shared with whoever wrote it
+    friend bool operator==(const scripted_options&, const scripted_options&) = default;
 };
 
 /// A connection of the scripted driver.

@@ -84,7 +84,7 @@ struct postgres_options {
     std::string application_name = {};
     /// If set, asked before each connect: for a token that lives an hour, or a vault. By the thread that connects, several at once; it may
     /// block, and `connect_timeout` begins after it. What it throws is `errc::cannot_connect` with the exception's sentence.
-    std::function<postgres_credentials()> credentials = nullptr;
+    shared_function<postgres_credentials()> credentials = nullptr;
 
     /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
     duration connect_timeout = std::chrono::seconds{10};
@@ -124,6 +124,7 @@ struct postgres_options {
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
     [[nodiscard]] error validate() const;
+    friend bool operator==(const postgres_options&, const postgres_options&) = default;
 };
 
 namespace detail {

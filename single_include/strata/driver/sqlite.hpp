@@ -315,6 +315,7 @@ struct sqlite_options {
 
     /// `errc::invalid_argument` naming the field, or no error.
     [[nodiscard]] error validate() const;
+    friend bool operator==(const sqlite_options&, const sqlite_options&) = default;
 };
 
 /// True when the path names a database that only its own connection sees: `:memory:`, a URI of it with a

@@ -769,6 +769,7 @@ struct cache_options {
         if (max_wait < duration::zero()) return detail::bad_option("cache_options.max_wait", "must not be negative");
         return {};
     }
+    friend bool operator==(const cache_options&, const cache_options&) = default;
 };
 
 /// What a cache holds and has done so far, at one moment. A call that asks for caching is counted once: as a hit, joined, stale, or a miss;

@@ -515,6 +515,7 @@ struct fallback_options {
     bool (*when)(const error& why, bool by_table) noexcept = nullptr;
 
     [[nodiscard]] error validate() const { return {}; }
+    friend bool operator==(const fallback_options&, const fallback_options&) = default;
 };
 
 /// What a fallback has done so far.

@@ -34,6 +34,7 @@ struct keyed_options {
         if (capacity < 1 || capacity > 65'535) return detail::bad_option("keyed_options.capacity", "must lie in 1 to 65,535");
         return each.validate();
     }
+    friend bool operator==(const keyed_options&, const keyed_options&) = default;
 };
 
 /// Thread-safe. An operation costs a look-up under a short lock each way, besides what the policy costs. Keys are compared whole and

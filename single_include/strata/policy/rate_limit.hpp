@@ -37,6 +37,7 @@ struct rate_limit_options {
         if (max_wait < duration::zero()) return detail::bad_option("rate_limit_options.max_wait", "must not be negative");
         return {};
     }
+    friend bool operator==(const rate_limit_options&, const rate_limit_options&) = default;
 };
 
 /// What a rate limit has done so far.

@@ -26,6 +26,7 @@ struct chaos_options {
         if (latency < duration::zero()) return detail::bad_option("chaos_options.latency", "must not be negative");
         return {};
     }
+    friend bool operator==(const chaos_options&, const chaos_options&) = default;
 };
 
 /// Thread-safe, and settable while in use. At rate 0 it costs one relaxed load.

@@ -434,6 +434,8 @@ private:
 class script {
 public:
     script() : state_(std::make_shared<detail::script_state>()) {}
+    /// Copies are one script.
+    friend bool operator==(const script&, const script&) = default;
 
     /// Answers of a statement: a literal, or its name from `.named()`, or its text as written (spaces count as one).
     template <class S>
@@ -493,6 +495,7 @@ namespace strata::inline STRATA_ABI {
 
 struct scripted_options {
     strata::script script{};  ///< shared with whoever wrote it
+    friend bool operator==(const scripted_options&, const scripted_options&) = default;
 };
 
 /// A connection of the scripted driver.

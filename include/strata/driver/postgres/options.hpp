@@ -3,6 +3,7 @@
 #define STRATA_DRIVER_POSTGRES_OPTIONS_HPP
 
 #include <strata/core/error.hpp>
+#include <strata/core/shared_function.hpp>
 #include <strata/core/time.hpp>
 
 #include <arpa/inet.h>
@@ -13,7 +14,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <exception>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,7 +59,7 @@ struct postgres_options {
     std::string application_name = {};
     /// If set, asked before each connect: for a token that lives an hour, or a vault. By the thread that connects, several at once; it may
     /// block, and `connect_timeout` begins after it. What it throws is `errc::cannot_connect` with the exception's sentence.
-    std::function<postgres_credentials()> credentials = nullptr;
+    shared_function<postgres_credentials()> credentials = nullptr;
 
     /// Over all of it: name look-up, TLS, authentication, all hosts. A call's own deadline may come first.
     duration connect_timeout = std::chrono::seconds{10};
@@ -99,6 +99,7 @@ struct postgres_options {
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
     [[nodiscard]] error validate() const;
+    friend bool operator==(const postgres_options&, const postgres_options&) = default;
 };
 
 namespace detail {
