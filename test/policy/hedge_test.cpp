@@ -62,7 +62,7 @@ bool is_just_beyond(duration delay, duration time) {
 
 }  // namespace
 
-TEST_CASE("options that make no sense are refused", "[hedge]") {
+TEST_CASE("hedge options that make no sense are refused", "[hedge]") {
     const auto refused = [](const options& o, std::string_view field) {
         const error e = o.validate();
         CHECK(e.code() == errc::invalid_argument);
