@@ -144,6 +144,21 @@ TEST_CASE("an asynchronous guard repeats what may be repeated, each time from th
     CHECK(last.attempts() == 20'000);
 }
 
+TEST_CASE("a coroutine's value may say failure too", "[async][guard]") {
+    unbounded g{at_once};
+    asio::io_context io;
+    auto ag = g.async(io.get_executor());
+    const auto passes = [](const attempt& a) -> asio::awaitable<strata::judged<unsigned>> {
+        strata::judged<unsigned> j{a.number() < 3 ? busy() : strata::error{}, a.number()};
+        co_return j;
+    };
+    CHECK(run(io, ag.async_run(passes)) == 3);
+    const auto stays = [](const attempt& a) { return strata::judged<unsigned>{busy(), a.number()}; };
+    CHECK(run(io, ag.async_run(stays)) == 3);
+    CHECK(run(io, ag.async_try_run(stays)).value() == 3);
+    CHECK(g.policy<strata::retry<>>().snapshot().attempts_used_up == 2);
+}
+
 TEST_CASE("what an asynchronous callable throws comes out as it was thrown", "[async][guard]") {
     guarded g{at_once};
     asio::io_context io;
