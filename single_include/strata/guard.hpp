@@ -20,7 +20,8 @@
 // The same policies, judged by the same table (policy/conditions.hpp). A callable says what went wrong by throwing `strata::failure` or by
 // returning `strata::result<T>` with an error, and what that did: an error of effect `unknown` is repeated only if the call is idempotent.
 // Any other exception is `errc::user_exception`; a `judge` in the options may take that for a passing fault. It reaches the caller
-// as it was thrown. Coroutines of Boost.Asio go through the same guard by `guard.async(executor)` (async/guard.hpp).
+// as it was thrown. A value may say failure itself: see `judged`. Coroutines of Boost.Asio go through the same guard by
+// `guard.async(executor)` (async/guard.hpp).
 #ifndef STRATA_GUARD_HPP
 #define STRATA_GUARD_HPP
 
@@ -33,6 +34,18 @@ struct run_options {
     std::span<const tag> tags = {};  ///< for logs, and for `keyed`
     bool idempotent = false;         ///< repeating it after it may have taken place changes nothing
     strata::priority priority = strata::priority::normal;
+};
+
+/// Judging by result: a value, and what it says of the attempt. All layers see `verdict` as the attempt's outcome, so a breaker counts it
+/// and a retry repeats it by the same rules as any error (`effect` included); where that was the last attempt, the caller gets the value,
+/// without an error. When a layer refuses the next attempt, or replaces the outcome, that error comes out instead.
+///
+///     strata::error worth(const reply& r) { return r.status == 503 ? strata::error{strata::errc::busy} : strata::error{}; }
+///     reply r = guard.run([&]() -> strata::judged<reply> { reply got = http.get(url); return {worth(got), std::move(got)}; });
+template <class T>
+struct judged {
+    error verdict;  ///< without a condition (`errc::ok`): a success
+    T value;
 };
 
 /// What a callable may look at. One that blocks is not interrupted: who works long looks at the deadline.
@@ -70,15 +83,22 @@ struct guard_traits<stack<T...>> {
                   "strata: a layer stands twice in the stack: give one of them a tag type, as in circuit_breaker<struct reads>");
 };
 
+/// What a callable's value is, and what it comes in.
+enum class comes_as : std::uint8_t { itself, result, judged };
 template <class T>
 struct value_of_run {
     using type = T;
-    static constexpr bool is_result = false;
+    static constexpr auto in = comes_as::itself;
 };
 template <class T>
 struct value_of_run<result<T>> {
     using type = T;
-    static constexpr bool is_result = true;
+    static constexpr auto in = comes_as::result;
+};
+template <class T>
+struct value_of_run<judged<T>> {
+    using type = T;
+    static constexpr auto in = comes_as::judged;
 };
 
 template <class F>
@@ -155,15 +175,25 @@ public:
             threw();
         }
     }
-    void begin() noexcept { thrown_ = nullptr; }
-    /// The attempt returned a value, or a result.
+    void begin() noexcept {
+        thrown_ = nullptr;
+        slot_.reset();
+    }
+    /// The attempt returned a value, by itself or in a result, or judged.
     template <class Returned>
     void returned(Returned&& r) {
-        if constexpr (!value_of_run<std::remove_cvref_t<Returned>>::is_result) {
+        constexpr comes_as in = value_of_run<std::remove_cvref_t<Returned>>::in;
+        if constexpr (in == comes_as::itself) {
             slot_.emplace(std::forward<Returned>(r));
-        } else {
+        } else if constexpr (in == comes_as::result) {
             if (!r) return failed(std::move(r).error());
             if constexpr (!std::is_void_v<Value>) slot_.emplace(std::move(*r));
+        } else {
+            slot_.emplace(std::move(r.value));
+            if (!r.verdict) return;
+            judged_ = r.verdict.code();
+            judged_in_ = op_.attempt;
+            failed(std::move(r.verdict));
         }
     }
     /// The attempt threw. To be called where it was caught.
@@ -187,7 +217,7 @@ public:
     /// When it is over: what `run` has to throw as it was thrown.
     [[nodiscard]] std::exception_ptr thrown() noexcept { return result().code() == errc::user_exception ? thrown_ : nullptr; }
     [[nodiscard]] strata::result<Value> take() {
-        if (!result().ok()) return std::move(result().error());
+        if (!result().ok() && !is_own_verdict()) return std::move(result().error());
         if constexpr (std::is_void_v<Value>)
             return {};
         else if (!slot_)
@@ -197,11 +227,16 @@ public:
     }
 
 private:
+    /// The error is what the value of this very attempt said.
+    [[nodiscard]] bool is_own_verdict() noexcept { return judged_in_ == op_.attempt && result().code() == judged_; }
+
     State& state_;
     op_type op_;
     passage<typename State::interceptors, op_type> passage_;
     std::exception_ptr thrown_;
     std::optional<storable<Value>> slot_;
+    errc judged_ = errc::ok;
+    unsigned judged_in_ = 0;  ///< the attempt whose value spoke of a failure, from 1
 };
 
 /// Filled in by async/guard.hpp, so that this file does not know Asio.

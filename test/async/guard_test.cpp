@@ -326,6 +326,15 @@ TEMPLATE_TEST_CASE("the caller's cancel ends an asynchronous run wherever it is"
         CHECK(first.failed.effect() == effect::none);
         CHECK(w.begun == 0);
     }
+    SECTION("on the way to it") {
+        io.run_one();
+        REQUIRE_FALSE(first.ended);
+        first.cancel.emit(type);
+        io.run();
+        CHECK(first.failed.code() == errc::cancelled);
+        CHECK(first.failed.effect() == effect::none);
+        CHECK(w.begun == 0);
+    }
     SECTION("in the callable") {
         io.poll();
         REQUIRE(w.begun == 1);

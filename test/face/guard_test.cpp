@@ -176,8 +176,9 @@ struct replaces {
     static constexpr auto place = strata::place::attempt;
     void settle(auto&, strata::no_frame&, strata::outcome& o) { o.replace(strata::error{errc::connection_lost}); }
 };
+template <strata::place Where>
 struct forgives {
-    static constexpr auto place = strata::place::attempt;
+    static constexpr auto place = Where;
     void settle(auto&, strata::no_frame&, strata::outcome& o) { o.clear(); }
 };
 
@@ -239,6 +240,12 @@ TEST_CASE("a value that says failure is one to the layers, and comes out all the
         strata::guard<strict, strata::simulated_world> once{world, at_once,
                                                             strata::circuit_breaker_options{.consecutive_failures = 1, .judge = ill}};
         CHECK(once.try_run([] { return judge({503, {}}); }).error().code() == errc::circuit_open);
+        // Not even where the value had spoken of the same.
+        strata::guard<strict, strata::simulated_world> twice{world, strata::retry_options{.base = {}, .cap = {}, .judge = ill},
+                                                             strata::circuit_breaker_options{.consecutive_failures = 1, .judge = ill}};
+        const auto r = twice.try_run([] { return strata::judged<int>{strata::error{errc::circuit_open}, 1}; });
+        REQUIRE_FALSE(r);
+        CHECK(r.error().local());
     }
     SECTION("nor is a failure of the next attempt") {
         const auto r = g.try_run([&](const strata::attempt& a) {
@@ -252,9 +259,15 @@ TEST_CASE("a value that says failure is one to the layers, and comes out all the
         strata::guard<strata::stack<replaces>> lost;
         CHECK(lost.try_run([] { return judge({503, {}}); }).error().code() == errc::connection_lost);
         CHECK(lost.try_run([] { return judge({200, {}}); }).error().code() == errc::connection_lost);
-        strata::guard<strata::stack<forgives>> kind;
+        strata::guard<strata::stack<forgives<strata::place::attempt>>> kind;
         CHECK(kind.run([] { return judge({503, "kept"}); }).text == "kept");
         CHECK(kind.try_run([]() -> strata::result<int> { return busy(); }).error().code() == errc::misuse);
+        strata::guard<strata::stack<forgives<strata::place::bound>, strata::retry<>>> outside{strata::retry_options{.base = {}, .cap = {}}};
+        const auto r = outside.try_run([](const strata::attempt& a) -> strata::judged<int> {
+            if (a.number() == 2) throw std::out_of_range("nothing came of it");
+            return {busy(), 1};
+        });
+        CHECK(r.error().code() == errc::misuse);  // not the value of the attempt before
     }
 }
 
