@@ -160,7 +160,7 @@ public:
     STRATA_INLINE verdict admit(auto& op, frame& f, moment m) noexcept {
         if (!plan_.armed() && !f.delayed) [[likely]]
             return proceed();
-        return strike(op, op.kind(), f, m);
+        return strike(op, f, m);
     }
 
     /// From now on these. Throws `failure` when a value makes no sense. What is delayed meanwhile ends as it was drawn.
@@ -186,7 +186,11 @@ public:
     }
 
 private:
-    STRATA_COLD verdict strike(const operation_base& op, operation_kind kind, frame& f, moment m) noexcept {
+    template <class Op>
+    STRATA_COLD verdict strike(const Op& op, frame& f, moment m) noexcept {
+        return decide(op, op.kind(), f, m);
+    }
+    verdict decide(const operation_base& op, operation_kind kind, frame& f, moment m) noexcept {
         if (f.delayed) return end(f.then);
         const std::shared_ptr<const options> o = plan_.get();
         if (!plan::chooses(*o, op, kind, thrown_)) return proceed();
@@ -229,7 +233,7 @@ public:
 
     STRATA_INLINE void settle(auto& op, no_frame&, outcome& result, moment m) noexcept {
         if (plan_.armed()) [[unlikely]]
-            strike(op, op.kind(), result, m);
+            strike(op, result, m);
     }
 
     /// As `chaos::set`.
@@ -247,8 +251,11 @@ public:
     [[nodiscard]] std::uint64_t thrown() const noexcept { return thrown_.load(std::memory_order_relaxed); }
 
 private:
-    STRATA_COLD void strike(const operation_base& op, operation_kind kind, outcome& result, moment m) noexcept {
-        if (!result.ok()) return;
+    template <class Op>
+    STRATA_COLD void strike(const Op& op, outcome& result, moment m) noexcept {
+        if (result.ok()) decide(op, op.kind(), result, m);
+    }
+    void decide(const operation_base& op, operation_kind kind, outcome& result, moment m) noexcept {
         const std::shared_ptr<const options> o = plan_.get();
         if (!plan::chooses(*o, op, kind, thrown_) || !plan::draws(o->rate, m)) return;
         lost_.fetch_add(1, std::memory_order_relaxed);

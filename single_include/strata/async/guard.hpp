@@ -121,6 +121,10 @@ private:
     asio::awaitable<void> attempt_once() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         const asio::any_io_executor here = co_await asio::this_coro::executor;
+        if (op().is_cancelled()) {  // on the way here, where only a terminal cancel is heard
+            run_.failed(error{errc::cancelled, phase::execute});
+            co_return;
+        }
         const std::shared_ptr<asio::steady_timer> bell = hang_bell(here);
         const attempt seen{op()};
         try {
