@@ -247,6 +247,8 @@ public:
 
     /// From now on so many at a time (at least 1); who is inside beyond that stays until done.
     void resize(std::uint32_t max_concurrent) noexcept { permits_.resize(max_concurrent > 0 ? max_concurrent : 1); }
+    /// Its size is another than that of its options; see `keyed`.
+    [[nodiscard]] bool is_set_by_hand() noexcept { return permits_.count() != options_.max_concurrent; }
 
     [[nodiscard]] bulkhead_snapshot snapshot() noexcept {
         return {permits_.taken(), permits_.queue_size(), waits_.load(std::memory_order_relaxed), refused_.load(std::memory_order_relaxed)};
