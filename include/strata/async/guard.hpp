@@ -135,7 +135,7 @@ private:
                 run_.returned(called<F>::call(f_, seen));
             }
         } catch (...) {
-            threw(effect::unknown);
+            threw();
         }
     }
 
@@ -152,19 +152,20 @@ private:
     }
 
     void never_began(const std::exception_ptr& why) noexcept {
+        if (op().is_cancelled()) return run_.failed(error{errc::cancelled, phase::execute});
         try {
             std::rethrow_exception(why);
         } catch (...) {
-            threw(effect::none);
+            run_.threw();
         }
     }
     /// Where it was caught. What Asio throws after a cancel says nothing by itself of what was done.
-    void threw(effect did) noexcept {
+    void threw() noexcept {
         try {
             throw;
         } catch (const boost::system::system_error& e) {
             if (e.code() == asio::error::operation_aborted && (rang_ || op().is_cancelled()))
-                run_.failed(error{errc::cancelled, phase::execute, did});
+                run_.failed(error{errc::cancelled, phase::execute, effect::unknown});
             else
                 run_.threw();
         } catch (...) {
