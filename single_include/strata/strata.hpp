@@ -9554,6 +9554,7 @@ struct condition_traits {
 
 /// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an
 /// extension out (`e.texts().native_code`). Must not block. An option of `retry`, `circuit_breaker` and `throttle`; null: the table.
+/// A call that succeeded with a value that means failure is judged where the value is known: `strata::judged` (guard.hpp).
 using condition_judge = condition_traits (*)(const error& e, condition_traits by_table) noexcept;
 
 [[nodiscard]] inline condition_traits traits_of(const error& e, condition_judge judge) noexcept {
@@ -9839,6 +9840,8 @@ public:
     /// The state now; an open breaker says `open` until an attempt finds that its time is over.
     [[nodiscard]] circuit_state state() const noexcept { return state_of(word_.load(std::memory_order_acquire)); }
     [[nodiscard]] circuit_mode mode() const noexcept { return mode_of(word_.load(std::memory_order_acquire)); }
+    /// A mode is in force that somebody set; see `keyed`.
+    [[nodiscard]] bool is_set_by_hand() const noexcept { return mode() != circuit_mode::automatic; }
 
     /// Takes the decision away from the breaker, or gives it back; then it begins closed, with nothing on record. `reason` is kept
     /// for the snapshot. `at`: now, in the time of the database's world.

@@ -303,12 +303,11 @@ TEST_CASE("a cancel ends a call wherever it is, and the connection serves the ne
     }
     SECTION("while injected slowness holds it") {
         auto& chaos = b.db.policy<strata::chaos>();
-        chaos.set_rate(1);
-        chaos.set_latency(1h);
+        chaos.set_latency(1, 1h);
         b.adb.async_try_one<std::int64_t>(count_accounts, handler);
         stop.emit(type);
         b.io.run();
-        chaos.set_rate(0);
+        chaos.set_latency(0, {});
         REQUIRE(ended);
         CHECK(ended->code() == errc::cancelled);
     }
@@ -409,9 +408,9 @@ TEST_CASE("a deadline ends an asynchronous call wherever it is", "[async]") {
     auto& chaos = b.db.policy<strata::chaos>();
     chaos.set_rate(1);
     CHECK(run(b.io, b.adb.async_try_one<std::int64_t>(count_accounts)).error().attempts() == 2);
-    chaos.set_latency(1h);
+    chaos.set({.latency_rate = 1, .latency = 1h});
     CHECK(run(b.io, b.adb.async_try_one<std::int64_t>(count_accounts, {.deadline = 5ms})).error().code() == errc::timeout);
-    chaos.set_rate(0);
+    chaos.set({});
     check_at_rest(b.db);
 }
 

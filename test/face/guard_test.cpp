@@ -165,6 +165,112 @@ TEST_CASE("what a callable says is taken as it is meant", "[guard]") {
     }
 }
 
+namespace {
+
+struct reply {
+    int status = 200;
+    std::string text;
+};
+
+struct replaces {
+    static constexpr auto place = strata::place::attempt;
+    void settle(auto&, strata::no_frame&, strata::outcome& o) { o.replace(strata::error{errc::connection_lost}); }
+};
+template <strata::place Where>
+struct forgives {
+    static constexpr auto place = Where;
+    void settle(auto&, strata::no_frame&, strata::outcome& o) { o.clear(); }
+};
+
+strata::judged<reply> judge(reply r, strata::effect did = strata::effect::none) {
+    strata::error verdict;
+    if (r.status == 503) verdict = strata::error{errc::busy, strata::phase::admission, did};
+    if (r.status == 500) verdict = strata::error{errc::io_error, "broken", strata::phase::execute, did};
+    return {std::move(verdict), std::move(r)};
+}
+
+}  // namespace
+
+TEST_CASE("a value that says failure is one to the layers, and comes out all the same", "[guard]") {
+    strata::simulated_world world;
+    simulated g{world, strata::retry_options{.max_attempts = 3, .budget = 0}, strata::circuit_breaker_options{.consecutive_failures = 2}};
+    auto& breaker = g.policy<strata::circuit_breaker<>>();
+    std::vector<int> says;
+    unsigned made = 0;
+    const auto call = [&](const strata::attempt& a) {
+        made = a.number();
+        return judge({says.at(made - 1), "reply " + std::to_string(made)});
+    };
+    SECTION("repeated while it may pass") {
+        says = {503, 503, 200};
+        CHECK(g.run(call).text == "reply 3");
+        CHECK(made == 3);
+        CHECK(g.policy<strata::metrics<>>().snapshot().retries == 2);
+    }
+    SECTION("the last one is what the caller gets, as a value") {
+        says = {503, 503, 503};
+        const strata::result<reply> r = g.try_run(call);
+        REQUIRE(r);
+        CHECK(r->status == 503);
+        CHECK(r->text == "reply 3");
+        CHECK(g.run(call).text == "reply 3");
+        CHECK(g.policy<strata::retry<>>().snapshot().attempts_used_up == 2);
+        CHECK(g.policy<strata::metrics<>>().snapshot().count(strata::operation_kind::other, strata::outcome_class::ok) == 0);
+    }
+    SECTION("what may have taken place is not repeated") {
+        CHECK(g.run([&](const strata::attempt& a) {
+                   made = a.number();
+                   return judge({503, {}}, strata::effect::unknown);
+               }).status == 503);
+        CHECK(made == 1);
+    }
+    SECTION("the breaker counts it, and its refusal is not hidden by an older value") {
+        says = {500};
+        CHECK(g.run(call).status == 500);
+        CHECK(g.run(call).text == "reply 1");
+        CHECK(breaker.state() == strata::circuit_state::open);
+        CHECK(g.try_run(call).error().code() == errc::circuit_open);
+    }
+    SECTION("nor is that of the next attempt") {
+        using strict = strata::stack<strata::retry<>, strata::circuit_breaker<>>;
+        const strata::condition_judge ill = [](const strata::error&, strata::condition_traits) noexcept {
+            return strata::condition_traits{true, strata::health_sign::ill};
+        };
+        const strata::retry_options at_once{.base = {}, .cap = {}};
+        strata::guard<strict, strata::simulated_world> once{world, at_once,
+                                                            strata::circuit_breaker_options{.consecutive_failures = 1, .judge = ill}};
+        CHECK(once.try_run([] { return judge({503, {}}); }).error().code() == errc::circuit_open);
+        // Not even where the value had spoken of the same.
+        strata::guard<strict, strata::simulated_world> twice{world, strata::retry_options{.base = {}, .cap = {}, .judge = ill},
+                                                             strata::circuit_breaker_options{.consecutive_failures = 1, .judge = ill}};
+        const auto r = twice.try_run([] { return strata::judged<int>{strata::error{errc::circuit_open}, 1}; });
+        REQUIRE_FALSE(r);
+        CHECK(r.error().local());
+    }
+    SECTION("nor is a failure of the next attempt") {
+        const auto r = g.try_run([&](const strata::attempt& a) {
+            if (a.number() == 2) throw strata::failure{strata::error{errc::syntax_error, "no", strata::phase::execute}};
+            return judge({503, {}});
+        });
+        REQUIRE_FALSE(r);
+        CHECK(r.error().code() == errc::syntax_error);
+    }
+    SECTION("an outcome that a layer replaced is the layer's") {
+        strata::guard<strata::stack<replaces>> lost;
+        CHECK(lost.try_run([] { return judge({503, {}}); }).error().code() == errc::connection_lost);
+        CHECK(lost.try_run([] { return judge({200, {}}); }).error().code() == errc::connection_lost);
+        strata::guard<strata::stack<forgives<strata::place::attempt>>> kind;
+        CHECK(kind.run([] { return judge({503, "kept"}); }).text == "kept");
+        CHECK(kind.try_run([]() -> strata::result<int> { return busy(); }).error().code() == errc::misuse);
+        strata::guard<strata::stack<forgives<strata::place::bound>, strata::retry<>>> outside{strata::retry_options{.base = {}, .cap = {}}};
+        const auto r = outside.try_run([](const strata::attempt& a) -> strata::judged<int> {
+            if (a.number() == 2) throw std::out_of_range("nothing came of it");
+            return {busy(), 1};
+        });
+        CHECK(r.error().code() == errc::misuse);  // not the value of the attempt before
+    }
+}
+
 TEST_CASE("deadlines reach the callable, and bound pauses and waits", "[guard]") {
     strata::simulated_world world;
     simulated g{

@@ -149,10 +149,9 @@ TEST_CASE("a chain of timeouts: the nearer bound ends the call", "[face][stack]"
     CHECK(own.error().attempts() == 1);
     // Injected slowness is a timeout too.
     auto& chaos = b.db.policy<strata::chaos>();
-    chaos.set_latency(1h);
-    chaos.set_rate(1);
+    chaos.set_latency(1, 1h);
     CHECK(b.db.try_one<std::int64_t>(count_accounts).error().code() == errc::timeout);
-    chaos.set_rate(0);
+    chaos.set_latency(0, {});
     CHECK(b.count() == 0);
     check_at_rest(b.db);
 }

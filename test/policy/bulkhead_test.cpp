@@ -120,14 +120,18 @@ TEST_CASE("a full queue refuses, but for who is more important than somebody in 
 TEST_CASE("who has given up takes no place from the living", "[bulkhead]") {
     strata::detail::permits p{1};
     REQUIRE(p.try_take());
-    strata::waiter live, gone, newcomer;
-    using queued = strata::detail::permits::queued;
-    REQUIRE(p.wait(live, priority::low, nullptr, 2) == queued::waiting);
-    REQUIRE(p.wait(gone, priority::low, nullptr, 2) == queued::waiting);
-    REQUIRE(gone.withdraw());
-    CHECK(p.wait(newcomer, priority::normal, nullptr, 2) == queued::waiting);
-    CHECK_FALSE(live.is_granted());
-    p.leave(gone, priority::low);
+    strata::detail::permits::place live, gone, newcomer;
+    const auto waits = [&](strata::detail::permits::place& at, priority of) {
+        plain_operation op;
+        op.priority = of;
+        return p.admit_slowly(at, op, {}, 2, 1h).kind == strata::verdict::what::park;
+    };
+    REQUIRE(waits(live, priority::low));
+    REQUIRE(waits(gone, priority::low));
+    REQUIRE(gone.node.withdraw());
+    CHECK(waits(newcomer, priority::normal));
+    CHECK_FALSE(live.node.is_granted());
+    p.abandon(gone);
     CHECK(p.queue_size() == 2);
 }
 

@@ -189,6 +189,48 @@ TEST_CASE("long operations on old keys do not stand in the way of new ones", "[k
     for (auto& c : busy) c.end();
 }
 
+TEST_CASE("what a user set by hand is not forgotten", "[keyed]") {
+    breakers l = build<breakers>(keyed_breaker::options{.tag = "shard", .capacity = 3, .each = {.consecutive_failures = 1}});
+    manual_world w;
+    const auto set = [&](std::string_view of, strata::circuit_mode mode) {
+        l.at<0>().for_each([&](std::string_view key, auto& breaker) {
+            if (key == of) breaker.set_mode(mode, "maintenance", w.now);
+        });
+    };
+    call(l, w, "a");
+    call(l, w, "b");
+    set("a", strata::circuit_mode::forced_open);
+    SECTION("while it is in force") {
+        for (const char* key : {"c", "d", "e", "f", "g"}) CHECK(call(l, w, key) == errc::ok);
+        CHECK(call(l, w, "a") == errc::circuit_open);
+        CHECK(l.at<0>().evicted() == 4);  // one of the others each time
+        CHECK(keys_of(l.at<0>()) == std::map<std::string, int>{{"a", 1}, {"f", 1}, {"g", 1}, {"(others)", 1}});
+    }
+    SECTION("and no longer") {
+        set("a", strata::circuit_mode::automatic);
+        for (const char* key : {"c", "d", "e"}) call(l, w, key);
+        CHECK(keys_of(l.at<0>()) == std::map<std::string, int>{{"c", 1}, {"d", 1}, {"e", 1}, {"(others)", 1}});
+    }
+    SECTION("every mode counts, and where all are set the newcomers share one") {
+        call(l, w, "c");
+        set("b", strata::circuit_mode::observing);
+        set("c", strata::circuit_mode::disabled);
+        CHECK(call(l, w, "d", errc::io_error) == errc::io_error);
+        CHECK(call(l, w, "e") == errc::circuit_open);
+        CHECK(keys_of(l.at<0>()) == std::map<std::string, int>{{"a", 1}, {"b", 1}, {"c", 1}, {"(others)", 1}});
+        CHECK(l.at<0>().evicted() == 0);
+    }
+    SECTION("so it is with a bulkhead's size") {
+        bulkheads sized = build<bulkheads>(keyed_bulkhead::options{.tag = "shard", .capacity = 1, .each = {.max_concurrent = 2}});
+        call(sized, w, "a");
+        sized.at<0>().for_each([](std::string_view key, auto& bulkhead) {
+            if (key == "a") bulkhead.resize(1);
+        });
+        call(sized, w, "b");
+        CHECK(keys_of(sized.at<0>()) == std::map<std::string, int>{{"a", 1}, {"(others)", 1}});
+    }
+}
+
 TEST_CASE("policies without a verdict, or without an exit, can be keyed too", "[keyed]") {
     using limits = strata::layers<strata::keyed<strata::total_timeout>>;
     limits l = build<limits>(strata::keyed_options<strata::total_timeout>{.tag = "shard", .each = {.limit = 5s}});

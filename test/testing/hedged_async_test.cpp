@@ -156,7 +156,7 @@ TEST_CASE("both tries hang: a cancel ends them, and the call at once", "[hedge][
     }
 }
 
-TEST_CASE("a cancel reaches the second when the first has failed", "[hedge][async]") {
+TEST_CASE("a cancel over the loop reaches the second when the first has failed", "[hedge][async]") {
     fixture f;
     f.script.on(get).fails(errc::io_error).takes(20ms).times(1).hangs().times(1);
     asio::cancellation_signal stop;

@@ -47,62 +47,31 @@ public:
     static constexpr auto place = Where;
     static constexpr bool holds = true;
     static constexpr bool asks_priority = true;
-    struct frame {
-        bool waits = false;
-        unset<strata::priority> of;  ///< where it waits
-        waiter node;
-    };
+    using frame = detail::permits::place;
 
     bulkhead() : bulkhead(options{}) {}
     explicit bulkhead(const options& o) noexcept : options_(detail::untagged(o)), permits_(options_.max_concurrent) {}
 
     STRATA_INLINE verdict admit(auto& op, frame& f, moment m) noexcept {
-        if (!f.waits && permits_.try_take()) [[likely]]
+        if (permits_.admits(f)) [[likely]]
             return proceed();
-        return admit_slowly(op, f, m);
+        return permits_.admit_slowly(f, op, m, options_.max_waiting, options_.max_wait);
     }
     STRATA_INLINE void settle(auto&, frame&, outcome&) noexcept { permits_.give_back(); }
-    void abandon(frame& f) noexcept {
-        if (f.waits)
-            permits_.leave(f.node, f.of);
-        else
-            permits_.give_back();
-    }
+    void abandon(frame& f) noexcept { permits_.abandon(f); }
 
     /// From now on so many at a time (at least 1); who is inside beyond that stays until done.
     void resize(std::uint32_t max_concurrent) noexcept { permits_.resize(max_concurrent > 0 ? max_concurrent : 1); }
+    /// Its size is another than that of its options; see `keyed`.
+    [[nodiscard]] bool is_set_by_hand() noexcept { return permits_.count() != options_.max_concurrent; }
 
     [[nodiscard]] bulkhead_snapshot snapshot() noexcept {
-        return {permits_.taken(), permits_.queue_size(), waits_.load(std::memory_order_relaxed), refused_.load(std::memory_order_relaxed)};
+        return {permits_.taken(), permits_.queue_size(), permits_.waits(), permits_.refusals()};
     }
 
 private:
-    STRATA_COLD verdict admit_slowly(operation_base& op, frame& f, moment m) noexcept {
-        if (f.waits) {  // asked again
-            f.waits = false;
-            return permits_.is_given(f.node) ? proceed() : turned_away();
-        }
-        f.of = op.priority;
-        switch (permits_.wait(f.node, op.priority, op.waking(), options_.max_waiting)) {
-            case detail::permits::queued::taken:
-                return proceed();
-            case detail::permits::queued::full:
-                return turned_away();
-            default:
-                f.waits = true;
-                waits_.fetch_add(1, std::memory_order_relaxed);
-                return park(&f.node, add_saturated(m.now, options_.max_wait), errc::bulkhead_full);
-        }
-    }
-    [[nodiscard]] verdict turned_away() noexcept {
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        return refuse(errc::bulkhead_full);
-    }
-
     const bulkhead_options options_;
     detail::permits permits_;
-    std::atomic<std::uint64_t> waits_{0};
-    std::atomic<std::uint64_t> refused_{0};
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -65,6 +65,8 @@ public:
     /// The state now; an open breaker says `open` until an attempt finds that its time is over.
     [[nodiscard]] circuit_state state() const noexcept { return state_of(word_.load(std::memory_order_acquire)); }
     [[nodiscard]] circuit_mode mode() const noexcept { return mode_of(word_.load(std::memory_order_acquire)); }
+    /// A mode is in force that somebody set; see `keyed`.
+    [[nodiscard]] bool is_set_by_hand() const noexcept { return mode() != circuit_mode::automatic; }
 
     /// Takes the decision away from the breaker, or gives it back; then it begins closed, with nothing on record. `reason` is kept
     /// for the snapshot. `at`: now, in the time of the database's world.

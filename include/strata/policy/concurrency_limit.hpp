@@ -69,11 +69,8 @@ public:
     static constexpr auto place = strata::place::limit;
     static constexpr bool holds = true;
     static constexpr bool asks_priority = true;
-    struct frame {
-        bool waits = false;
-        unset<strata::priority> of;  ///< where it waits
+    struct frame : detail::permits::place {
         unset<time_point> started;
-        waiter node;
     };
 
     concurrency_limit() : concurrency_limit(options{}) {}
@@ -83,9 +80,9 @@ public:
 
     STRATA_INLINE verdict admit(auto& op, frame& f, moment m) noexcept {
         f.started = m.now;
-        if (!f.waits && permits_.try_take()) [[likely]]
+        if (permits_.admits(f)) [[likely]]
             return proceed();
-        return admit_slowly(op, f, m);
+        return permits_.admit_slowly(f, op, m, options_.max_waiting, options_.max_wait);
     }
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
         if (result.ok() ? !op.waited_for_lease : tells_time(op, result.error())) [[likely]] {
@@ -95,44 +92,16 @@ public:
         }
         permits_.give_back();  // only now, so that it counts as in use
     }
-    void abandon(frame& f) noexcept {
-        if (f.waits)
-            permits_.leave(f.node, f.of);
-        else
-            permits_.give_back();
-    }
+    void abandon(frame& f) noexcept { permits_.abandon(f); }
 
     [[nodiscard]] concurrency_limit_snapshot snapshot() noexcept {
-        concurrency_limit_snapshot s{
-            permits_.count(), permits_.taken(), permits_.queue_size(), refused_.load(std::memory_order_relaxed), {}};
+        concurrency_limit_snapshot s{permits_.count(), permits_.taken(), permits_.queue_size(), permits_.refusals(), {}};
         hold guard{lock_};
         s.usual = duration{static_cast<duration::rep>(usual_)};
         return s;
     }
 
 private:
-    STRATA_COLD verdict admit_slowly(operation_base& op, frame& f, moment m) noexcept {
-        if (f.waits) {  // asked again
-            f.waits = false;
-            return permits_.is_given(f.node) ? proceed() : turned_away();
-        }
-        if (options_.max_waiting == 0) return turned_away();
-        f.of = op.priority;
-        switch (permits_.wait(f.node, op.priority, op.waking(), options_.max_waiting)) {
-            case detail::permits::queued::taken:
-                return proceed();
-            case detail::permits::queued::full:
-                return turned_away();
-            default:
-                f.waits = true;
-                return park(&f.node, add_saturated(m.now, options_.max_wait), errc::bulkhead_full);
-        }
-    }
-    [[nodiscard]] verdict turned_away() noexcept {
-        refused_.fetch_add(1, std::memory_order_relaxed);
-        return refuse(errc::bulkhead_full);
-    }
-
     /// Whether the time of an attempt that failed is a sample; takes note of illness.
     [[nodiscard]] STRATA_COLD bool tells_time(const operation_base& op, const error& e) noexcept {
         const health_sign sign = sign_of(e, op);
@@ -186,7 +155,6 @@ private:
     std::atomic<std::uint32_t> count_{0};
     std::atomic<std::uint32_t> needed_;  ///< so many decide
     std::atomic<bool> ill_{false};
-    std::atomic<std::uint64_t> refused_{0};
     inline_lock lock_;
     double limit_;      ///< with what lies behind the point
     double usual_ = 0;  ///< nanoseconds

@@ -109,6 +109,7 @@ struct condition_traits {
 
 /// A user's line for an error, given that of the table: to count a disk that is full as a passing fault, or to leave an SQLSTATE of an
 /// extension out (`e.texts().native_code`). Must not block. An option of `retry`, `circuit_breaker` and `throttle`; null: the table.
+/// A call that succeeded with a value that means failure is judged where the value is known: `strata::judged` (guard.hpp).
 using condition_judge = condition_traits (*)(const error& e, condition_traits by_table) noexcept;
 
 [[nodiscard]] inline condition_traits traits_of(const error& e, condition_judge judge) noexcept {

@@ -2,11 +2,12 @@
 //
 // While nobody waits a permit is taken and given back by one compare-and-swap. The lowest bit of the word closes that path: it is set
 // while somebody waits, or while there are fewer permits than are out. Then everything goes under the lock, and a permit that comes
-// back is handed to whoever waits longest in the highest priority, so nobody overtakes.
+// back is handed to whoever waits longest in the highest priority, so nobody overtakes. The hooks of both are here too.
 #ifndef STRATA_POLICY_PERMITS_HPP
 #define STRATA_POLICY_PERMITS_HPP
 
 #include <strata/core/operation.hpp>
+#include <strata/core/verdict.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -14,7 +15,12 @@ namespace detail {
 
 class permits {
 public:
-    enum class queued : std::uint8_t { taken, waiting, full };
+    /// What an operation remembers of its wait, in its layer's frame.
+    struct place {
+        bool waits = false;
+        unset<priority> of;  ///< where
+        waiter node;
+    };
 
     explicit permits(std::uint32_t count) noexcept : word_(count * one), count_(count) {}
 
@@ -33,41 +39,34 @@ public:
         hand_on();
     }
 
-    /// Takes a permit, or puts the node into the queue, or neither: where `most` wait already, unless one of lower priority stands there,
-    /// whose youngest then gives way. `other` wakes the operation; null when its thread will block.
-    [[nodiscard]] STRATA_COLD queued wait(waiter& node, priority p, waker* other, std::size_t most) noexcept {
+    /// In `admit`: whether it proceeds at once. Otherwise what `admit_slowly` answers.
+    [[nodiscard]] STRATA_INLINE bool admits(const place& at) noexcept { return !at.waits && try_take(); }
+    /// Takes a permit after all, or waits for one up to `patience`; refuses where `most` wait already, unless one of lower priority stands
+    /// there, whose youngest then gives way. Asked again after the wait it says whether a permit came.
+    [[nodiscard]] STRATA_COLD verdict admit_slowly(place& at, operation_base& op, moment m, std::size_t most, duration patience) noexcept {
+        if (std::exchange(at.waits, false)) return at.node.gift != nullptr ? proceed() : refused();
+        if (most == 0) return refused();
+        waker* const wakes = op.waking();
         wake_call gone;
         {
             hold guard{lock_};
-            if (take_or_close()) return queued::taken;
-            if (waiting() >= most && !displace(p, most, gone)) {
+            if (take_or_close()) return proceed();
+            if (waiting() >= most && !displace(op.priority, most, gone)) {
                 reopen();
-                return queued::full;
+                return refused();
             }
-            node.prepare(other);
-            queue_of(p).push(node);
+            at.waits = true;
+            at.of = op.priority;
+            at.node.prepare(wakes);
+            queue_of(at.of).push(at.node);
+            ++waits_;
         }
         gone();
-        return queued::waiting;
+        return park(&at.node, add_saturated(m.now, patience), errc::bulkhead_full);
     }
-
-    /// Whether the node that was waited on has got a permit; otherwise it had to give way to another.
-    [[nodiscard]] static bool is_given(const waiter& node) noexcept { return node.gift != nullptr; }
-
-    /// Ends a wait midway, whatever became of it: a permit that came meanwhile goes back.
-    STRATA_COLD void leave(waiter& node, priority p) noexcept {
-        bool given = false;
-        {
-            hold guard{lock_};
-            if (node.is_granted()) {
-                given = is_given(node);
-            } else {
-                static_cast<void>(node.withdraw());
-                queue_of(p).remove(node);
-                reopen();
-            }
-        }
-        if (given) give_back();
+    /// In `abandon`, whatever became of it: it was inside, or waits, and perhaps a permit came meanwhile.
+    void abandon(place& at) noexcept {
+        if (!at.waits || leave(at)) give_back();
     }
 
     /// From now on there are `count`. What is out beyond that is missing when it comes back.
@@ -101,6 +100,13 @@ public:
         hold guard{lock_};
         return waiting();
     }
+    /// Operations that had to wait.
+    [[nodiscard]] std::uint64_t waits() noexcept {
+        hold guard{lock_};
+        return waits_;
+    }
+    /// Those that found no place in the queue, or had to leave it for a higher priority.
+    [[nodiscard]] std::uint64_t refusals() const noexcept { return refused_.load(std::memory_order_relaxed); }
 
 private:
     static constexpr std::uint64_t closed = 1;
@@ -108,6 +114,20 @@ private:
 
     [[nodiscard]] wait_queue& queue_of(priority p) noexcept { return queues_[static_cast<std::size_t>(p)]; }
     [[nodiscard]] std::size_t waiting() const noexcept { return queues_[0].size() + queues_[1].size() + queues_[2].size(); }
+
+    [[nodiscard]] verdict refused() noexcept {
+        refused_.fetch_add(1, std::memory_order_relaxed);
+        return refuse(errc::bulkhead_full);
+    }
+    /// True when a permit has come meanwhile.
+    [[nodiscard]] STRATA_COLD bool leave(place& at) noexcept {
+        hold guard{lock_};
+        if (at.node.is_granted()) return at.node.gift != nullptr;
+        static_cast<void>(at.node.withdraw());
+        queue_of(at.of).remove(at.node);
+        reopen();
+        return false;
+    }
 
     // All of these under the lock.
 
@@ -165,7 +185,9 @@ private:
     inline_lock lock_;
     std::uint32_t count_;
     std::uint32_t missing_ = 0;  ///< are out, and will not be put back
+    std::uint64_t waits_ = 0;
     wait_queue queues_[3];
+    std::atomic<std::uint64_t> refused_{0};
 };
 
 }  // namespace detail

@@ -4,7 +4,7 @@
 // minutes an attempt is refused with probability max(0, (requests - K * accepts) / (requests + 1)). Unlike a circuit breaker it has no
 // two states: a database that does half its work gets about K times what it can take. Requests are counted before they are sent, those
 // refused here too. Accepted is what the database answered, an error too (policy/conditions.hpp); what says nothing of its health is
-// taken back.
+// taken back from where it was counted.
 #ifndef STRATA_POLICY_THROTTLE_HPP
 #define STRATA_POLICY_THROTTLE_HPP
 
@@ -43,7 +43,8 @@ struct throttle_snapshot {
     std::uint64_t refused = 0;   ///< so far
 };
 
-/// Thread-safe. A success costs two atomic increments and a few loads; every tenth of the window one call takes a short lock.
+/// Thread-safe. A success costs two atomic increments and a few loads; every tenth of the window one call takes a short lock, and so
+/// does what is taken back.
 /// A refusal is `errc::refused`.
 template <class Tag = void>
 class throttle {
@@ -51,27 +52,30 @@ public:
     using options = detail::options_for<Tag, throttle_options>;
     static constexpr auto place = strata::place::throttle;
     static constexpr bool holds = true;
-    struct frame {};
+    struct frame {
+        unset<duration::rep> turn;  ///< the end of the slice that it is counted in
+    };
 
     throttle() : throttle(options{}) {}
     explicit throttle(const options& o) noexcept : options_(detail::untagged(o)) {}
 
-    STRATA_INLINE verdict admit(auto&, frame&, moment m) noexcept {
-        if (m.now.time_since_epoch().count() >= turn_.load(std::memory_order_relaxed)) [[unlikely]]
-            turn(m);
+    STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
+        f.turn = turn_.load(std::memory_order_relaxed);
+        if (m.now.time_since_epoch().count() >= f.turn) [[unlikely]]
+            f.turn = turn(m);
         const double accepts = since(accepts_.load(std::memory_order_relaxed), old_accepts_);
         const double requests = since(requests_.fetch_add(1, std::memory_order_relaxed), old_requests_);
         if (requests <= options_.k * accepts) [[likely]]
             return proceed();
         return perhaps(requests, accepts, m);
     }
-    STRATA_INLINE void settle(auto& op, frame&, outcome& result) noexcept {
+    STRATA_INLINE void settle(auto& op, frame& f, outcome& result) noexcept {
         if (result.ok()) [[likely]]
             accepts_.fetch_add(1, std::memory_order_relaxed);
         else
-            count_failure(sign_of(result.error(), op, options_.judge));
+            count_failure(f, sign_of(result.error(), op, options_.judge));
     }
-    void abandon(frame&) noexcept { requests_.fetch_sub(1, std::memory_order_relaxed); }
+    void abandon(frame& f) noexcept { take_back(f); }
 
     [[nodiscard]] throttle_snapshot snapshot() const noexcept {
         const double requests = since(requests_.load(std::memory_order_relaxed), old_requests_);
@@ -83,7 +87,7 @@ public:
 private:
     static constexpr std::size_t slices = 10;
 
-    /// What of `total` lies in the window. Not below 0: what began before it may have been taken back in it.
+    /// What of `total` lies in the window. Not below 0: the two are not read in one moment.
     [[nodiscard]] static double since(std::int64_t total, const std::atomic<std::int64_t>& before) noexcept {
         const std::int64_t n = total - before.load(std::memory_order_relaxed);
         return n > 0 ? static_cast<double>(n) : 0.0;
@@ -101,17 +105,25 @@ private:
         refused_.fetch_add(1, std::memory_order_relaxed);
         return refuse(errc::refused);
     }
-    STRATA_COLD void count_failure(health_sign sign) noexcept {
+    STRATA_COLD void count_failure(frame& f, health_sign sign) noexcept {
         if (sign == health_sign::good) accepts_.fetch_add(1, std::memory_order_relaxed);
-        if (sign == health_sign::none) requests_.fetch_sub(1, std::memory_order_relaxed);
+        if (sign == health_sign::none) take_back(f);
+    }
+    /// As if it had never been: in all that was noted down since it was counted, so that what began before the window is no loss to it.
+    STRATA_COLD void take_back(frame& f) noexcept {
+        hold guard{lock_};
+        const auto turns = static_cast<std::size_t>(duration{turn_.load(std::memory_order_relaxed) - f.turn} / (options_.window / slices));
+        requests_.fetch_sub(1, std::memory_order_relaxed);
+        for (std::size_t i = 1; i <= turns && i <= slices; ++i) --begun_[(at_ + slices - i) % slices].requests;
+        if (turns > slices) old_requests_.fetch_sub(1, std::memory_order_relaxed);
     }
 
-    /// A slice of the window has passed, or several: what was counted before the oldest one is forgotten.
-    STRATA_COLD void turn(moment m) noexcept {
+    /// A slice of the window has passed, or several: what was counted before the oldest one is forgotten. The end of the new one.
+    STRATA_COLD duration::rep turn(moment m) noexcept {
         hold guard{lock_};
         const duration slice = options_.window / slices;
         time_point next{duration{turn_.load(std::memory_order_relaxed)}};
-        if (m.now < next) return;  // another was faster
+        if (m.now < next) return next.time_since_epoch().count();  // another was faster
         std::size_t passed = static_cast<std::size_t>((m.now - next) / slice) + 1;
         next += slice * passed;
         if (passed > slices + 1) passed = slices + 1;  // then even the latest slice is too old
@@ -123,6 +135,7 @@ private:
             at_ = at_ + 1 == slices ? 0 : at_ + 1;
         }
         turn_.store(next.time_since_epoch().count(), std::memory_order_relaxed);
+        return next.time_since_epoch().count();
     }
 
     struct counts {

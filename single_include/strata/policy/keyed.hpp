@@ -12,8 +12,8 @@
 //
 // Shards fail by themselves; one breaker for all would turn the failure of one into the failure of all (Brooker 2022). The key comes
 // from a call's tag, or from a function. Each key has its own instance of the policy, in a table of bounded size: the key that was not
-// used for the longest time gives way to a new one, but never while an operation is inside. Where all are busy the newcomers share one
-// instance more.
+// used for the longest time gives way to a new one, but never while an operation is inside, nor while what a user set by hand is in force
+// (a breaker's mode, a bulkhead's size). Where all are busy or set the newcomers share one instance more.
 #ifndef STRATA_POLICY_KEYED_HPP
 #define STRATA_POLICY_KEYED_HPP
 
@@ -175,8 +175,8 @@ private:
 
     // Under the lock.
 
-    /// An entry with a new instance: a free one, else that which was not used for the longest time and has nobody inside.
-    /// Null: all have, or there is no memory.
+    /// An entry with a new instance: a free one, else that which was not used for the longest time and may go.
+    /// Null: none may, or there is no memory.
     [[nodiscard]] entry* place_for_one() noexcept {
         entry* e = free_;
         if (e != nullptr)
@@ -195,11 +195,18 @@ private:
         ++size_;
         return e;
     }
-    /// Busy keys that stand in the way are in use, and so not old.
+    /// Nobody is inside, and nothing would be forgotten that a user said.
+    [[nodiscard]] static bool may_go(entry& e) noexcept {
+        if constexpr (requires { e.policy->is_set_by_hand(); }) {
+            if (e.policy->is_set_by_hand()) return false;
+        }
+        return e.users == 0;
+    }
+    /// Keys that stand in the way are in use, and so not old.
     [[nodiscard]] entry* oldest_at_rest() noexcept {
         for (int looked_at = 0; looked_at < 16 && oldest_ != nullptr; ++looked_at) {
             entry* e = oldest_;
-            if (e->users == 0) return e;
+            if (may_go(*e)) return e;
             unlink(e);
             link_newest(e);
         }
