@@ -510,7 +510,7 @@ std::uint64_t random_lives(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("random lives: no connection is lost, the budget holds, and a seed repeats exactly", "[hedge][simulated]") {
-    const std::uint64_t lives = strata_test::count(40, 1'000);
+    const std::uint64_t lives = strata_test::count(std::uint64_t{40}, std::uint64_t{1'000});
     std::set<std::uint64_t> digests;
     for (std::uint64_t seed = 1; seed <= lives; ++seed) {
         CAPTURE(seed);
