@@ -176,6 +176,41 @@ TEST_CASE("a lost connection is replaced up to min_size, whoever comes or not", 
     CHECK(p.now().lost == 1);
 }
 
+TEST_CASE("no more are opened than there are callers without one, whatever else happens", "[pool][opening]") {
+    pool_of<> p{{.min_size = 1, .max_size = 8, .max_connecting = 4}, 20ms};
+    const strata::time_point begin = p.world.now();
+    p.client("unlucky", [&]() -> task { co_await lease(p.r, {.takes = 10ms, .ends_with = errc::connection_lost}); });
+    p.client("next", [&]() -> task { co_await lease(p.r, {.takes = 1ms}); });
+    p.world.run_until(begin + 15ms);
+    CHECK(p.now().lost == 1);
+    CHECK(p.now().opening == 1);
+    p.world.run();
+    p.world.run_for(1s);
+    CHECK(p.now().opened == 2);
+}
+
+TEST_CASE("after a failure none is begun while one is still on its way, even when the pause is over", "[pool][opening]") {
+    pool_of<> p{{.min_size = 0, .max_size = 8, .max_connecting = 2, .first_pause = 5ms}, 2ms};
+    p.log.refuse_connects = 1;
+    int served = 0;
+    const auto client = [&] {
+        p.client("client", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);  // the other attempt may still succeed
+            ++served;
+        });
+        p.world.run_for(1ms);
+    };
+    client();
+    p.log.connecting = 100ms;
+    client();
+    p.world.run_for(50ms);
+    CHECK(p.log.refuse_connects == 0);  // the first one has failed
+    CHECK(p.now().opening == 1);
+    p.world.run();
+    CHECK(served == 2);
+}
+
 TEST_CASE("the error of who waited in vain names those who hold the connections", "[pool][holders]") {
     pool_of<> p{{.max_size = 5, .max_wait = 10ms}};
     const std::string_view names[] = {"pay", "refund", {}, "audit", "report"};
