@@ -505,6 +505,12 @@ TEST_CASE("a suspended pool gives nobody a connection; who waits is served in or
     CHECK_FALSE(p.now().suspended);
     p.use(2, 1ms);  // marks are taken off
     CHECK(p.now().waits == 4);
+    leasing_operation op;
+    strata::waiter node;
+    pool_of<>::source_type::lease l;
+    REQUIRE(p.source.acquire(op, node, l) == strata::acquired::ready);
+    CHECK(l->marks == 0);  // it comes back the short way again
+    p.source.release(l, op, strata::health::good);
 }
 
 TEST_CASE("a caller of a suspended pool waits as long as he may, and is told", "[pool][suspend]") {
@@ -521,6 +527,28 @@ TEST_CASE("a caller of a suspended pool waits as long as he may, and is told", "
     CHECK(p.now().open == 0);
     p.source.resume();
     p.use(1, 1ms);
+}
+
+TEST_CASE("a suspended pool opens nothing, and what is wanted when it goes on", "[pool][suspend]") {
+    pool_of<> p{{.min_size = 2, .max_size = 4}, 1ms};
+    p.source.suspend();
+    int served = 0;
+    for (int i = 0; i < 3; ++i)
+        p.client("caller", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 10ms});
+            CHECK_FALSE(w.error);
+            ++served;
+        });
+    p.world.run_for(1s);
+    CHECK(p.now().open == 2);
+    p.source.retire_all();
+    p.world.run_for(1s);
+    CHECK(p.now().open == 0);
+    CHECK(p.now().opened == 2);
+    p.source.resume();
+    p.world.run();
+    CHECK(served == 3);
+    CHECK(p.log.most_in_use == 3);
 }
 
 TEST_CASE("a pool is drained when all leases have come back, and closed while it is suspended", "[pool][suspend]") {
@@ -589,6 +617,12 @@ TEST_CASE("a pool shrinks to min_size", "[pool][resize]") {
         const went w = co_await lease(split.r);
         CHECK(w.connection == 1);  // the writer has stayed
     });
+    split.world.run();
+    split.client("a longer one", [&]() -> task { co_await lease(split.r, {.takes = 5ms, .reads = true}); });
+    split.world.run_for(1ms);
+    REQUIRE(split.now().open == 2);
+    split.source.shrink();  // also where no reader can go
+    CHECK(split.now().idle == 1);
     split.world.run();
 }
 

@@ -357,6 +357,40 @@ TEST_CASE("all connections can be let go of: idle ones at once, others when they
     CHECK(p.now().opened == 7);
 }
 
+TEST_CASE("who waits while all are let go of gets one that was begun after that", "[pool][retire]") {
+    pool_of<> p{{.min_size = 0, .max_size = 2}, 20ms};
+    p.client("client", [&]() -> task {
+        const went w = co_await lease(p.r, {.takes = 1ms});
+        CHECK(w.connection == 2);
+        CHECK(p.world.elapsed() == strata::duration{41ms});
+    });
+    p.world.run_for(10ms);  // one is being opened
+    p.source.retire_all();
+    p.world.run();
+    CHECK(p.now().idle == 1);
+    CHECK(p.now().retired == 1);
+}
+
+TEST_CASE("a place that goes to a waiter without its old connection is unmarked", "[pool][retire]") {
+    strata::simulated_world world;  // nobody opens but callers
+    probe_log log;
+    using source_type = strata::detail::pool_source<probe_driver<false>, strata::no_lock>;
+    source_type source{{.max_size = 1}, {&log}};
+    REQUIRE_FALSE(source.open_first(world));
+    strata::layers<> none;
+    rig<source_type> r{world, source, none, log};
+    std::vector<unsigned> used;
+    for (int i = 0; i < 3; ++i)
+        world.spawn("client", [&]() -> task { used.push_back((co_await lease(r, {.takes = 2ms})).connection); });
+    world.run_for(1ms);
+    source.retire_all();
+    world.run();
+    CHECK(used == std::vector<unsigned>{1, 2, 2});
+    CHECK(source.snapshot().idle == 1);
+    CHECK(source.snapshot().retired == 1);
+    CHECK(log.violations.empty());
+}
+
 TEST_CASE("random use, sizes, deaths and failures: nobody is served twice, and the pool recovers", "[upkeep][random]") {
     for (unsigned seed = 1; seed <= static_cast<unsigned>(count(20, 500)); ++seed) {
         CAPTURE(seed);
