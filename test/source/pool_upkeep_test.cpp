@@ -81,6 +81,17 @@ TEST_CASE("a connection is replaced when its life is over, and the new one is th
     CHECK(p.log.opened.size() == p.now().retired + 3);
 }
 
+TEST_CASE("the old one goes as soon as the new one is there, not a round later", "[upkeep]") {
+    pool_of<> p{{.min_size = 1, .max_size = 2, .max_lifetime = 10s, .lifetime_jitter = 0, .check_interval = 1s}, 20ms};
+    int both = 0;
+    for (int i = 0; i < 40'000; ++i) {
+        p.world.run_for(1ms);
+        if (p.now().idle == 2) ++both;
+    }
+    CHECK(p.now().retired >= 3);
+    CHECK(both == 0);
+}
+
 TEST_CASE("where the pool is full the old one goes first", "[upkeep]") {
     pool_of<> p{{.min_size = 2, .max_size = 2, .max_lifetime = 10s, .lifetime_jitter = 0}};
     p.world.run_for(60s);
