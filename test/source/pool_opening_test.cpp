@@ -488,7 +488,8 @@ TEST_CASE("a suspended pool gives nobody a connection; who waits is served in or
     CHECK(p.now().suspended);
     for (int i = 1; i <= 4; ++i) {
         p.client("caller", [&, i]() -> task {
-            co_await lease(p.r, {.takes = 1ms});
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);
             order.push_back(i);
         });
         p.world.run_for(1ms);

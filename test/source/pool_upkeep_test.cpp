@@ -382,6 +382,27 @@ TEST_CASE("who waits while all are let go of gets one that was begun after that"
     CHECK(p.now().retired == 1);
 }
 
+TEST_CASE("a pool can be turned to another target: what is begun from then on is opened there", "[pool][retire]") {
+    probe_log other{};
+    pool_of<> p{{.min_size = 2, .max_size = 4}, 20ms};
+    CHECK(p.source.rotate({}).code() == errc::invalid_argument);
+    CHECK(p.now().idle == 2);  // nothing has changed
+    p.client("long", [&]() -> task {
+        const went w = co_await lease(p.r, {.takes = 50ms});
+        CHECK_FALSE(w.error);  // it is not disturbed
+    });
+    p.world.run_for(1ms);
+    CHECK_FALSE(p.source.rotate({&other}));
+    CHECK(p.source.target()->log == &other);
+    p.world.run();
+    p.world.run_for(1s);
+    CHECK(p.log.opened.size() == 2);
+    CHECK(p.log.open == 0);
+    CHECK(other.open == 2);
+    CHECK(p.now().idle == 2);
+    CHECK(other.violations.empty());
+}
+
 TEST_CASE("a place that goes to a waiter without its old connection is unmarked", "[pool][retire]") {
     strata::simulated_world world;  // nobody opens but callers
     probe_log log;
@@ -391,8 +412,7 @@ TEST_CASE("a place that goes to a waiter without its old connection is unmarked"
     strata::layers<> none;
     rig<source_type> r{world, source, none, log};
     std::vector<unsigned> used;
-    for (int i = 0; i < 3; ++i)
-        world.spawn("client", [&]() -> task { used.push_back((co_await lease(r, {.takes = 2ms})).connection); });
+    for (int i = 0; i < 3; ++i) world.spawn("client", [&]() -> task { used.push_back((co_await lease(r, {.takes = 2ms})).connection); });
     world.run_for(1ms);
     source.retire_all();
     world.run();
