@@ -176,6 +176,41 @@ TEST_CASE("a lost connection is replaced up to min_size, whoever comes or not", 
     CHECK(p.now().lost == 1);
 }
 
+TEST_CASE("no more are opened than there are callers without one, whatever else happens", "[pool][opening]") {
+    pool_of<> p{{.min_size = 1, .max_size = 8, .max_connecting = 4}, 20ms};
+    const strata::time_point begin = p.world.now();
+    p.client("unlucky", [&]() -> task { co_await lease(p.r, {.takes = 10ms, .ends_with = errc::connection_lost}); });
+    p.client("next", [&]() -> task { co_await lease(p.r, {.takes = 1ms}); });
+    p.world.run_until(begin + 15ms);
+    CHECK(p.now().lost == 1);
+    CHECK(p.now().opening == 1);
+    p.world.run();
+    p.world.run_for(1s);
+    CHECK(p.now().opened == 2);
+}
+
+TEST_CASE("after a failure none is begun while one is still on its way, even when the pause is over", "[pool][opening]") {
+    pool_of<> p{{.min_size = 0, .max_size = 8, .max_connecting = 2, .first_pause = 5ms}, 2ms};
+    p.log.refuse_connects = 1;
+    int served = 0;
+    const auto client = [&] {
+        p.client("client", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);  // the other attempt may still succeed
+            ++served;
+        });
+        p.world.run_for(1ms);
+    };
+    client();
+    p.log.connecting = 100ms;
+    client();
+    p.world.run_for(50ms);
+    CHECK(p.log.refuse_connects == 0);  // the first one has failed
+    CHECK(p.now().opening == 1);
+    p.world.run();
+    CHECK(served == 2);
+}
+
 TEST_CASE("the error of who waited in vain names those who hold the connections", "[pool][holders]") {
     pool_of<> p{{.max_size = 5, .max_wait = 10ms}};
     const std::string_view names[] = {"pay", "refund", {}, "audit", "report"};
@@ -453,7 +488,8 @@ TEST_CASE("a suspended pool gives nobody a connection; who waits is served in or
     CHECK(p.now().suspended);
     for (int i = 1; i <= 4; ++i) {
         p.client("caller", [&, i]() -> task {
-            co_await lease(p.r, {.takes = 1ms});
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);
             order.push_back(i);
         });
         p.world.run_for(1ms);
@@ -470,6 +506,12 @@ TEST_CASE("a suspended pool gives nobody a connection; who waits is served in or
     CHECK_FALSE(p.now().suspended);
     p.use(2, 1ms);  // marks are taken off
     CHECK(p.now().waits == 4);
+    leasing_operation op;
+    strata::waiter node;
+    pool_of<>::source_type::lease l;
+    REQUIRE(p.source.acquire(op, node, l) == strata::acquired::ready);
+    CHECK(l->marks == 0);  // it comes back the short way again
+    p.source.release(l, op, strata::health::good);
 }
 
 TEST_CASE("a caller of a suspended pool waits as long as he may, and is told", "[pool][suspend]") {
@@ -486,6 +528,28 @@ TEST_CASE("a caller of a suspended pool waits as long as he may, and is told", "
     CHECK(p.now().open == 0);
     p.source.resume();
     p.use(1, 1ms);
+}
+
+TEST_CASE("a suspended pool opens nothing, and what is wanted when it goes on", "[pool][suspend]") {
+    pool_of<> p{{.min_size = 2, .max_size = 4}, 1ms};
+    p.source.suspend();
+    int served = 0;
+    for (int i = 0; i < 3; ++i)
+        p.client("caller", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 10ms});
+            CHECK_FALSE(w.error);
+            ++served;
+        });
+    p.world.run_for(1s);
+    CHECK(p.now().open == 2);
+    p.source.retire_all();
+    p.world.run_for(1s);
+    CHECK(p.now().open == 0);
+    CHECK(p.now().opened == 2);
+    p.source.resume();
+    p.world.run();
+    CHECK(served == 3);
+    CHECK(p.log.most_in_use == 3);
 }
 
 TEST_CASE("a pool is drained when all leases have come back, and closed while it is suspended", "[pool][suspend]") {
@@ -554,6 +618,12 @@ TEST_CASE("a pool shrinks to min_size", "[pool][resize]") {
         const went w = co_await lease(split.r);
         CHECK(w.connection == 1);  // the writer has stayed
     });
+    split.world.run();
+    split.client("a longer one", [&]() -> task { co_await lease(split.r, {.takes = 5ms, .reads = true}); });
+    split.world.run_for(1ms);
+    REQUIRE(split.now().open == 2);
+    split.source.shrink();  // also where no reader can go
+    CHECK(split.now().idle == 1);
     split.world.run();
 }
 

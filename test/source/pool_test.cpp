@@ -405,6 +405,23 @@ TEST_CASE("closing refuses newcomers and those who wait, lets the others end, an
     CHECK(p.now().open == 0);
 }
 
+TEST_CASE("closing refuses whoever waits in either lane", "[pool]") {
+    pool_of<true> p{{.min_size = 2, .max_size = 2}};
+    std::vector<strata::duration> refused;
+    for (const bool reads : {false, true}) {
+        p.client("user", [&p, reads]() -> task { co_await lease(p.r, {.takes = 10ms, .reads = reads}); });
+        p.client("waiter", [&p, &refused, reads]() -> task {
+            const went w = co_await lease(p.r, {.reads = reads});
+            CHECK(w.error.code() == errc::shutting_down);
+            refused.push_back(p.world.elapsed());
+        });
+    }
+    p.world.run_for(1ms);
+    CHECK(p.source.stop(p.world, p.world.now() + 1s));
+    p.world.run();
+    CHECK(refused == std::vector<strata::duration>{1ms, 1ms});
+}
+
 TEST_CASE("closing gives up at the end of its grace, and cancels what is left when told to", "[pool]") {
     pool_of<> p{{.max_size = 2}};
     errc end = errc::ok;

@@ -81,6 +81,17 @@ TEST_CASE("a connection is replaced when its life is over, and the new one is th
     CHECK(p.log.opened.size() == p.now().retired + 3);
 }
 
+TEST_CASE("the old one goes as soon as the new one is there, not a round later", "[upkeep]") {
+    pool_of<> p{{.min_size = 1, .max_size = 2, .max_lifetime = 10s, .lifetime_jitter = 0, .check_interval = 1s}, 20ms};
+    int both = 0;
+    for (int i = 0; i < 40'000; ++i) {
+        p.world.run_for(1ms);
+        if (p.now().idle == 2) ++both;
+    }
+    CHECK(p.now().retired >= 3);
+    CHECK(both == 0);
+}
+
 TEST_CASE("where the pool is full the old one goes first", "[upkeep]") {
     pool_of<> p{{.min_size = 2, .max_size = 2, .max_lifetime = 10s, .lifetime_jitter = 0}};
     p.world.run_for(60s);
@@ -355,6 +366,60 @@ TEST_CASE("all connections can be let go of: idle ones at once, others when they
     p.use(4, 1ms);
     CHECK(p.now().open == 4);  // what is opened after it stays
     CHECK(p.now().opened == 7);
+}
+
+TEST_CASE("who waits while all are let go of gets one that was begun after that", "[pool][retire]") {
+    pool_of<> p{{.min_size = 0, .max_size = 2}, 20ms};
+    p.client("client", [&]() -> task {
+        const went w = co_await lease(p.r, {.takes = 1ms});
+        CHECK(w.connection == 2);
+        CHECK(p.world.elapsed() == strata::duration{41ms});
+    });
+    p.world.run_for(10ms);  // one is being opened
+    p.source.retire_all();
+    p.world.run();
+    CHECK(p.now().idle == 1);
+    CHECK(p.now().retired == 1);
+}
+
+TEST_CASE("a pool can be turned to another target: what is begun from then on is opened there", "[pool][retire]") {
+    probe_log other{};
+    pool_of<> p{{.min_size = 2, .max_size = 4}, 20ms};
+    CHECK(p.source.rotate({}).code() == errc::invalid_argument);
+    CHECK(p.now().idle == 2);  // nothing has changed
+    p.client("long", [&]() -> task {
+        const went w = co_await lease(p.r, {.takes = 50ms});
+        CHECK_FALSE(w.error);  // it is not disturbed
+    });
+    p.world.run_for(1ms);
+    CHECK_FALSE(p.source.rotate({&other}));
+    CHECK(p.source.target()->log == &other);
+    p.world.run();
+    p.world.run_for(1s);
+    CHECK(p.log.opened.size() == 2);
+    CHECK(p.log.open == 0);
+    CHECK(other.open == 2);
+    CHECK(p.now().idle == 2);
+    CHECK(other.violations.empty());
+}
+
+TEST_CASE("a place that goes to a waiter without its old connection is unmarked", "[pool][retire]") {
+    strata::simulated_world world;  // nobody opens but callers
+    probe_log log;
+    using source_type = strata::detail::pool_source<probe_driver<false>, strata::no_lock>;
+    source_type source{{.max_size = 1}, {&log}};
+    REQUIRE_FALSE(source.open_first(world));
+    strata::layers<> none;
+    rig<source_type> r{world, source, none, log};
+    std::vector<unsigned> used;
+    for (int i = 0; i < 3; ++i) world.spawn("client", [&]() -> task { used.push_back((co_await lease(r, {.takes = 2ms})).connection); });
+    world.run_for(1ms);
+    source.retire_all();
+    world.run();
+    CHECK(used == std::vector<unsigned>{1, 2, 2});
+    CHECK(source.snapshot().idle == 1);
+    CHECK(source.snapshot().retired == 1);
+    CHECK(log.violations.empty());
 }
 
 TEST_CASE("random use, sizes, deaths and failures: nobody is served twice, and the pool recovers", "[upkeep][random]") {

@@ -37,6 +37,9 @@ struct probe_log {
 
 struct probe_options {
     probe_log* log = nullptr;
+    [[nodiscard]] strata::error validate() const {
+        return log != nullptr ? strata::error{} : strata::error{strata::errc::invalid_argument};
+    }
 };
 
 class probe_connection {
