@@ -5,7 +5,7 @@
 #include <strata/core/config.hpp>
 
 #include <concepts>
-#include <functional>
+#include <cstddef>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -15,25 +15,40 @@ namespace strata::inline STRATA_ABI {
 template <class Signature>
 class shared_function;
 
-/// Made from anything that can be called so. Calls are as safe from several threads as the function's own are.
+/// Made from anything that can be called so. Calls are as safe from several threads as the function's own are. (A `std::function` in it
+/// would cost each program that includes a pool 0.1 s to compile.)
 template <class Result, class... A>
 class shared_function<Result(A...)> {
 public:
     shared_function() noexcept = default;
     shared_function(std::nullptr_t) noexcept {}
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, F&, A...>)
+        requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, std::decay_t<F>&, A...>)
     shared_function(F&& f) {
-        std::function<Result(A...)> function(std::forward<F>(f));
-        if (function) shared_ = std::make_shared<const std::function<Result(A...)>>(std::move(function));  // else there is none
+        if constexpr (requires { static_cast<bool>(f == nullptr); })
+            if (f == nullptr) return;  // an empty std::function, a null pointer
+        shared_ = std::make_shared<held<std::decay_t<F>>>(std::forward<F>(f));
     }
 
     [[nodiscard]] explicit operator bool() const noexcept { return shared_ != nullptr; }
-    Result operator()(A... a) const { return (*shared_)(std::forward<A>(a)...); }
+    Result operator()(A... a) const { return shared_->call(std::forward<A>(a)...); }
     friend bool operator==(const shared_function&, const shared_function&) = default;
 
 private:
-    std::shared_ptr<const std::function<Result(A...)>> shared_;
+    struct callable {
+        virtual Result call(A... a) = 0;
+
+    protected:
+        ~callable() = default;
+    };
+    template <class F>
+    struct held final : callable {
+        template <class G>
+        explicit held(G&& g) : function(std::forward<G>(g)) {}
+        Result call(A... a) override { return function(std::forward<A>(a)...); }
+        F function;
+    };
+    std::shared_ptr<callable> shared_;
 };
 
 }  // namespace strata::inline STRATA_ABI
