@@ -11868,6 +11868,8 @@ public:
                 hold guard(lock_);
                 served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
                 if (!served) {
+                    for (lane& l : lanes_)
+                        while (!suspended_ && l.cold != nullptr && l.queue.size() > l.opening) places::warm_up(l);
                     next = places::wanted_opener();
                     served = next != nullptr;
                 }
@@ -12283,7 +12285,7 @@ private:
                 const duration window = places_.options_.validate_after;
                 const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
                 s->next = nullptr;
-                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
+                Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
                 ++l.count;
             }
         }

@@ -152,6 +152,8 @@ public:
                 hold guard(lock_);
                 served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
                 if (!served) {
+                    for (lane& l : lanes_)
+                        while (!suspended_ && l.cold != nullptr && l.queue.size() > l.opening) places::warm_up(l);
                     next = places::wanted_opener();
                     served = next != nullptr;
                 }

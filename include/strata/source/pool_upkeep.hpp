@@ -153,7 +153,7 @@ private:
                 const duration window = places_.options_.validate_after;
                 const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
                 s->next = nullptr;
-                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
+                Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
                 ++l.count;
             }
         }
