@@ -7,6 +7,7 @@
 
 #include <strata/call_options.hpp>
 #include <strata/core/result.hpp>
+#include <strata/optional_calls.hpp>
 #include <strata/sql/literal.hpp>
 #include <strata/stream.hpp>
 #include <strata/transaction/batch.hpp>
@@ -17,8 +18,6 @@
 #include <vector>
 
 namespace strata::inline STRATA_ABI {
-
-struct copy_options;
 
 /// Which statements may run where: transaction control never inside a transaction, session state only on a pinned connection.
 enum class scope : std::uint8_t { database, session, transaction };
@@ -94,7 +93,10 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
 /// pinned connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
 template <class Marked, class Session>
 constexpr bool fulfils_wishes() {
-    if constexpr (requires { requires Session::where == scope::database; typename Session::runtime_type; }) {
+    if constexpr (requires {
+                      requires Session::where == scope::database;
+                      typename Session::runtime_type;
+                  }) {
         using layers = typename Session::runtime_type::interceptors;
         static_assert(!Marked::is_cached || layers::caches,
                       "strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>, or leave out cached(...)");
@@ -108,45 +110,6 @@ constexpr bool fulfils_wishes() {
         return false;
     }
 }
-
-/// Options whose type is known by name only until their header is read.
-template <class Options>
-[[nodiscard]] const Options& default_options() {
-    static_assert(requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
-    static const Options none{};
-    return none;
-}
-
-/// Filled in by copy.hpp and pipeline.hpp, so that this file does not know them.
-template <class Session, bool CopyIncluded>
-struct copy_calls {
-    template <class... Any>
-    static result<int> in(const Any&...) {
-        static_assert(sizeof...(Any) == 0, "strata: COPY needs  #include <strata/copy.hpp>");
-        return 0;
-    }
-    template <class T, class... Any>
-    static result<int> out(const Any&... any) {
-        return in(any...);
-    }
-    template <class... Any>
-    static result<int> raw(const Any&... any) {
-        return in(any...);
-    }
-};
-
-template <class Session, bool PipelineIncluded>
-struct pipeline_calls {
-    template <class... Any>
-    static int run(const Any&...) {
-        static_assert(sizeof...(Any) == 0, "strata: db.pipeline(...) needs  #include <strata/pipeline.hpp>");
-        return 0;
-    }
-    template <class... Any>
-    static int try_run(const Any&...) {
-        return run(0);
-    }
-};
 
 }  // namespace detail
 

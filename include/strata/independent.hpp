@@ -37,6 +37,7 @@ template <class Runtime>
 template <class Runtime>
 class independent_database : public calls<independent_database<Runtime>> {
 public:
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = basic_transaction<Runtime>;
     static constexpr strata::dialect dialect = driver::dialect;
@@ -56,9 +57,9 @@ public:
     }
 
     // For `calls`.
-    template <class Bound, class Sink>
-    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        detail::perform_statement<false>(*rt_, source_, statement, sink, done, o, nullptr, ended);
+    template <class Bound, class Sink, class Wish = detail::no_wish>
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended, Wish&& wish = {}) {
+        detail::perform_statement<false>(*rt_, source_, statement, sink, done, o, nullptr, ended, wish);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {

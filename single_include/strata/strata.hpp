@@ -3653,6 +3653,61 @@ private:
 
 #endif
 
+// Calls of a session whose headers the user chooses to include: what they are until then, a compile error that names the header.
+#ifndef STRATA_OPTIONAL_CALLS_HPP
+#define STRATA_OPTIONAL_CALLS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+struct copy_options;
+
+namespace detail {
+
+/// Options whose type is known by name only until their header is read.
+template <class Options>
+[[nodiscard]] const Options& default_options() {
+    static_assert(requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
+    static const Options none{};
+    return none;
+}
+
+/// Filled in by copy.hpp and pipeline.hpp, so that this file does not know them.
+template <class Session, bool CopyIncluded>
+struct copy_calls {
+    template <class... Any>
+    static result<int> in(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: COPY needs  #include <strata/copy.hpp>");
+        return 0;
+    }
+    template <class T, class... Any>
+    static result<int> out(const Any&... any) {
+        return in(any...);
+    }
+    template <class... Any>
+    static result<int> raw(const Any&... any) {
+        return in(any...);
+    }
+};
+
+template <class Session, bool PipelineIncluded>
+struct pipeline_calls {
+    template <class... Any>
+    static int run(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: db.pipeline(...) needs  #include <strata/pipeline.hpp>");
+        return 0;
+    }
+    template <class... Any>
+    static int try_run(const Any&...) {
+        return run(0);
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // How the arguments of a call meet the parameters of a literal: one check for each dialect's list of names.
 #ifndef STRATA_SQL_LITERAL_CALL_HPP
 #define STRATA_SQL_LITERAL_CALL_HPP
@@ -7272,8 +7327,6 @@ template <class T>
 
 namespace strata::inline STRATA_ABI {
 
-struct copy_options;
-
 /// Which statements may run where: transaction control never inside a transaction, session state only on a pinned connection.
 enum class scope : std::uint8_t { database, session, transaction };
 
@@ -7348,7 +7401,10 @@ STRATA_INLINE error check_placement(const Session& session, const Bound& stateme
 /// pinned connection, which may see what others do not; there, and where the type does not tell, the mark `cached` is passed over.
 template <class Marked, class Session>
 constexpr bool fulfils_wishes() {
-    if constexpr (requires { requires Session::where == scope::database; typename Session::runtime_type; }) {
+    if constexpr (requires {
+                      requires Session::where == scope::database;
+                      typename Session::runtime_type;
+                  }) {
         using layers = typename Session::runtime_type::interceptors;
         static_assert(!Marked::is_cached || layers::caches,
                       "strata: a call asks for caching, but no layer of its stack caches: add strata::cache<>, or leave out cached(...)");
@@ -7362,45 +7418,6 @@ constexpr bool fulfils_wishes() {
         return false;
     }
 }
-
-/// Options whose type is known by name only until their header is read.
-template <class Options>
-[[nodiscard]] const Options& default_options() {
-    static_assert(requires { sizeof(Options); }, "strata: COPY needs  #include <strata/copy.hpp>");
-    static const Options none{};
-    return none;
-}
-
-/// Filled in by copy.hpp and pipeline.hpp, so that this file does not know them.
-template <class Session, bool CopyIncluded>
-struct copy_calls {
-    template <class... Any>
-    static result<int> in(const Any&...) {
-        static_assert(sizeof...(Any) == 0, "strata: COPY needs  #include <strata/copy.hpp>");
-        return 0;
-    }
-    template <class T, class... Any>
-    static result<int> out(const Any&... any) {
-        return in(any...);
-    }
-    template <class... Any>
-    static result<int> raw(const Any&... any) {
-        return in(any...);
-    }
-};
-
-template <class Session, bool PipelineIncluded>
-struct pipeline_calls {
-    template <class... Any>
-    static int run(const Any&...) {
-        static_assert(sizeof...(Any) == 0, "strata: db.pipeline(...) needs  #include <strata/pipeline.hpp>");
-        return 0;
-    }
-    template <class... Any>
-    static int try_run(const Any&...) {
-        return run(0);
-    }
-};
 
 }  // namespace detail
 
@@ -11868,8 +11885,6 @@ public:
                 hold guard(lock_);
                 served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
                 if (!served) {
-                    for (lane& l : lanes_)
-                        while (!suspended_ && l.cold != nullptr && l.queue.size() > l.opening) places::warm_up(l);
                     next = places::wanted_opener();
                     served = next != nullptr;
                 }
@@ -12285,7 +12300,7 @@ private:
                 const duration window = places_.options_.validate_after;
                 const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
                 s->next = nullptr;
-                Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
+                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
                 ++l.count;
             }
         }

@@ -428,7 +428,13 @@ TEST_CASE("a session in asynchronous hands keeps its connection", "[async][trans
         co_await s.async_execute(insert_account(1, "Ada", 1));
         auto pragma = co_await s.async_try_execute(strata::statement{"pragma user_version = 3"});
         CHECK(pragma);
-        co_await s.async_release();  // rolls back what is open
+        errc told = errc::ok;
+        try {
+            co_await s.async_release();
+        } catch (const strata::failure& f) {  // it rolls back what is open, and says so
+            told = f.code();
+        }
+        CHECK(told == errc::misuse);
         auto count = co_await b.adb.async_one<std::int64_t>(count_accounts);
         CHECK(count == 0);
     }());

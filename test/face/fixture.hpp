@@ -120,6 +120,7 @@ void wait_until(Condition&& holds) {
 /// Every connection is back and the next caller gets the ones used last clean.
 template <class Stack>
 void check_at_rest(strata::database<Stack>& db) {
+    wait_until([&] { return db.connections().opening == 0; });  // one may be on its way for somebody who has gone
     const strata::pool_snapshot s = db.connections();
     CHECK(s.open == s.idle);
     CHECK(s.waiting == 0);

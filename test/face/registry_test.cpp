@@ -70,3 +70,12 @@ TEST_CASE("options that make no sense leave the registry as it was", "[registry]
     CHECK_THROWS_AS(registry.open(memory, strata::pool_options{.max_size = 0}), strata::failure);
     CHECK(registry.size() == 0);
 }
+
+TEST_CASE("a database that was closed is not handed out again", "[registry]") {
+    strata::database_registry<bank> registry;
+    const auto one = registry.open(memory);
+    one->close();
+    const auto another = registry.open(memory);
+    CHECK(another != one);
+    CHECK_FALSE(another->try_execute("create table if not exists t (id int)"_sql).has_error());
+}

@@ -360,3 +360,32 @@ TEST_CASE("threads that miss together ask once", "[cache][threads]") {
     CHECK(script.calls().size() == 1);
     CHECK(db.policy<cache>().snapshot().joined + db.policy<cache>().snapshot().hits == 7);
 }
+
+TEST_CASE("no row, and a row that holds NULL, are not taken for each other", "[cache]") {
+    fixture f;
+    f.script.on(get).columns({"x"}).rows({});
+    CHECK_FALSE(f.db.maybe_one<int>(cached(get(1))).has_value());
+    CHECK(f.db.try_one<std::optional<int>>(cached(get(1))).error().code() == errc::no_rows);
+    fixture g;
+    g.script.on(get).columns({"x"}).rows({{nullptr}});
+    CHECK_FALSE(g.db.one<std::optional<int>>(cached(get(1))).has_value());
+    CHECK(g.db.try_maybe_one<int>(cached(get(1))).error().code() == errc::null_value);
+}
+
+TEST_CASE("an empty tag hides none behind it", "[cache]") {
+    fixture f;
+    const std::string tenant;
+    CHECK(f.db.one<int>(cached(get(1), {.tags = {tenant, "accounts"}})) == 7);
+    CHECK(f.db.policy<cache>().invalidate("accounts") == 1);
+    CHECK(f.db.policy<cache>().invalidate("") == 0);
+}
+
+TEST_CASE("the failure of a query that may have written is not replaced", "[fallback]") {
+    constexpr auto pay = "select transfer_money(:a)"_sql.named("pay");
+    fixture f;
+    f.script.on(pay).fails(errc::connection_lost, strata::effect::unknown);
+    CHECK(f.db.try_one<int>(or_else(pay(5), 0)).error().code() == errc::connection_lost);
+    CHECK(f.used() == 0);
+    f.script.on(pay).fails(errc::busy);  // nothing happened
+    CHECK(f.db.one<int>(or_else(pay(5), 0)) == 0);
+}

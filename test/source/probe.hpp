@@ -9,6 +9,7 @@
 #include <strata/testing/simulated_call.hpp>
 
 #include <deque>
+#include <functional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ struct probe_log {
     unsigned dead_up_to = 0;         ///< the server has given up the connections of these numbers
     unsigned numbers = 0;
     bool hides_death = false;             ///< only who asks them notices that
+    std::function<void()> on_close{};     ///< called after a connection was closed, from where it was
     std::vector<std::string> controls{};  ///< what was run to make connections fit, `ping` among it
 
     void violated(std::string what) { violations.push_back(std::move(what)); }
@@ -67,8 +69,10 @@ public:
         if (log_ == nullptr) return;
         if (in_use) log_->violated("a connection was closed while it was in use");
         --log_->open;
-        log_ = nullptr;
+        probe_log* const log = std::exchange(log_, nullptr);
         number = 0;
+        dirty = false;
+        if (log->on_close) log->on_close();
     }
     void guard(const strata::interruption* i) noexcept { guard_ = i; }
     [[nodiscard]] const strata::interruption* guard() const noexcept { return guard_; }

@@ -113,3 +113,29 @@ TEST_CASE("transactions of coroutines over a script", "[scripted][async]") {
     CHECK(f.script.journal() == std::vector<std::string>{"begin immediate", "insert into t(x) values(:x) [1]", "rollback",
                                                          "begin immediate", "insert into t(x) values(:x) [1]", "commit"});
 }
+
+TEST_CASE("asynchronous independent work goes through while its caller holds the last connection", "[scripted][async][independent]") {
+    using stack = strata::stack<strata::pool<>, strata::scripted_postgres>;
+    fixture<stack> f{strata::pool_options{.max_size = 1, .reserved = 1, .max_wait = 10ms}};
+    f.script.on_any().returns(1);
+    bool done = false;
+    f.run([&]() -> asio::awaitable<void> {
+        co_await f.db.async_transaction([&](auto& tx) -> asio::awaitable<void> {
+            const int one = co_await tx.template async_one<int>("select 1"_sql);
+            CHECK(one == 1);
+            auto alone = f.db.independent();
+            const int two = co_await alone.template async_one<int>("select 1"_sql);
+            CHECK(two == 1);
+            const int three = co_await alone.async_transaction([&](auto& other) -> asio::awaitable<int> {
+                const auto refused = co_await f.db.independent().template async_try_one<int>("select 1"_sql);
+                CHECK(refused.error().code() == errc::pool_exhausted);
+                const int value = co_await other.template async_one<int>("select 1"_sql);
+                co_return value + 2;
+            });
+            CHECK(three == 3);
+        });
+        done = true;
+    });
+    CHECK(done);
+    CHECK(f.db.source().reserve()->snapshot().opened == 1);
+}

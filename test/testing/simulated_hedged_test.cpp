@@ -177,7 +177,7 @@ TEST_CASE("the connection that was idle is gone when the second try wants it: it
     strata::simulated_world world;
     strata::simulated_database<strata::stack<strata::chaos, strata::pool<>, strata::scripted>> db{
         world, strata::scripted_options{script}, strata::pool_options{.min_size = 2, .max_size = 2},
-        strata::chaos_options{.rate = 1, .code = errc::ok, .latency = 5ms}};  // before each lease
+        strata::chaos_options{.latency_rate = 1, .latency = 5ms}};  // before each lease
     strata::hedge h{{.minimum_samples = 10, .budget = 1}};
     script.on(get).returns(1).takes(5ms).times(10).returns(2).takes(50ms);
     script.on("select 1").returns(1).takes(1s);
@@ -510,7 +510,7 @@ std::uint64_t random_lives(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("random lives: no connection is lost, the budget holds, and a seed repeats exactly", "[hedge][simulated]") {
-    const std::uint64_t lives = strata_test::count(40, 1'000);
+    const std::uint64_t lives = strata_test::count(std::uint64_t{40}, std::uint64_t{1'000});
     std::set<std::uint64_t> digests;
     for (std::uint64_t seed = 1; seed <= lives; ++seed) {
         CAPTURE(seed);

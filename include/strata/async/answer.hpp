@@ -2,6 +2,7 @@
 #ifndef STRATA_ASYNC_ANSWER_HPP
 #define STRATA_ASYNC_ANSWER_HPP
 
+#include <strata/core/health.hpp>
 #include <strata/core/result.hpp>
 #include <strata/transaction/run.hpp>
 
@@ -17,7 +18,7 @@ namespace detail {
     try {
         std::rethrow_exception(thrown);
     } catch (const failure& f) {
-        return f.error();
+        return told_by_closure(f.error());
     } catch (const std::exception& e) {
         return {errc::user_exception, e.what(), phase::execute, effect::unknown};
     } catch (...) {

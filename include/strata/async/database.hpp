@@ -7,6 +7,7 @@
 
 #include <strata/async/close.hpp>
 #include <strata/async/held.hpp>
+#include <strata/async/independent.hpp>
 #include <strata/database.hpp>
 
 #include <thread>
@@ -148,6 +149,9 @@ public:
         return detail::async_hedged_calls<Self, true>::of(*this, h);
     }
 
+    /// As `database::independent`, over the loop.
+    [[nodiscard]] async_independent_database<runtime_type> independent() const { return {rt_, world_}; }
+
     /// As `database::close`, for all faces of the runtime; a cancel of this call shortens the grace. `void(std::exception_ptr)`.
     template <class Token = detail::default_token>
     auto async_close(duration grace = std::chrono::seconds{5}, Token&& token = {}) {
@@ -182,8 +186,7 @@ private:
     template <operation_facts Facts, class Form, class Token>
     auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, const std::source_location& at,
               Token&& token) {
-        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin,
-                                                                             at);
+        return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin, at);
     }
 
     std::shared_ptr<runtime_type> rt_;

@@ -13,6 +13,7 @@
 #include <strata/async/calls.hpp>
 #include <strata/async/caught.hpp>
 #include <strata/async/home.hpp>
+#include <strata/core/health.hpp>
 #include <strata/transaction/run.hpp>
 
 #include <boost/asio/awaitable.hpp>
@@ -266,7 +267,7 @@ private:
             std::rethrow_exception(thrown);
         } catch (const failure& f) {
             thrown = nullptr;
-            return f.error();
+            return told_by_closure(f.error());
         } catch (const boost::system::system_error& s) {
             if (s.code() != asio::error::operation_aborted || !op_->is_cancelled()) return error{errc::user_exception, phase::execute};
             thrown = nullptr;

@@ -67,7 +67,7 @@ protected:
 /// are busy and something else is, or will be, due. Thread-safe.
 class background_threads final : public background_runner {
 public:
-    static constexpr std::size_t most = 16;  ///< threads; beyond that tasks wait
+    static constexpr std::size_t most = 48;  ///< threads; beyond that tasks wait
 
     explicit background_threads(random_source& random) noexcept : random_(random) {}
     background_threads(const background_threads&) = delete;
@@ -122,8 +122,11 @@ public:
                 b.roused = true;
                 return true;
             }
-            b.due = {};
-            if (!has_thread()) return false;
+            const time_point before = std::exchange(b.due, time_point{});
+            if (!has_thread()) {
+                b.due = before;
+                return false;
+            }
         }
         ring();
         return true;

@@ -12,6 +12,12 @@ namespace detail {
     return h < health::lost;
 }
 
+/// An error that the user's closure lets out: what it says of other connections may be of another database's.
+[[nodiscard]] STRATA_COLD inline error told_by_closure(error e) noexcept {
+    if (e.health() == health::all_lost) e.set(health::lost);
+    return e;
+}
+
 /// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal. Nor does a call that ran
 /// out of time, where the connection could be brought back. An I/O error, or lack of memory, may be its own fault.
 [[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {

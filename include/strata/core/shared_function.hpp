@@ -23,7 +23,10 @@ public:
     shared_function(std::nullptr_t) noexcept {}
     template <class F>
         requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, F&, A...>)
-    shared_function(F&& f) : shared_(std::make_shared<const std::function<Result(A...)>>(std::forward<F>(f))) {}
+    shared_function(F&& f) {
+        std::function<Result(A...)> function(std::forward<F>(f));
+        if (function) shared_ = std::make_shared<const std::function<Result(A...)>>(std::move(function));  // else there is none
+    }
 
     [[nodiscard]] explicit operator bool() const noexcept { return shared_ != nullptr; }
     Result operator()(A... a) const { return (*shared_)(std::forward<A>(a)...); }

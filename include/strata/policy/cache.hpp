@@ -240,16 +240,19 @@ private:
         return is_refusal(e.code()) || t.transient || t.sign == health_sign::ill;
     }
 
-    /// To all who wait for it; then the flight is over, and one user of the value gone.
+    /// To all who wait for it now; one user of the value is gone then. Who comes meanwhile finds it, or has the turn where it was stale.
     void hand_out(entry& e, kept_value& v, std::uint64_t& count) noexcept {
-        detail::cache_litter litter;
-        for (;;) {
+        std::size_t left = 0;
+        {
+            hold guard{lock_};
+            left = e.waiting.size();
+        }
+        for (; left != 0; --left) {
             wake_call wake;
             hold guard{lock_};
             v.retain();
             if (!e.waiting.grant_first(&v, wake)) {
                 v.release();
-                end_flight(e, litter);
                 break;
             }
             ++count;
@@ -257,6 +260,7 @@ private:
             wake();
         }
         v.release();
+        pass_turn(e);
     }
     /// To the one who waits longest; where nobody does, the flight is over.
     STRATA_COLD void pass_turn(entry& e) noexcept {

@@ -51,7 +51,7 @@ public:
     STRATA_INLINE void settle([[maybe_unused]] Op& op, no_frame&, [[maybe_unused]] outcome& result) noexcept {
         if constexpr (Op::facts.replaceable) {
             if (!result.ok()) [[unlikely]]
-                take_away(*op.aside, op.kind(), result);
+                take_away(*op.aside, op.kind() == operation_kind::read, op.idempotent(), result);
         }
     }
 
@@ -60,8 +60,10 @@ public:
     }
 
 private:
-    STRATA_COLD void take_away(outcome& aside, operation_kind kind, outcome& result) noexcept {
-        if (kind != operation_kind::read || !is_answered(result.error())) {
+    STRATA_COLD void take_away(outcome& aside, bool reads, bool idempotent, outcome& result) noexcept {
+        const effect did = result.error().effect();  // a function of the statement's may have written
+        const bool harmless = idempotent || did == effect::none || did == effect::rolled_back;
+        if (!reads || !harmless || !is_answered(result.error())) {
             passed_on_.fetch_add(1, std::memory_order_relaxed);
             return;
         }

@@ -138,8 +138,9 @@ public:
             if (is_usable(h) && (s->connection.in_transaction() || changes_session<Op>(s->connection))) [[unlikely]]
                 return release_unfit(s, h);
         }
-        if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
-            if (s->connection.is_lost()) h = worst(h, s->connection);
+        if constexpr (requires { s->connection.said(); }) {  // it may know what the operation's outcome does not tell
+            if (const health said = s->connection.said(); said > h) [[unlikely]]
+                h = said;
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
@@ -159,8 +160,9 @@ public:
     STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
         slot* s = std::exchange(l, nullptr);
         if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
-        if constexpr (requires { s->connection.is_lost(); }) {
-            if (s->connection.is_lost()) h = worst(h, s->connection);
+        if constexpr (requires { s->connection.said(); }) {  // it may know what the operation's outcome does not tell
+            if (const health said = s->connection.said(); said > h) [[unlikely]]
+                h = said;
         }
         release_slowly(s, h, true);
     }
@@ -172,11 +174,17 @@ public:
                          phase::acquire};
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
-        if (op.connect_failed && places::connect_error_) return places::connect_error_;
         const lane& l = places::lane_for(op);
-        if (places::governor_.is_down() && (op.connect_failed || l.taken == l.opening))
-            return pool_unreachable_error(places::connect_error_, places::governor_.next_try() - now, waited);
-        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting, places::connect_error_);
+        const bool down = places::governor_.is_down() && (op.connect_failed || l.taken == l.opening);
+        const duration next = places::governor_.next_try() - now;
+        try {
+            if (op.connect_failed && places::connect_error_) return places::connect_error_;
+            if (down) return pool_unreachable_error(places::connect_error_, next, waited);
+            return pool_exhausted_error(holders(l, op.reads_only), is_full(l), places::connect_error_);
+        } catch (...) {  // no memory for the texts
+            error e{down ? errc::pool_unreachable : errc::pool_exhausted, phase::acquire};
+            return std::move(e.set_local(!down || !waited).set_retry_after(down ? next : duration::zero()));
+        }
     }
 
     /// The connections for independent work; null: there are none. What steers the pool steers these too, but for their number.
@@ -228,12 +236,6 @@ private:
     using places::waited_;
     using places::waits_;
 
-    /// Of a lost connection: more than the operation's outcome tells.
-    [[nodiscard]] STRATA_COLD static health worst(health h, const connection& c) noexcept {
-        health said = health::lost;
-        if constexpr (requires { c.said(); }) said = c.said();
-        return h > said ? h : said;
-    }
     /// Whether the session may not be as it was.
     template <class Op>
     [[nodiscard]] STRATA_INLINE bool changes_session([[maybe_unused]] connection& c) const noexcept {
@@ -254,14 +256,12 @@ private:
             hold guard(lock_);
             if (closed_) return acquired::refused;
             if (slot* s = l.take_idle(); s != nullptr) return leased(op, s, out);
-            const bool warms_up = l.cold != nullptr && !places::suspended_ && l.queue.size() >= l.opening;
             if (!places::has_openers() && l.queue.empty() && !places::suspended_)  // while the pool grows some may wait already
                 if (slot* s = take_empty(l); s != nullptr) return leased(op, s, out);
-            if (l.queue.size() >= options_.max_waiting || places::is_refusing(l)) return acquired::refused;
+            if (is_full(l) || places::is_refusing(l)) return acquired::refused;
             node.prepare(other);
             l.queue.push(node);
             ++waits_;
-            if (warms_up) places::warm_up(l);
             next = places::wanted_opener();
         }
         if (places::rouse(next)) return acquired::wait;
@@ -275,6 +275,12 @@ private:
         places::free_place(s);
         return acquired::wait;
     }
+    /// Those for whom there is room do not count.
+    [[nodiscard]] bool is_full(const lane& l) const noexcept {
+        const std::size_t room = l.taken < l.limit ? l.limit - l.taken : 0;
+        return l.queue.size() >= add_bounded(options_.max_waiting, room + l.opening + l.count);
+    }
+    [[nodiscard]] static std::size_t add_bounded(std::size_t a, std::size_t b) noexcept { return a > ~b ? ~std::size_t{0} : a + b; }
     [[nodiscard]] static acquired leased(operation_base& op, slot* s, lease& out) noexcept {
         s->current = &op;
         out = s;

@@ -30,8 +30,9 @@ public:
     using places::places;
 
     [[nodiscard]] pool_snapshot snapshot() noexcept {
-        hold guard(lock_);
         pool_snapshot s;
+        if (process_.is_forked_child()) return s;
+        hold guard(lock_);
         for (const lane& l : lanes_) {
             s.open += l.taken;
             s.opening += l.opening;
@@ -39,6 +40,7 @@ public:
             s.waiting += l.queue.size();
         }
         s.suspended = suspended_;
+        s.closed = closed_;
         s.reachable = !governor_.is_down();
         s.waits = places::waits_;
         s.waited = places::waited_;
@@ -53,7 +55,7 @@ public:
 
     /// Where the holder of a lease asked for it, for the report of a leak.
     void lent_to(typename places::lease& l, const std::source_location& where) noexcept {
-        if (l == nullptr || options_.leak_threshold == duration::zero()) return;
+        if (l == nullptr || options_.leak_threshold == duration::zero() || process_.is_forked_child()) return;
         hold guard(lock_);
         l->lease = l->returns;
         l->lent_since = {};
@@ -72,7 +74,7 @@ public:
             l.limit = split_ ? size - 1 : size;
             if (l.taken > l.limit) places::mark_all(slot_mark::check);
         }
-        close_while([&l] { return l.taken > l.limit ? l.take_idle() : nullptr; });
+        close_while([&l] { return l.taken > l.limit ? l.take_any() : nullptr; });
         for (;;) {
             wake_call wake;
             opener* next = nullptr;
@@ -91,8 +93,8 @@ public:
         if (process_.is_forked_child()) return;
         close_while([this]() -> slot* {
             if (places::open_or_opening() <= places::ready_) return nullptr;
-            if (slot* s = lanes_[1].take_idle(); s != nullptr) return s;
-            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_idle();
+            if (slot* s = lanes_[1].take_any(); s != nullptr) return s;
+            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_any();
         });
     }
 
@@ -101,7 +103,7 @@ public:
     /// Nothing happens to a handle of the user's (`options.handle`).
     STRATA_COLD void retire_all() noexcept {
         if (process_.is_forked_child()) return;
-        if (has_handle(*places::target())) return;
+        if (places::has_handle(*places::target())) return;
         slot* all = nullptr;
         {
             hold guard(lock_);
@@ -114,8 +116,9 @@ public:
     /// another server. What is on its way is not disturbed. An error, and nothing has changed, for options that make no sense, and where
     /// the old or the new ones hold a handle of the user's.
     [[nodiscard]] STRATA_COLD error rotate(const typename Driver::options& target) {
+        if (process_.is_forked_child()) return {errc::misuse, "this process was forked after the database was opened", phase::admission};
         if (error e = target.validate()) return e;
-        if (has_handle(target) || has_handle(*places::target()))
+        if (places::has_handle(target) || places::has_handle(*places::target()))
             return {errc::invalid_argument, "a pool on a connection of the user's (handle) cannot be turned to another one",
                     phase::admission};
         auto next = std::make_shared<const typename Driver::options>(target);
@@ -134,29 +137,28 @@ public:
         hold guard(lock_);
         if (closed_ || std::exchange(suspended_, true)) return;
         places::mark_all(slot_mark::held);
-        for (lane& l : lanes_) l.kept = std::exchange(l.idle, nullptr);
+        for (lane& l : lanes_) places::append(l.kept, std::exchange(l.idle, nullptr));
     }
     /// Serves those who have waited, in their order.
     STRATA_COLD void resume() noexcept {
         if (process_.is_forked_child()) return;
-        {
-            hold guard(lock_);
-            if (!suspended_) return;
-            resume_lanes();
-            for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
+        for (bool serves = true; serves;) {  // newcomers stand behind until all are served
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!suspended_) return;
+                serves = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
+                if (!serves) end_suspension();
+            }
+            wake();
         }
-        for (bool served = true; served;) {
+        for (bool granted = true; granted;) {
             wake_call wake;
             opener* next = nullptr;
             {
                 hold guard(lock_);
-                served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
-                if (!served) {
-                    for (lane& l : lanes_)
-                        while (!suspended_ && l.cold != nullptr && l.queue.size() > l.opening) places::warm_up(l);
-                    next = places::wanted_opener();
-                    served = next != nullptr;
-                }
+                next = places::wanted_opener();
+                granted = next != nullptr || grant_empty(lanes_[0], wake) || grant_empty(lanes_[1], wake);
             }
             wake();
             if (!places::rouse(next)) return;
@@ -235,15 +237,19 @@ private:
                 hold guard(lock_);
                 if (!std::exchange(closed_, true)) {
                     places::mark_all(slot_mark::retired);
-                    resume_lanes();
-                    for (lane& l : lanes_) places::append(l.idle, std::exchange(l.cold, nullptr));
-                    for (; places::unfit_ != nullptr;) {
-                        slot* s = std::exchange(places::unfit_, places::unfit_->next);
-                        --lanes_[s->lane].opening;
-                        lanes_[s->lane].put_idle(s);
+                    for (lane& l : lanes_)  // nobody finds an idle one any more
+                        for (slot** list : {&l.idle, &l.cold}) places::append(l.kept, std::exchange(*list, nullptr));
+                    suspended_ = false;
+                    while (slot* s = places::unfit_) {
+                        places::unfit_ = s->next;
+                        lane& l = lanes_[s->lane];
+                        --l.opening;
+                        --l.fitting;
+                        ++l.count;
+                        places::put(l.kept, s);
                     }
                     for (std::size_t i = 0; places::has_openers() && i < options_.max_size; ++i)
-                        if (!places::slots_[i].open && places::slots_[i].current != nullptr) cancel(places::slots_[i]);
+                        if (is_opening(places::slots_[i])) cancel(places::slots_[i]);
                     if (places::upkeep_op_ != nullptr) places::upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 }
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
@@ -251,12 +257,9 @@ private:
             wake();
         }
     }
-    /// What was kept back is idle again.
-    void resume_lanes() noexcept {
-        suspended_ = false;
-        for (lane& l : lanes_) {
-            places::append(l.idle, std::exchange(l.kept, nullptr));
-        }
+    /// By an opener: opened, or made fit.
+    [[nodiscard]] static bool is_opening(const slot& s) noexcept {
+        return s.current != nullptr && (!s.open || s.need != slot_need::nothing);
     }
     static void cancel(slot& s) noexcept {
         s.current->cancelled.store(true, std::memory_order_relaxed);
@@ -286,7 +289,8 @@ private:
             slot* s = nullptr;
             {
                 hold guard(lock_);
-                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
+                s = lanes_[0].take_any();
+                if (s == nullptr) s = lanes_[1].take_any();
                 if (s == nullptr) return;
             }
             places::release_unconnected(s);
@@ -296,12 +300,6 @@ private:
     [[nodiscard]] std::size_t size() noexcept {
         hold guard(lock_);
         return lanes_[0].limit + lanes_[1].limit;
-    }
-    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
-        if constexpr (requires { o.handle; })
-            return o.handle != nullptr;
-        else
-            return false;
     }
     /// Closes what `next`, asked under the lock, hands out.
     template <class Next>
@@ -317,13 +315,20 @@ private:
             places::release_unconnected(s);
         }
     }
-    /// Under the lock: an idle connection for the oldest waiter.
+    /// Under the lock: one that was kept back for the oldest waiter.
     [[nodiscard]] bool serve_one(lane& l, wake_call& wake) noexcept {
-        if (suspended_ || closed_ || l.idle == nullptr || l.queue.empty()) return false;
-        slot* s = l.take_idle();
-        if (l.queue.grant_first(s, wake)) return true;
-        l.put_idle(s);
-        return false;
+        if (closed_ || l.kept == nullptr || l.queue.empty()) return false;
+        slot* s = l.kept;
+        if (!l.queue.grant_first(s, wake)) return false;
+        l.kept = s->next;
+        --l.count;
+        return true;
+    }
+    /// Under the lock.
+    void end_suspension() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) places::append(l.idle, std::exchange(l.kept, nullptr));
+        for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
     }
     /// Under the lock, where callers open what they need: a free place for the oldest waiter.
     [[nodiscard]] bool grant_empty(lane& l, wake_call& wake) noexcept {

@@ -38,7 +38,10 @@ class pool_opener final : public background {
     using slot = typename Places::slot;
 
 public:
-    pool_opener() noexcept { due = never; }
+    pool_opener() noexcept {
+        due = never;
+        op_.name = "the pool itself";
+    }
     /// Before it is given to a world.
     void belong_to(Places& places) noexcept {
         places_ = &places;
@@ -46,7 +49,7 @@ public:
     }
 
     STRATA_COLD time_point run(moment m) noexcept override {
-        if (opening_ == nullptr) return begin(m) ? time_point{} : never;
+        if (opening_ == nullptr) return begin(m) ? time_point{} : pauses_ ? until_ : never;
         if (opening_->need != slot_need::nothing) return made_fit(m);
         if (ended_ != signal::work) return end(m);
         at_moment now{m};
@@ -70,12 +73,16 @@ public:
     void cancel() noexcept override { op_.cancelled.store(true, std::memory_order_relaxed); }
 
     pool_opener* resting_behind = nullptr;  ///< in the pool's list of those that rest
+    /// Under the pool's lock.
+    [[nodiscard]] bool is_pausing() const noexcept { return pauses_; }
 
 private:
     /// False when nothing is to be opened now: then it rests, or waits for the end of the pause.
     [[nodiscard]] bool begin(moment m) noexcept {
         hold guard(places_->lock_);
-        if (std::exchange(pauses_, false)) places_->pausing_ = false;
+        if (pauses_ && m.now >= until_) pauses_ = places_->pausing_ = false;
+        places_->pausing_opener_ = pauses_ ? this : places_->pausing_opener_ == this ? nullptr : places_->pausing_opener_;
+        places_->warm_up();
         if (places_->unfit_ != nullptr) {
             opening_ = std::exchange(places_->unfit_, places_->unfit_->next);
             opening_->current = &op_;
@@ -84,7 +91,7 @@ private:
         auto* l = op_.is_cancelled() || places_->pausing_ || !places_->governor_.may_begin(m.now) ? nullptr : places_->wanting();
         opening_ = l != nullptr ? places_->take_empty(*l) : nullptr;
         if (opening_ == nullptr) {
-            resting_behind = std::exchange(places_->resting_, this);
+            if (!pauses_) resting_behind = std::exchange(places_->resting_, this);
             return false;
         }
         places_->governor_.begun();
@@ -97,16 +104,21 @@ private:
     [[nodiscard]] time_point made_fit(moment m) noexcept {
         slot* s = std::exchange(opening_, nullptr);
         op_.deadline = add_saturated(m.now, std::chrono::seconds{5});
-        const bool fit = s->need == slot_need::checking ? answers(*s) : is_usable(places_->clean(*s));
+        const bool fit = s->need == slot_need::checking ? answers(*s) : is_usable(places_->clean(*s, &op_));
         op_.deadline = never;
         wake_call wake;
+        slot* others = nullptr;
         bool closes = false, at_rest = false;
         {
             hold guard(places_->lock_);
             s->need = slot_need::nothing;
             auto& l = places_->lanes_[s->lane];
             --l.opening;
-            closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit;
+            --l.fitting;
+            if constexpr (requires { s->connection.said(); })
+                if (!fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0) others = places_->take_all();
+            closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit ||
+                     s->score < places_->options_.min_health;
             if (!closes)
                 places_->hand_over(s, wake);
             else if (!fit)
@@ -117,6 +129,7 @@ private:
         }
         wake();
         if (closes) places_->release_unconnected(s);
+        places_->close_all(others);
         if (at_rest) places_->wake_closers();
         return {};
     }
@@ -176,7 +189,10 @@ private:
                 places_->governor_.failed(m);
                 places_->connect_error_ = std::move(error_);
                 pauses_ = !std::exchange(places_->pausing_, true);
-                if (pauses_) until_ = places_->governor_.next_try();
+                if (pauses_) {
+                    until_ = places_->governor_.next_try();
+                    places_->pausing_opener_ = this;
+                }
             }
             told = l.queue.size();  // whoever has waited for it, not who comes now
             at_rest = places_->is_at_rest();

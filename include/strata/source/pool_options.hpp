@@ -129,6 +129,7 @@ struct pool_snapshot {
     std::size_t idle = 0;         ///< of these, neither leased nor being opened
     std::size_t waiting = 0;      ///< callers in the queue now
     bool suspended = false;       ///< nobody is given a connection, see `suspend()`
+    bool closed = false;          ///< the database was closed
     bool reachable = true;        ///< false: the latest attempt to connect failed
     std::uint64_t waits = 0;      ///< acquisitions that had to wait
     duration waited{};            ///< their time in the queue, all together

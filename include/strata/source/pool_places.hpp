@@ -36,7 +36,8 @@ public:
 
     pool_places(const pool_options& options, const typename Driver::options& target)
         : options_(options), target_(std::make_shared<const typename Driver::options>(target)), slots_(options.max_size),
-          split_(Driver::single_writer && options.max_size > 1), ready_(options.min_size), governor_(options.connecting()) {
+          split_(Driver::single_writer && options.max_size > 1), ready_(has_handle(target) ? 0 : options.min_size),
+          governor_(options.connecting()) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
         for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
@@ -58,7 +59,7 @@ public:
         {
             hold guard(lock_);
             lane& where = lanes_[s->lane];
-            if (closed_ || has_openers() || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
+            if (closed_ || has_openers() || suspended_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
             next = wanted_opener();
             at_rest = is_at_rest();
         }
@@ -103,6 +104,13 @@ protected:
     template <class Places>
     friend class pool_opener;
 
+    /// Of the user's: nothing is opened anew on it without being asked for.
+    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
+        if constexpr (requires { o.handle; })
+            return o.handle != nullptr;
+        else
+            return false;
+    }
     static void put(slot*& list, slot* s) noexcept {
         s->next = list;
         list = s;
@@ -151,17 +159,22 @@ protected:
 
     // Opening. Where no world runs openers (pool<no_lock>), callers open what they need themselves.
     [[nodiscard]] bool has_openers() const noexcept { return openers_begun_; }
-    /// Idle, and cold: it has to be checked first. Somebody waits for it.
-    void warm_up(lane& l) noexcept {
-        slot* s = std::exchange(l.cold, l.cold->next);
-        --l.count;
-        make_fit(s, slot_need::checking);
+    /// Idle ones that are cold have to be checked first: they are, where somebody waits.
+    void warm_up() noexcept {
+        if (closed_ || suspended_) return;
+        for (lane& l : lanes_)
+            while (l.cold != nullptr && l.queue.size() > l.fitting) {
+                slot* s = std::exchange(l.cold, l.cold->next);
+                --l.count;
+                make_fit(s, slot_need::checking);
+            }
     }
     /// Before anybody gets it: by an opener, for which it waits in a list.
     void make_fit(slot* s, slot_need n) noexcept {
         s->current = nullptr;
         s->need = n;
         ++lanes_[s->lane].opening;
+        ++lanes_[s->lane].fitting;
         s->next = nullptr;
         append(unfit_, s);
     }
@@ -176,6 +189,8 @@ protected:
     }
     /// One that rests, to be roused after the lock; null: none is needed, or those at work will look themselves.
     [[nodiscard]] opener* wanted_opener() noexcept {
+        warm_up();
+        if (unfit_ != nullptr && resting_ == nullptr) return std::exchange(pausing_opener_, nullptr);  // it need not wait for that
         if (resting_ == nullptr) return nullptr;
         if (unfit_ == nullptr && (pausing_ || governor_.connecting() >= governor_.allowed() || wanting() == nullptr)) return nullptr;
         return std::exchange(resting_, resting_->resting_behind);
@@ -184,6 +199,10 @@ protected:
     bool rouse(opener* o) noexcept {
         if (o == nullptr || o->rouse()) return true;
         hold guard(lock_);
+        if (o->is_pausing()) {
+            pausing_opener_ = o;
+            return false;
+        }
         o->resting_behind = std::exchange(resting_, o);
         return false;
     }
@@ -208,14 +227,19 @@ protected:
     }
 
     /// Rolls back what was left open, and resets the session. Without the lock, by whoever has the connection.
-    [[nodiscard]] STRATA_COLD health clean(slot& s) noexcept {
+    /// `bound` ends the reset, not the rollback.
+    [[nodiscard]] STRATA_COLD health clean(slot& s, const interruption* bound) noexcept {
         auto& c = s.connection;
         if (const health h = c.tidy(); !is_usable(h)) return h;
         if (options_.on_return == session_reset::rollback_only) return health::good;
+        const guarded guard_of_connection{c, bound};
         try {
             if (options_.on_return == session_reset::custom) {
-                if constexpr (requires { c.control(options_.reset_sql); })
-                    return c.control(options_.reset_sql) ? health::lost : health::good;
+                if constexpr (requires { c.control(options_.reset_sql); }) {
+                    if (c.control(options_.reset_sql)) return health::lost;
+                    if constexpr (requires { c.session_was_reset(); }) c.session_was_reset();
+                    return health::good;
+                }
             } else if constexpr (requires { c.discard_all(); }) {
                 return c.discard_all() ? health::lost : health::good;
             }
@@ -227,11 +251,13 @@ protected:
     STRATA_COLD void release_unfit(slot* s, health h) noexcept {
         opener* next = nullptr;
         bool left_to_opener = false;
+        const std::uint8_t score = s->score;
         {
             hold guard(lock_);
             if (s->connection.in_transaction()) ++left_open_;
             if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
                 ++s->returns;
+                if (h != health::good) ++faults_;
                 if (h != health::late) s->score = score_after(s->score, h);
                 if (s->score < full_score) s->marks |= slot_mark::unwell;
                 make_fit(s, slot_need::cleaning);
@@ -248,8 +274,12 @@ protected:
             *link = s->next;
             s->need = slot_need::nothing;
             --lanes_[s->lane].opening;
+            --lanes_[s->lane].fitting;
+            --s->returns;
+            if (h != health::good) --faults_;
+            s->score = score;
         }
-        release_slowly(s, is_usable(clean(*s)) ? h : health::lost);
+        release_slowly(s, is_usable(clean(*s, nullptr)) ? h : health::lost);
     }
 
     /// What took the slow way back. Without the lock.
@@ -339,8 +369,9 @@ protected:
     connect_governor governor_;
     bool openers_begun_ = false;
     opener* resting_ = nullptr;
-    slot* unfit_ = nullptr;  ///< connections that have to be cleaned or checked, the oldest first
-    error connect_error_;    ///< why the latest connect failed; empty after one that did not
+    opener* pausing_opener_ = nullptr;  ///< the one that waits for the end of the pause
+    slot* unfit_ = nullptr;             ///< connections that have to be cleaned or checked, the oldest first
+    error connect_error_;               ///< why the latest connect failed; empty after one that did not
     std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
     duration waited_{};
     operation_base* upkeep_op_ = nullptr;

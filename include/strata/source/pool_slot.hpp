@@ -74,6 +74,7 @@ struct alignas(64) pool_lane {
     std::size_t count = 0;    // of all three
     std::size_t taken = 0;    // places with a connection, or with one being opened
     std::size_t opening = 0;  // being opened, or made fit
+    std::size_t fitting = 0;  // of these, made fit
     std::size_t limit = 0;
     wait_queue queue;
 
@@ -84,6 +85,15 @@ struct alignas(64) pool_lane {
             idle = s->next;
             --count;
         }
+        return s;
+    }
+    /// The one that is missed least; null when there is none.
+    [[nodiscard]] Slot* take_any() noexcept {
+        Slot** const list = cold != nullptr ? &cold : idle != nullptr ? &idle : &kept;
+        Slot* s = *list;
+        if (s == nullptr) return nullptr;
+        *list = s->next;
+        --count;
         return s;
     }
     STRATA_INLINE void put_idle(Slot* s) noexcept {

@@ -19,7 +19,10 @@ class pool_upkeep final : public background {
     using slot = typename Places::slot;
 
 public:
-    explicit pool_upkeep(Places& places) noexcept : places_(places) { places_.upkeep_op_ = &op_; }
+    explicit pool_upkeep(Places& places) noexcept : places_(places) {
+        op_.name = "the pool itself";
+        places_.upkeep_op_ = &op_;
+    }
 
     STRATA_COLD time_point run(moment m) noexcept override {
         look_at_all(m);
@@ -137,9 +140,11 @@ private:
         }
         places_.release_unconnected(s);
     }
-    /// To the oldest waiter, else to the cold end.
+    /// To the oldest waiter, else to the cold end; one that is cold has to be checked first.
     void put_back(slot* s) noexcept {
         wake_call wake;
+        typename Places::opener* opener = nullptr;
+        bool at_rest = false;
         {
             hold guard(places_.lock_);
             s->current = nullptr;
@@ -149,15 +154,19 @@ private:
                 guard.unlock();
                 return places_.release_unconnected(s);
             }
-            if (places_.suspended_ || !l.queue.grant_first(s, wake)) {
-                const duration window = places_.options_.validate_after;
-                const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
+            const duration window = places_.options_.validate_after;
+            const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
+            if (places_.suspended_ || cold || !l.queue.grant_first(s, wake)) {
                 s->next = nullptr;
                 Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
                 ++l.count;
+                if (cold) opener = places_.wanted_opener();
+                at_rest = places_.suspended_ && places_.is_at_rest();
             }
         }
         wake();
+        static_cast<void>(places_.rouse(opener));
+        if (at_rest) places_.wake_closers();
     }
 
     Places& places_;

@@ -3,6 +3,7 @@
 #define STRATA_TESTING_SIMULATED_DATABASE_HPP
 
 #include <strata/async/home.hpp>
+#include <strata/core/health.hpp>
 #include <strata/database.hpp>
 #include <strata/testing/simulated_call.hpp>
 
@@ -253,7 +254,7 @@ private:
             }
             return {};
         } catch (const failure& f) {
-            return f.error();
+            return told_by_closure(f.error());
         } catch (...) {
             thrown = std::current_exception();
             return error{errc::user_exception, phase::execute};

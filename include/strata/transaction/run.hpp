@@ -2,6 +2,7 @@
 #ifndef STRATA_TRANSACTION_RUN_HPP
 #define STRATA_TRANSACTION_RUN_HPP
 
+#include <strata/core/health.hpp>
 #include <strata/transaction/transaction.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -53,7 +54,7 @@ private:
             }
             return {};
         } catch (const failure& f) {
-            return f.error();
+            return told_by_closure(f.error());
         } catch (...) {
             thrown = std::current_exception();
             return error{errc::user_exception, phase::execute};

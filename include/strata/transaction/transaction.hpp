@@ -3,6 +3,7 @@
 #define STRATA_TRANSACTION_TRANSACTION_HPP
 
 #include <strata/calls.hpp>
+#include <strata/core/health.hpp>
 #include <strata/perform.hpp>
 #include <strata/stream.hpp>
 #include <strata/transaction/closure.hpp>
@@ -56,7 +57,7 @@ public:
             }
         } catch (const failure& f) {
             undo();
-            error e = f.error();
+            error e = detail::told_by_closure(f.error());
             if (e.effect() == effect::none) e.set(effect::rolled_back);
             throw_failure(std::move(e));
         } catch (...) {

@@ -1,6 +1,8 @@
 // What a pool does with connections to a real server: other credentials, sessions that are reset, a server that says farewell.
 #include "fault_fixture.hpp"
 
+#include <strata/server_budget.hpp>
+
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
@@ -208,4 +210,14 @@ TEST_CASE("a database is drained before its server is switched, and goes on afte
     for (std::thread& t : crowd) t.join();
     CHECK(failures == 0);
     CHECK(db.connections().lost == 0);
+}
+
+TEST_CASE("a server is asked what it allows", "[postgres][pool]") {
+    server s;
+    const strata::server_budget b = strata::ask_server_budget(s.admin(), 3).value();
+    CHECK(static_cast<std::int64_t>(b.max_connections) ==
+          s.admin().one<std::int64_t>("select current_setting('max_connections')::int8"_sql()));
+    CHECK(b.superuser_reserved >= 1);
+    CHECK(b.role_limit == -1);
+    CHECK(b.connections() == (b.max_connections - b.superuser_reserved) / 3);
 }

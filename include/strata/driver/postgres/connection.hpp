@@ -69,8 +69,8 @@ public:
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
     using detail::postgres_wire::in_transaction;
     using detail::postgres_wire::is_lost;
-    /// What the server has said of this connection, and of those opened before it: also to a session that holds it.
-    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : health::lost; }
+    /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -134,6 +134,8 @@ public:
         if (!e) changed_session_ = false;
         return e;
     }
+    /// By a statement of the user's.
+    void session_was_reset() noexcept { changed_session_ = false; }
     /// Whether a statement was run that sets something for the session, since it began or was discarded.
     [[nodiscard]] bool has_changed_session() const noexcept { return changed_session_; }
 

@@ -94,7 +94,8 @@ struct postgres_options {
     void* context = nullptr;  ///< handed to both
 
     /// A connection of the user's own, idle, used instead of connecting: for `single`, or a pool of one. It stays the user's, who ends it
-    /// after the database. It is not made anew when it is lost: each call then fails with `errc::cannot_connect`.
+    /// after the database. It is not made anew when it is lost: each call then fails with
+    /// `errc::cannot_connect`, or `errc::pool_unreachable` until it is looked at again.
     PGconn* handle = nullptr;
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
