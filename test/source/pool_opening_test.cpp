@@ -552,6 +552,27 @@ TEST_CASE("a suspended pool opens nothing, and what is wanted when it goes on", 
     CHECK(p.log.most_in_use == 3);
 }
 
+TEST_CASE("who has waited for a suspended pool is served at once also by those that were idle for long", "[pool][suspend]") {
+    pool_of<> p{{.min_size = 2, .max_size = 2, .validate_after = 1s}};
+    p.world.run_for(3s);
+    p.source.suspend();
+    p.world.run_for(GENERATE(0s, 2s));  // upkeep goes on meanwhile
+    int served = 0;
+    for (int i = 0; i < 3; ++i)
+        p.client("caller", [&]() -> task {
+            const went w = co_await lease(p.r, {.takes = 1ms});
+            CHECK_FALSE(w.error);
+            ++served;
+        });
+    p.world.run_for(5ms);
+    CHECK(p.log.controls.empty());
+    p.source.resume();
+    p.world.run_for(5ms);
+    CHECK(served == 3);
+    CHECK(p.log.controls.size() == 2);  // each was asked before
+    CHECK(p.now().opened == 2);
+}
+
 TEST_CASE("a pool is drained when all leases have come back, and closed while it is suspended", "[pool][suspend]") {
     pool_of<> p{{.min_size = 2, .max_size = 4}};
     p.client("holder", [&]() -> task { co_await lease(p.r, {.takes = 100ms}); });

@@ -158,7 +158,7 @@ private:
             const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
             if (places_.suspended_ || cold || !l.queue.grant_first(s, wake)) {
                 s->next = nullptr;
-                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
+                Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
                 ++l.count;
                 if (cold) opener = places_.wanted_opener();
                 at_rest = places_.suspended_ && places_.is_at_rest();
