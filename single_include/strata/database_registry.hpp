@@ -66,8 +66,8 @@ public:
     database_registry(const database_registry&) = delete;
     database_registry& operator=(const database_registry&) = delete;
 
-    /// The database of these options: one that is open already, with its layers' state as it is, or a new one. Throws as the constructor of
-    /// `database` does. Others wait meanwhile, for a database that is being opened may be theirs.
+    /// The database of these options: one that is open already and was not closed, with its layers' state as it is, or a new one. Throws as
+    /// the constructor of `database` does. Others wait meanwhile, for a database that is being opened may be theirs.
     template <class... Options>
     [[nodiscard]] std::shared_ptr<database_type> open(const Options&... options) {
         static_assert((detail::belongs_to<Options, Stack> && ...),
@@ -77,7 +77,7 @@ public:
         entries_.remove_if([](const entry& e) { return e.second.expired(); });
         for (const entry& e : entries_)
             if (e.first == wanted)
-                if (auto open = e.second.lock()) return open;
+                if (auto open = e.second.lock(); open != nullptr && !open->connections().closed) return open;
         auto made = std::make_shared<database_type>(options...);
         entries_.emplace_back(std::move(wanted), made);
         return made;

@@ -204,6 +204,7 @@ public:
             failed(e.error());
         } catch (...) {
             thrown_ = std::current_exception();
+            thrown_in_ = op_.attempt;
             result().replace(error{errc::user_exception, phase::execute, effect::unknown});
         }
     }
@@ -215,7 +216,9 @@ public:
     }
 
     /// When it is over: what `run` has to throw as it was thrown.
-    [[nodiscard]] std::exception_ptr thrown() noexcept { return result().code() == errc::user_exception ? thrown_ : nullptr; }
+    [[nodiscard]] std::exception_ptr thrown() noexcept {
+        return result().code() == errc::user_exception && thrown_in_ == op_.attempt ? thrown_ : nullptr;
+    }
     [[nodiscard]] strata::result<Value> take() {
         if (!result().ok() && !is_own_verdict()) return std::move(result().error());
         if constexpr (std::is_void_v<Value>)
@@ -234,6 +237,7 @@ private:
     op_type op_;
     passage<typename State::interceptors, op_type> passage_;
     std::exception_ptr thrown_;
+    unsigned thrown_in_ = 0;
     std::optional<storable<Value>> slot_;
     errc judged_ = errc::ok;
     unsigned judged_in_ = 0;  ///< the attempt whose value spoke of a failure, from 1

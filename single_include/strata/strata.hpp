@@ -16,7 +16,6 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
-#include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
@@ -5332,6 +5331,12 @@ namespace detail {
     return h < health::lost;
 }
 
+/// An error that the user's closure lets out: what it says of other connections may be of another database's.
+[[nodiscard]] STRATA_COLD inline error told_by_closure(error e) noexcept {
+    if (e.health() == health::all_lost) e.set(health::lost);
+    return e;
+}
+
 /// A violated constraint tells nothing about a connection, nor does a conflict, a caller's cancel or a refusal. Nor does a call that ran
 /// out of time, where the connection could be brought back. An I/O error, or lack of memory, may be its own fault.
 [[nodiscard]] STRATA_COLD inline health health_after(const error& e) noexcept {
@@ -7975,7 +7980,7 @@ public:
             }
         } catch (const failure& f) {
             undo();
-            error e = f.error();
+            error e = detail::told_by_closure(f.error());
             if (e.effect() == effect::none) e.set(effect::rolled_back);
             throw_failure(std::move(e));
         } catch (...) {
@@ -8094,7 +8099,7 @@ private:
             }
             return {};
         } catch (const failure& f) {
-            return f.error();
+            return told_by_closure(f.error());
         } catch (...) {
             thrown = std::current_exception();
             return error{errc::user_exception, phase::execute};
@@ -8203,6 +8208,7 @@ template <class Runtime>
 template <class Runtime>
 class independent_database : public calls<independent_database<Runtime>> {
 public:
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = basic_transaction<Runtime>;
     static constexpr strata::dialect dialect = driver::dialect;
@@ -8222,9 +8228,9 @@ public:
     }
 
     // For `calls`.
-    template <class Bound, class Sink>
-    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        detail::perform_statement<false>(*rt_, source_, statement, sink, done, o, nullptr, ended);
+    template <class Bound, class Sink, class Wish = detail::no_wish>
+    void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended, Wish&& wish = {}) {
+        detail::perform_statement<false>(*rt_, source_, statement, sink, done, o, nullptr, ended, wish);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
@@ -8346,7 +8352,7 @@ protected:
 /// are busy and something else is, or will be, due. Thread-safe.
 class background_threads final : public background_runner {
 public:
-    static constexpr std::size_t most = 16;  ///< threads; beyond that tasks wait
+    static constexpr std::size_t most = 48;  ///< threads; beyond that tasks wait
 
     explicit background_threads(random_source& random) noexcept : random_(random) {}
     background_threads(const background_threads&) = delete;
@@ -8401,8 +8407,11 @@ public:
                 b.roused = true;
                 return true;
             }
-            b.due = {};
-            if (!has_thread()) return false;
+            const time_point before = std::exchange(b.due, time_point{});
+            if (!has_thread()) {
+                b.due = before;
+                return false;
+            }
         }
         ring();
         return true;
@@ -10844,22 +10853,40 @@ namespace strata::inline STRATA_ABI {
 template <class Signature>
 class shared_function;
 
-/// Made from anything that can be called so. Calls are as safe from several threads as the function's own are.
+/// Made from anything that can be called so. Calls are as safe from several threads as the function's own are. (A `std::function` in it
+/// would cost each program that includes a pool 0.1 s to compile.)
 template <class Result, class... A>
 class shared_function<Result(A...)> {
 public:
     shared_function() noexcept = default;
     shared_function(std::nullptr_t) noexcept {}
     template <class F>
-        requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, F&, A...>)
-    shared_function(F&& f) : shared_(std::make_shared<const std::function<Result(A...)>>(std::forward<F>(f))) {}
+        requires(!std::same_as<std::remove_cvref_t<F>, shared_function> && std::is_invocable_r_v<Result, std::decay_t<F>&, A...>)
+    shared_function(F&& f) {
+        if constexpr (requires { static_cast<bool>(f == nullptr); })
+            if (f == nullptr) return;  // an empty std::function, a null pointer
+        shared_ = std::make_shared<held<std::decay_t<F>>>(std::forward<F>(f));
+    }
 
     [[nodiscard]] explicit operator bool() const noexcept { return shared_ != nullptr; }
-    Result operator()(A... a) const { return (*shared_)(std::forward<A>(a)...); }
+    Result operator()(A... a) const { return shared_->call(std::forward<A>(a)...); }
     friend bool operator==(const shared_function&, const shared_function&) = default;
 
 private:
-    std::shared_ptr<const std::function<Result(A...)>> shared_;
+    struct callable {
+        virtual Result call(A... a) = 0;
+
+    protected:
+        ~callable() = default;
+    };
+    template <class F>
+    struct held final : callable {
+        template <class G>
+        explicit held(G&& g) : function(std::forward<G>(g)) {}
+        Result call(A... a) override { return function(std::forward<A>(a)...); }
+        F function;
+    };
+    std::shared_ptr<callable> shared_;
 };
 
 }  // namespace strata::inline STRATA_ABI
@@ -11066,6 +11093,7 @@ struct pool_snapshot {
     std::size_t idle = 0;         ///< of these, neither leased nor being opened
     std::size_t waiting = 0;      ///< callers in the queue now
     bool suspended = false;       ///< nobody is given a connection, see `suspend()`
+    bool closed = false;          ///< the database was closed
     bool reachable = true;        ///< false: the latest attempt to connect failed
     std::uint64_t waits = 0;      ///< acquisitions that had to wait
     duration waited{};            ///< their time in the queue, all together
@@ -11154,6 +11182,7 @@ struct alignas(64) pool_lane {
     std::size_t count = 0;    // of all three
     std::size_t taken = 0;    // places with a connection, or with one being opened
     std::size_t opening = 0;  // being opened, or made fit
+    std::size_t fitting = 0;  // of these, made fit
     std::size_t limit = 0;
     wait_queue queue;
 
@@ -11164,6 +11193,15 @@ struct alignas(64) pool_lane {
             idle = s->next;
             --count;
         }
+        return s;
+    }
+    /// The one that is missed least; null when there is none.
+    [[nodiscard]] Slot* take_any() noexcept {
+        Slot** const list = cold != nullptr ? &cold : idle != nullptr ? &idle : &kept;
+        Slot* s = *list;
+        if (s == nullptr) return nullptr;
+        *list = s->next;
+        --count;
         return s;
     }
     STRATA_INLINE void put_idle(Slot* s) noexcept {
@@ -11208,7 +11246,8 @@ public:
 
     pool_places(const pool_options& options, const typename Driver::options& target)
         : options_(options), target_(std::make_shared<const typename Driver::options>(target)), slots_(options.max_size),
-          split_(Driver::single_writer && options.max_size > 1), ready_(options.min_size), governor_(options.connecting()) {
+          split_(Driver::single_writer && options.max_size > 1), ready_(has_handle(target) ? 0 : options.min_size),
+          governor_(options.connecting()) {
         lanes_[0].limit = split_ ? 1 : options.max_size;
         lanes_[1].limit = split_ ? options.max_size - 1 : 0;
         for (std::size_t i = options.max_size; i-- > 0;) put(empty_, &slots_[i]);
@@ -11230,7 +11269,7 @@ public:
         {
             hold guard(lock_);
             lane& where = lanes_[s->lane];
-            if (closed_ || has_openers() || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
+            if (closed_ || has_openers() || suspended_ || where.taken > where.limit || !where.queue.grant_first(s, wake)) free_place(s);
             next = wanted_opener();
             at_rest = is_at_rest();
         }
@@ -11275,6 +11314,13 @@ protected:
     template <class Places>
     friend class pool_opener;
 
+    /// Of the user's: nothing is opened anew on it without being asked for.
+    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
+        if constexpr (requires { o.handle; })
+            return o.handle != nullptr;
+        else
+            return false;
+    }
     static void put(slot*& list, slot* s) noexcept {
         s->next = list;
         list = s;
@@ -11323,17 +11369,22 @@ protected:
 
     // Opening. Where no world runs openers (pool<no_lock>), callers open what they need themselves.
     [[nodiscard]] bool has_openers() const noexcept { return openers_begun_; }
-    /// Idle, and cold: it has to be checked first. Somebody waits for it.
-    void warm_up(lane& l) noexcept {
-        slot* s = std::exchange(l.cold, l.cold->next);
-        --l.count;
-        make_fit(s, slot_need::checking);
+    /// Idle ones that are cold have to be checked first: they are, where somebody waits.
+    void warm_up() noexcept {
+        if (closed_ || suspended_) return;
+        for (lane& l : lanes_)
+            while (l.cold != nullptr && l.queue.size() > l.fitting) {
+                slot* s = std::exchange(l.cold, l.cold->next);
+                --l.count;
+                make_fit(s, slot_need::checking);
+            }
     }
     /// Before anybody gets it: by an opener, for which it waits in a list.
     void make_fit(slot* s, slot_need n) noexcept {
         s->current = nullptr;
         s->need = n;
         ++lanes_[s->lane].opening;
+        ++lanes_[s->lane].fitting;
         s->next = nullptr;
         append(unfit_, s);
     }
@@ -11348,6 +11399,8 @@ protected:
     }
     /// One that rests, to be roused after the lock; null: none is needed, or those at work will look themselves.
     [[nodiscard]] opener* wanted_opener() noexcept {
+        warm_up();
+        if (unfit_ != nullptr && resting_ == nullptr) return std::exchange(pausing_opener_, nullptr);  // it need not wait for that
         if (resting_ == nullptr) return nullptr;
         if (unfit_ == nullptr && (pausing_ || governor_.connecting() >= governor_.allowed() || wanting() == nullptr)) return nullptr;
         return std::exchange(resting_, resting_->resting_behind);
@@ -11356,6 +11409,10 @@ protected:
     bool rouse(opener* o) noexcept {
         if (o == nullptr || o->rouse()) return true;
         hold guard(lock_);
+        if (o->is_pausing()) {
+            pausing_opener_ = o;
+            return false;
+        }
         o->resting_behind = std::exchange(resting_, o);
         return false;
     }
@@ -11380,14 +11437,19 @@ protected:
     }
 
     /// Rolls back what was left open, and resets the session. Without the lock, by whoever has the connection.
-    [[nodiscard]] STRATA_COLD health clean(slot& s) noexcept {
+    /// `bound` ends the reset, not the rollback.
+    [[nodiscard]] STRATA_COLD health clean(slot& s, const interruption* bound) noexcept {
         auto& c = s.connection;
         if (const health h = c.tidy(); !is_usable(h)) return h;
         if (options_.on_return == session_reset::rollback_only) return health::good;
+        const guarded guard_of_connection{c, bound};
         try {
             if (options_.on_return == session_reset::custom) {
-                if constexpr (requires { c.control(options_.reset_sql); })
-                    return c.control(options_.reset_sql) ? health::lost : health::good;
+                if constexpr (requires { c.control(options_.reset_sql); }) {
+                    if (c.control(options_.reset_sql)) return health::lost;
+                    if constexpr (requires { c.session_was_reset(); }) c.session_was_reset();
+                    return health::good;
+                }
             } else if constexpr (requires { c.discard_all(); }) {
                 return c.discard_all() ? health::lost : health::good;
             }
@@ -11399,11 +11461,13 @@ protected:
     STRATA_COLD void release_unfit(slot* s, health h) noexcept {
         opener* next = nullptr;
         bool left_to_opener = false;
+        const std::uint8_t score = s->score;
         {
             hold guard(lock_);
             if (s->connection.in_transaction()) ++left_open_;
             if (has_openers() && !closed_ && (s->marks & slot_mark::retired) == 0 && resting_ != nullptr) {
                 ++s->returns;
+                if (h != health::good) ++faults_;
                 if (h != health::late) s->score = score_after(s->score, h);
                 if (s->score < full_score) s->marks |= slot_mark::unwell;
                 make_fit(s, slot_need::cleaning);
@@ -11420,8 +11484,12 @@ protected:
             *link = s->next;
             s->need = slot_need::nothing;
             --lanes_[s->lane].opening;
+            --lanes_[s->lane].fitting;
+            --s->returns;
+            if (h != health::good) --faults_;
+            s->score = score;
         }
-        release_slowly(s, is_usable(clean(*s)) ? h : health::lost);
+        release_slowly(s, is_usable(clean(*s, nullptr)) ? h : health::lost);
     }
 
     /// What took the slow way back. Without the lock.
@@ -11511,8 +11579,9 @@ protected:
     connect_governor governor_;
     bool openers_begun_ = false;
     opener* resting_ = nullptr;
-    slot* unfit_ = nullptr;  ///< connections that have to be cleaned or checked, the oldest first
-    error connect_error_;    ///< why the latest connect failed; empty after one that did not
+    opener* pausing_opener_ = nullptr;  ///< the one that waits for the end of the pause
+    slot* unfit_ = nullptr;             ///< connections that have to be cleaned or checked, the oldest first
+    error connect_error_;               ///< why the latest connect failed; empty after one that did not
     std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
     duration waited_{};
     operation_base* upkeep_op_ = nullptr;
@@ -11563,7 +11632,10 @@ class pool_opener final : public background {
     using slot = typename Places::slot;
 
 public:
-    pool_opener() noexcept { due = never; }
+    pool_opener() noexcept {
+        due = never;
+        op_.name = "the pool itself";
+    }
     /// Before it is given to a world.
     void belong_to(Places& places) noexcept {
         places_ = &places;
@@ -11571,7 +11643,7 @@ public:
     }
 
     STRATA_COLD time_point run(moment m) noexcept override {
-        if (opening_ == nullptr) return begin(m) ? time_point{} : never;
+        if (opening_ == nullptr) return begin(m) ? time_point{} : pauses_ ? until_ : never;
         if (opening_->need != slot_need::nothing) return made_fit(m);
         if (ended_ != signal::work) return end(m);
         at_moment now{m};
@@ -11595,12 +11667,16 @@ public:
     void cancel() noexcept override { op_.cancelled.store(true, std::memory_order_relaxed); }
 
     pool_opener* resting_behind = nullptr;  ///< in the pool's list of those that rest
+    /// Under the pool's lock.
+    [[nodiscard]] bool is_pausing() const noexcept { return pauses_; }
 
 private:
     /// False when nothing is to be opened now: then it rests, or waits for the end of the pause.
     [[nodiscard]] bool begin(moment m) noexcept {
         hold guard(places_->lock_);
-        if (std::exchange(pauses_, false)) places_->pausing_ = false;
+        if (pauses_ && m.now >= until_) pauses_ = places_->pausing_ = false;
+        places_->pausing_opener_ = pauses_ ? this : places_->pausing_opener_ == this ? nullptr : places_->pausing_opener_;
+        places_->warm_up();
         if (places_->unfit_ != nullptr) {
             opening_ = std::exchange(places_->unfit_, places_->unfit_->next);
             opening_->current = &op_;
@@ -11609,7 +11685,7 @@ private:
         auto* l = op_.is_cancelled() || places_->pausing_ || !places_->governor_.may_begin(m.now) ? nullptr : places_->wanting();
         opening_ = l != nullptr ? places_->take_empty(*l) : nullptr;
         if (opening_ == nullptr) {
-            resting_behind = std::exchange(places_->resting_, this);
+            if (!pauses_) resting_behind = std::exchange(places_->resting_, this);
             return false;
         }
         places_->governor_.begun();
@@ -11622,16 +11698,21 @@ private:
     [[nodiscard]] time_point made_fit(moment m) noexcept {
         slot* s = std::exchange(opening_, nullptr);
         op_.deadline = add_saturated(m.now, std::chrono::seconds{5});
-        const bool fit = s->need == slot_need::checking ? answers(*s) : is_usable(places_->clean(*s));
+        const bool fit = s->need == slot_need::checking ? answers(*s) : is_usable(places_->clean(*s, &op_));
         op_.deadline = never;
         wake_call wake;
+        slot* others = nullptr;
         bool closes = false, at_rest = false;
         {
             hold guard(places_->lock_);
             s->need = slot_need::nothing;
             auto& l = places_->lanes_[s->lane];
             --l.opening;
-            closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit;
+            --l.fitting;
+            if constexpr (requires { s->connection.said(); })
+                if (!fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0) others = places_->take_all();
+            closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit ||
+                     s->score < places_->options_.min_health;
             if (!closes)
                 places_->hand_over(s, wake);
             else if (!fit)
@@ -11642,6 +11723,7 @@ private:
         }
         wake();
         if (closes) places_->release_unconnected(s);
+        places_->close_all(others);
         if (at_rest) places_->wake_closers();
         return {};
     }
@@ -11701,7 +11783,10 @@ private:
                 places_->governor_.failed(m);
                 places_->connect_error_ = std::move(error_);
                 pauses_ = !std::exchange(places_->pausing_, true);
-                if (pauses_) until_ = places_->governor_.next_try();
+                if (pauses_) {
+                    until_ = places_->governor_.next_try();
+                    places_->pausing_opener_ = this;
+                }
             }
             told = l.queue.size();  // whoever has waited for it, not who comes now
             at_rest = places_->is_at_rest();
@@ -11763,8 +11848,9 @@ public:
     using places::places;
 
     [[nodiscard]] pool_snapshot snapshot() noexcept {
-        hold guard(lock_);
         pool_snapshot s;
+        if (process_.is_forked_child()) return s;
+        hold guard(lock_);
         for (const lane& l : lanes_) {
             s.open += l.taken;
             s.opening += l.opening;
@@ -11772,6 +11858,7 @@ public:
             s.waiting += l.queue.size();
         }
         s.suspended = suspended_;
+        s.closed = closed_;
         s.reachable = !governor_.is_down();
         s.waits = places::waits_;
         s.waited = places::waited_;
@@ -11786,7 +11873,7 @@ public:
 
     /// Where the holder of a lease asked for it, for the report of a leak.
     void lent_to(typename places::lease& l, const std::source_location& where) noexcept {
-        if (l == nullptr || options_.leak_threshold == duration::zero()) return;
+        if (l == nullptr || options_.leak_threshold == duration::zero() || process_.is_forked_child()) return;
         hold guard(lock_);
         l->lease = l->returns;
         l->lent_since = {};
@@ -11805,7 +11892,7 @@ public:
             l.limit = split_ ? size - 1 : size;
             if (l.taken > l.limit) places::mark_all(slot_mark::check);
         }
-        close_while([&l] { return l.taken > l.limit ? l.take_idle() : nullptr; });
+        close_while([&l] { return l.taken > l.limit ? l.take_any() : nullptr; });
         for (;;) {
             wake_call wake;
             opener* next = nullptr;
@@ -11824,8 +11911,8 @@ public:
         if (process_.is_forked_child()) return;
         close_while([this]() -> slot* {
             if (places::open_or_opening() <= places::ready_) return nullptr;
-            if (slot* s = lanes_[1].take_idle(); s != nullptr) return s;
-            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_idle();
+            if (slot* s = lanes_[1].take_any(); s != nullptr) return s;
+            return split_ && places::ready_ != 0 ? nullptr : lanes_[0].take_any();
         });
     }
 
@@ -11834,7 +11921,7 @@ public:
     /// Nothing happens to a handle of the user's (`options.handle`).
     STRATA_COLD void retire_all() noexcept {
         if (process_.is_forked_child()) return;
-        if (has_handle(*places::target())) return;
+        if (places::has_handle(*places::target())) return;
         slot* all = nullptr;
         {
             hold guard(lock_);
@@ -11847,8 +11934,9 @@ public:
     /// another server. What is on its way is not disturbed. An error, and nothing has changed, for options that make no sense, and where
     /// the old or the new ones hold a handle of the user's.
     [[nodiscard]] STRATA_COLD error rotate(const typename Driver::options& target) {
+        if (process_.is_forked_child()) return {errc::misuse, "this process was forked after the database was opened", phase::admission};
         if (error e = target.validate()) return e;
-        if (has_handle(target) || has_handle(*places::target()))
+        if (places::has_handle(target) || places::has_handle(*places::target()))
             return {errc::invalid_argument, "a pool on a connection of the user's (handle) cannot be turned to another one",
                     phase::admission};
         auto next = std::make_shared<const typename Driver::options>(target);
@@ -11867,27 +11955,28 @@ public:
         hold guard(lock_);
         if (closed_ || std::exchange(suspended_, true)) return;
         places::mark_all(slot_mark::held);
-        for (lane& l : lanes_) l.kept = std::exchange(l.idle, nullptr);
+        for (lane& l : lanes_) places::append(l.kept, std::exchange(l.idle, nullptr));
     }
     /// Serves those who have waited, in their order.
     STRATA_COLD void resume() noexcept {
         if (process_.is_forked_child()) return;
-        {
-            hold guard(lock_);
-            if (!suspended_) return;
-            resume_lanes();
-            for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
+        for (bool serves = true; serves;) {  // newcomers stand behind until all are served
+            wake_call wake;
+            {
+                hold guard(lock_);
+                if (!suspended_) return;
+                serves = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
+                if (!serves) end_suspension();
+            }
+            wake();
         }
-        for (bool served = true; served;) {
+        for (bool granted = true; granted;) {
             wake_call wake;
             opener* next = nullptr;
             {
                 hold guard(lock_);
-                served = serve_one(lanes_[0], wake) || serve_one(lanes_[1], wake);
-                if (!served) {
-                    next = places::wanted_opener();
-                    served = next != nullptr;
-                }
+                next = places::wanted_opener();
+                granted = next != nullptr || grant_empty(lanes_[0], wake) || grant_empty(lanes_[1], wake);
             }
             wake();
             if (!places::rouse(next)) return;
@@ -11966,15 +12055,19 @@ private:
                 hold guard(lock_);
                 if (!std::exchange(closed_, true)) {
                     places::mark_all(slot_mark::retired);
-                    resume_lanes();
-                    for (lane& l : lanes_) places::append(l.idle, std::exchange(l.cold, nullptr));
-                    for (; places::unfit_ != nullptr;) {
-                        slot* s = std::exchange(places::unfit_, places::unfit_->next);
-                        --lanes_[s->lane].opening;
-                        lanes_[s->lane].put_idle(s);
+                    for (lane& l : lanes_)  // nobody finds an idle one any more
+                        for (slot** list : {&l.idle, &l.cold}) places::append(l.kept, std::exchange(*list, nullptr));
+                    suspended_ = false;
+                    while (slot* s = places::unfit_) {
+                        places::unfit_ = s->next;
+                        lane& l = lanes_[s->lane];
+                        --l.opening;
+                        --l.fitting;
+                        ++l.count;
+                        places::put(l.kept, s);
                     }
                     for (std::size_t i = 0; places::has_openers() && i < options_.max_size; ++i)
-                        if (!places::slots_[i].open && places::slots_[i].current != nullptr) cancel(places::slots_[i]);
+                        if (is_opening(places::slots_[i])) cancel(places::slots_[i]);
                     if (places::upkeep_op_ != nullptr) places::upkeep_op_->cancelled.store(true, std::memory_order_relaxed);
                 }
                 if (!lanes_[0].queue.grant_first(nullptr, wake) && !lanes_[1].queue.grant_first(nullptr, wake)) return;
@@ -11982,12 +12075,9 @@ private:
             wake();
         }
     }
-    /// What was kept back is idle again.
-    void resume_lanes() noexcept {
-        suspended_ = false;
-        for (lane& l : lanes_) {
-            places::append(l.idle, std::exchange(l.kept, nullptr));
-        }
+    /// By an opener: opened, or made fit.
+    [[nodiscard]] static bool is_opening(const slot& s) noexcept {
+        return s.current != nullptr && (!s.open || s.need != slot_need::nothing);
     }
     static void cancel(slot& s) noexcept {
         s.current->cancelled.store(true, std::memory_order_relaxed);
@@ -12017,7 +12107,8 @@ private:
             slot* s = nullptr;
             {
                 hold guard(lock_);
-                s = lanes_[lanes_[0].idle != nullptr ? 0 : 1].take_idle();
+                s = lanes_[0].take_any();
+                if (s == nullptr) s = lanes_[1].take_any();
                 if (s == nullptr) return;
             }
             places::release_unconnected(s);
@@ -12027,12 +12118,6 @@ private:
     [[nodiscard]] std::size_t size() noexcept {
         hold guard(lock_);
         return lanes_[0].limit + lanes_[1].limit;
-    }
-    [[nodiscard]] static bool has_handle([[maybe_unused]] const typename Driver::options& o) noexcept {
-        if constexpr (requires { o.handle; })
-            return o.handle != nullptr;
-        else
-            return false;
     }
     /// Closes what `next`, asked under the lock, hands out.
     template <class Next>
@@ -12048,13 +12133,20 @@ private:
             places::release_unconnected(s);
         }
     }
-    /// Under the lock: an idle connection for the oldest waiter.
+    /// Under the lock: one that was kept back for the oldest waiter.
     [[nodiscard]] bool serve_one(lane& l, wake_call& wake) noexcept {
-        if (suspended_ || closed_ || l.idle == nullptr || l.queue.empty()) return false;
-        slot* s = l.take_idle();
-        if (l.queue.grant_first(s, wake)) return true;
-        l.put_idle(s);
-        return false;
+        if (closed_ || l.kept == nullptr || l.queue.empty()) return false;
+        slot* s = l.kept;
+        if (!l.queue.grant_first(s, wake)) return false;
+        l.kept = s->next;
+        --l.count;
+        return true;
+    }
+    /// Under the lock.
+    void end_suspension() noexcept {
+        suspended_ = false;
+        for (lane& l : lanes_) places::append(l.idle, std::exchange(l.kept, nullptr));
+        for (std::size_t i = 0; i < options_.max_size; ++i) places::slots_[i].marks &= static_cast<std::uint8_t>(~slot_mark::held);
     }
     /// Under the lock, where callers open what they need: a free place for the oldest waiter.
     [[nodiscard]] bool grant_empty(lane& l, wake_call& wake) noexcept {
@@ -12166,7 +12258,10 @@ class pool_upkeep final : public background {
     using slot = typename Places::slot;
 
 public:
-    explicit pool_upkeep(Places& places) noexcept : places_(places) { places_.upkeep_op_ = &op_; }
+    explicit pool_upkeep(Places& places) noexcept : places_(places) {
+        op_.name = "the pool itself";
+        places_.upkeep_op_ = &op_;
+    }
 
     STRATA_COLD time_point run(moment m) noexcept override {
         look_at_all(m);
@@ -12284,9 +12379,11 @@ private:
         }
         places_.release_unconnected(s);
     }
-    /// To the oldest waiter, else to the cold end.
+    /// To the oldest waiter, else to the cold end; one that is cold has to be checked first.
     void put_back(slot* s) noexcept {
         wake_call wake;
+        typename Places::opener* opener = nullptr;
+        bool at_rest = false;
         {
             hold guard(places_.lock_);
             s->current = nullptr;
@@ -12296,15 +12393,19 @@ private:
                 guard.unlock();
                 return places_.release_unconnected(s);
             }
-            if (places_.suspended_ || !l.queue.grant_first(s, wake)) {
-                const duration window = places_.options_.validate_after;
-                const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
+            const duration window = places_.options_.validate_after;
+            const bool cold = window > duration::zero() && now_ - s->idle_since >= window;
+            if (places_.suspended_ || cold || !l.queue.grant_first(s, wake)) {
                 s->next = nullptr;
-                Places::append(places_.suspended_ ? l.kept : cold ? l.cold : l.idle, s);
+                Places::append(cold ? l.cold : places_.suspended_ ? l.kept : l.idle, s);
                 ++l.count;
+                if (cold) opener = places_.wanted_opener();
+                at_rest = places_.suspended_ && places_.is_at_rest();
             }
         }
         wake();
+        static_cast<void>(places_.rouse(opener));
+        if (at_rest) places_.wake_closers();
     }
 
     Places& places_;
@@ -12453,8 +12554,9 @@ public:
             if (is_usable(h) && (s->connection.in_transaction() || changes_session<Op>(s->connection))) [[unlikely]]
                 return release_unfit(s, h);
         }
-        if constexpr (requires { s->connection.is_lost(); }) {  // it may know what the operation's outcome does not tell
-            if (s->connection.is_lost()) h = worst(h, s->connection);
+        if constexpr (requires { s->connection.said(); }) {  // it may know what the operation's outcome does not tell
+            if (const health said = s->connection.said(); said > h) [[unlikely]]
+                h = said;
         }
         lock_.lock();
         lane& where = lanes_[s->lane];
@@ -12474,8 +12576,9 @@ public:
     STRATA_COLD void release_behind(lease& l, Op&, health h) noexcept {
         slot* s = std::exchange(l, nullptr);
         if (is_usable(h) && s->connection.in_transaction()) return release_unfit(s, h);
-        if constexpr (requires { s->connection.is_lost(); }) {
-            if (s->connection.is_lost()) h = worst(h, s->connection);
+        if constexpr (requires { s->connection.said(); }) {  // it may know what the operation's outcome does not tell
+            if (const health said = s->connection.said(); said > h) [[unlikely]]
+                h = said;
         }
         release_slowly(s, h, true);
     }
@@ -12487,11 +12590,17 @@ public:
                          phase::acquire};
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
-        if (op.connect_failed && places::connect_error_) return places::connect_error_;
         const lane& l = places::lane_for(op);
-        if (places::governor_.is_down() && (op.connect_failed || l.taken == l.opening))
-            return pool_unreachable_error(places::connect_error_, places::governor_.next_try() - now, waited);
-        return pool_exhausted_error(holders(l, op.reads_only), l.queue.size() >= options_.max_waiting, places::connect_error_);
+        const bool down = places::governor_.is_down() && (op.connect_failed || l.taken == l.opening);
+        const duration next = places::governor_.next_try() - now;
+        try {
+            if (op.connect_failed && places::connect_error_) return places::connect_error_;
+            if (down) return pool_unreachable_error(places::connect_error_, next, waited);
+            return pool_exhausted_error(holders(l, op.reads_only), is_full(l), places::connect_error_);
+        } catch (...) {  // no memory for the texts
+            error e{down ? errc::pool_unreachable : errc::pool_exhausted, phase::acquire};
+            return std::move(e.set_local(!down || !waited).set_retry_after(down ? next : duration::zero()));
+        }
     }
 
     /// The connections for independent work; null: there are none. What steers the pool steers these too, but for their number.
@@ -12543,12 +12652,6 @@ private:
     using places::waited_;
     using places::waits_;
 
-    /// Of a lost connection: more than the operation's outcome tells.
-    [[nodiscard]] STRATA_COLD static health worst(health h, const connection& c) noexcept {
-        health said = health::lost;
-        if constexpr (requires { c.said(); }) said = c.said();
-        return h > said ? h : said;
-    }
     /// Whether the session may not be as it was.
     template <class Op>
     [[nodiscard]] STRATA_INLINE bool changes_session([[maybe_unused]] connection& c) const noexcept {
@@ -12569,14 +12672,12 @@ private:
             hold guard(lock_);
             if (closed_) return acquired::refused;
             if (slot* s = l.take_idle(); s != nullptr) return leased(op, s, out);
-            const bool warms_up = l.cold != nullptr && !places::suspended_ && l.queue.size() >= l.opening;
             if (!places::has_openers() && l.queue.empty() && !places::suspended_)  // while the pool grows some may wait already
                 if (slot* s = take_empty(l); s != nullptr) return leased(op, s, out);
-            if (l.queue.size() >= options_.max_waiting || places::is_refusing(l)) return acquired::refused;
+            if (is_full(l) || places::is_refusing(l)) return acquired::refused;
             node.prepare(other);
             l.queue.push(node);
             ++waits_;
-            if (warms_up) places::warm_up(l);
             next = places::wanted_opener();
         }
         if (places::rouse(next)) return acquired::wait;
@@ -12590,6 +12691,12 @@ private:
         places::free_place(s);
         return acquired::wait;
     }
+    /// Those for whom there is room do not count.
+    [[nodiscard]] bool is_full(const lane& l) const noexcept {
+        const std::size_t room = l.taken < l.limit ? l.limit - l.taken : 0;
+        return l.queue.size() >= add_bounded(options_.max_waiting, room + l.opening + l.count);
+    }
+    [[nodiscard]] static std::size_t add_bounded(std::size_t a, std::size_t b) noexcept { return a > ~b ? ~std::size_t{0} : a + b; }
     [[nodiscard]] static acquired leased(operation_base& op, slot* s, lease& out) noexcept {
         s->current = &op;
         out = s;

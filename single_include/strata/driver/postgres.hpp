@@ -119,7 +119,8 @@ struct postgres_options {
     void* context = nullptr;  ///< handed to both
 
     /// A connection of the user's own, idle, used instead of connecting: for `single`, or a pool of one. It stays the user's, who ends it
-    /// after the database. It is not made anew when it is lost: each call then fails with `errc::cannot_connect`.
+    /// after the database. It is not made anew when it is lost: each call then fails with
+    /// `errc::cannot_connect`, or `errc::pool_unreachable` until it is looked at again.
     PGconn* handle = nullptr;
 
     /// `errc::invalid_argument` or `errc::access_denied` naming the setting, or no error. Never shows a password.
@@ -3150,8 +3151,8 @@ public:
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
     using detail::postgres_wire::in_transaction;
     using detail::postgres_wire::is_lost;
-    /// What the server has said of this connection, and of those opened before it: also to a session that holds it.
-    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : health::lost; }
+    /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -3215,6 +3216,8 @@ public:
         if (!e) changed_session_ = false;
         return e;
     }
+    /// By a statement of the user's.
+    void session_was_reset() noexcept { changed_session_ = false; }
     /// Whether a statement was run that sets something for the session, since it began or was discarded.
     [[nodiscard]] bool has_changed_session() const noexcept { return changed_session_; }
 

@@ -480,11 +480,20 @@ public:
     }
     [[nodiscard]] static kept_value* keep(const void* result) { return new kept_copy(*static_cast<const T*>(result)); }
 
-    /// Names the type in a key by its address.
-    static constexpr char name = 0;
-
 private:
     T value_;
+};
+
+/// Names a result in a key by its address: its type, and how rows become one (a row that holds NULL and no row may look alike).
+template <class Value, class Form>
+inline constexpr char name_of_result = 0;
+template <class Sink>
+struct form_of_sink {
+    using type = void;
+};
+template <template <class, class> class Sink, class T, class Held>
+struct form_of_sink<Sink<T, Held>> {
+    using type = Sink<T, void>;  // only named
 };
 
 template <class Sink>
@@ -508,7 +517,11 @@ class caching_wish {
     static_assert(std::is_copy_constructible_v<value>, "strata: what is cached must be copyable");
 
 public:
-    explicit caching_wish(const caching& how) noexcept : how_(how) {}
+    explicit caching_wish(const caching& how) noexcept : how_(how) {
+        std::size_t n = 0;  // the named ones to the front
+        for (std::size_t i = 0; i < how_.tags.size(); ++i)
+            if (const std::string_view tag = std::exchange(how_.tags[i], {}); !tag.empty()) how_.tags[n++] = tag;
+    }
 
     template <class Bound>
     [[nodiscard]] const cache_request* request(const Bound& statement, Sink& sink) {
@@ -543,7 +556,7 @@ private:
     template <class Bound>
     [[nodiscard]] bool write_key(const Bound& statement) {
         const descriptor& what = statement.text();
-        const head of_all{&kept_copy<value>::name, what.hash, how_.ttl.count()};
+        const head of_all{&name_of_result<value, typename form_of_sink<Sink>::type>, what.hash, how_.ttl.count()};
         key_.reserve(96);
         key_.append(reinterpret_cast<const char*>(&of_all), sizeof(of_all));
         key_ += static_cast<char>(tags());
@@ -966,16 +979,19 @@ private:
         return is_refusal(e.code()) || t.transient || t.sign == health_sign::ill;
     }
 
-    /// To all who wait for it; then the flight is over, and one user of the value gone.
+    /// To all who wait for it now; one user of the value is gone then. Who comes meanwhile finds it, or has the turn where it was stale.
     void hand_out(entry& e, kept_value& v, std::uint64_t& count) noexcept {
-        detail::cache_litter litter;
-        for (;;) {
+        std::size_t left = 0;
+        {
+            hold guard{lock_};
+            left = e.waiting.size();
+        }
+        for (; left != 0; --left) {
             wake_call wake;
             hold guard{lock_};
             v.retain();
             if (!e.waiting.grant_first(&v, wake)) {
                 v.release();
-                end_flight(e, litter);
                 break;
             }
             ++count;
@@ -983,6 +999,7 @@ private:
             wake();
         }
         v.release();
+        pass_turn(e);
     }
     /// To the one who waits longest; where nobody does, the flight is over.
     STRATA_COLD void pass_turn(entry& e) noexcept {

@@ -242,11 +242,20 @@ public:
     }
     [[nodiscard]] static kept_value* keep(const void* result) { return new kept_copy(*static_cast<const T*>(result)); }
 
-    /// Names the type in a key by its address.
-    static constexpr char name = 0;
-
 private:
     T value_;
+};
+
+/// Names a result in a key by its address: its type, and how rows become one (a row that holds NULL and no row may look alike).
+template <class Value, class Form>
+inline constexpr char name_of_result = 0;
+template <class Sink>
+struct form_of_sink {
+    using type = void;
+};
+template <template <class, class> class Sink, class T, class Held>
+struct form_of_sink<Sink<T, Held>> {
+    using type = Sink<T, void>;  // only named
 };
 
 template <class Sink>
@@ -270,7 +279,11 @@ class caching_wish {
     static_assert(std::is_copy_constructible_v<value>, "strata: what is cached must be copyable");
 
 public:
-    explicit caching_wish(const caching& how) noexcept : how_(how) {}
+    explicit caching_wish(const caching& how) noexcept : how_(how) {
+        std::size_t n = 0;  // the named ones to the front
+        for (std::size_t i = 0; i < how_.tags.size(); ++i)
+            if (const std::string_view tag = std::exchange(how_.tags[i], {}); !tag.empty()) how_.tags[n++] = tag;
+    }
 
     template <class Bound>
     [[nodiscard]] const cache_request* request(const Bound& statement, Sink& sink) {
@@ -305,7 +318,7 @@ private:
     template <class Bound>
     [[nodiscard]] bool write_key(const Bound& statement) {
         const descriptor& what = statement.text();
-        const head of_all{&kept_copy<value>::name, what.hash, how_.ttl.count()};
+        const head of_all{&name_of_result<value, typename form_of_sink<Sink>::type>, what.hash, how_.ttl.count()};
         key_.reserve(96);
         key_.append(reinterpret_cast<const char*>(&of_all), sizeof(of_all));
         key_ += static_cast<char>(tags());
@@ -539,7 +552,7 @@ public:
     STRATA_INLINE void settle([[maybe_unused]] Op& op, no_frame&, [[maybe_unused]] outcome& result) noexcept {
         if constexpr (Op::facts.replaceable) {
             if (!result.ok()) [[unlikely]]
-                take_away(*op.aside, op.kind(), result);
+                take_away(*op.aside, op.kind() == operation_kind::read, op.idempotent(), result);
         }
     }
 
@@ -548,8 +561,10 @@ public:
     }
 
 private:
-    STRATA_COLD void take_away(outcome& aside, operation_kind kind, outcome& result) noexcept {
-        if (kind != operation_kind::read || !is_answered(result.error())) {
+    STRATA_COLD void take_away(outcome& aside, bool reads, bool idempotent, outcome& result) noexcept {
+        const effect did = result.error().effect();  // a function of the statement's may have written
+        const bool harmless = idempotent || did == effect::none || did == effect::rolled_back;
+        if (!reads || !harmless || !is_answered(result.error())) {
             passed_on_.fetch_add(1, std::memory_order_relaxed);
             return;
         }

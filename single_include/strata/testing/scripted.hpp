@@ -541,6 +541,7 @@ public:
     [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
     /// A `connection_lost` was scripted on it.
     [[nodiscard]] bool is_lost() const noexcept { return lost_; }
+    [[nodiscard]] health said() const noexcept { return lost_ ? health::lost : health::good; }
     /// Its number, from 1 in the order of opening.
     [[nodiscard]] unsigned native_handle() const noexcept { return number_; }
 

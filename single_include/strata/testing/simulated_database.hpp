@@ -385,7 +385,7 @@ private:
             }
             return {};
         } catch (const failure& f) {
-            return f.error();
+            return told_by_closure(f.error());
         } catch (...) {
             thrown = std::current_exception();
             return error{errc::user_exception, phase::execute};
