@@ -357,6 +357,20 @@ TEST_CASE("the rate rule needs enough calls and looks at the latest ones", "[bre
         f.call(errc::io_error);
         CHECK(f.state() == circuit_state::open);
     }
+    SECTION("a success of an earlier state is not in it") {
+        std::deque<std::unique_ptr<open_call>> early;
+        for (int i = 0; i < 4; ++i) early.push_back(std::make_unique<open_call>(f.l, f.w));
+        f.calls(4, errc::io_error);
+        f.w.pass(1s);
+        f.calls(5, errc::ok);
+        REQUIRE(f.state() == circuit_state::closed);  // with four successes
+        for (auto& c : early) c->end(errc::ok);
+        CHECK(f.breaker().snapshot().stale == 4);
+        f.calls(3, errc::io_error);
+        CHECK(f.state() == circuit_state::closed);
+        f.call(errc::io_error);
+        CHECK(f.state() == circuit_state::open);
+    }
     SECTION("a recovery begins with an empty window") {
         f.calls(4, errc::io_error);
         REQUIRE(f.state() == circuit_state::open);
@@ -757,6 +771,53 @@ TEST_CASE("many threads: the breaker opens, probes and closes without losing a p
     CHECK(l.at<0>().state() == circuit_state::closed);
 }
 
+TEST_CASE("many threads: no success is lost, and a row of failures is counted exactly", "[breaker][threads]") {
+    const int rounds = count(2'000, 50'000);
+    const auto in_four_threads = [&](alone& l, errc code) {
+        std::vector<std::thread> all;
+        for (int t = 0; t < 4; ++t)
+            all.emplace_back([&] {
+                for (int i = 0; i < rounds; ++i) {
+                    plain_operation op;
+                    strata::passage p{l, op};
+                    if (p.first({strata::time_point{1s}}) != step::attempt) return;
+                    ends_with(code)(op, p.result());
+                    static_cast<void>(p.landed({strata::time_point{1s}}));
+                }
+            });
+        for (std::thread& t : all) t.join();
+    };
+    const unsigned calls = 4u * static_cast<unsigned>(rounds);
+    SECTION("a window of time holds all successes") {
+        alone l = build<alone>(options{.consecutive_failures = 0, .failure_rate = 0.5, .window_time = 10h, .minimum_calls = 20});
+        in_four_threads(l, errc::ok);
+        manual_world w;
+        w.now = strata::time_point{1s};
+        for (unsigned i = 1; i < calls; ++i) run(l, w, ends_with(errc::io_error));
+        CHECK(l.at<0>().state() == circuit_state::closed);
+        run(l, w, ends_with(errc::io_error));
+        CHECK(l.at<0>().state() == circuit_state::open);
+    }
+    SECTION("one by number as many as it has room for") {
+        alone l = build<alone>(options{.consecutive_failures = 0, .failure_rate = 0.5, .window = 1'000, .minimum_calls = 20});
+        in_four_threads(l, errc::ok);
+        manual_world w;
+        for (unsigned i = 1; i < 500; ++i) run(l, w, ends_with(errc::io_error));
+        CHECK(l.at<0>().state() == circuit_state::closed);
+        run(l, w, ends_with(errc::io_error));
+        CHECK(l.at<0>().state() == circuit_state::open);
+    }
+    SECTION("failures in a row") {
+        alone one_short = build<alone>(options{.consecutive_failures = calls + 1}),
+              enough = build<alone>(options{.consecutive_failures = calls});
+        in_four_threads(one_short, errc::io_error);
+        CHECK(one_short.at<0>().state() == circuit_state::closed);
+        in_four_threads(enough, errc::io_error);
+        CHECK(enough.at<0>().state() == circuit_state::open);
+        CHECK(enough.at<0>().snapshot().failures == calls);
+    }
+}
+
 namespace {
 
 /// A breaker as one would tell it to a friend: slow, and without any thought of threads.
@@ -765,7 +826,12 @@ struct breaker_model {
     circuit_state state = circuit_state::closed;
     int generation = 0;
     unsigned row = 0;
-    std::deque<std::pair<strata::time_point, bool>> window{};  // when, failed
+    struct sample {
+        strata::time_point at;
+        bool failed;
+        bool slow;
+    };
+    std::deque<sample> window{};
     strata::time_point until{};
     strata::duration open_time{};
     unsigned taken = 0, succeeded = 0;
@@ -801,13 +867,20 @@ struct breaker_model {
         }
         return state == circuit_state::half_open ? std::min(until - now, o.open_time) : until - now;
     }
-    void settle(int admitted_in, strata::health_sign sign, strata::time_point now) {
+    /// A window of time consists of ten slices, the one of now included.
+    [[nodiscard]] bool forgets(const sample& s, strata::time_point now) const {
+        if (o.window_time == strata::duration{}) return window.size() > o.window;
+        const auto slice = [&](strata::time_point at) { return at.time_since_epoch() / (o.window_time / 10); };
+        return slice(now) - slice(s.at) >= 10;
+    }
+    void settle(int admitted_in, strata::time_point started, strata::health_sign sign, strata::time_point now) {
         if (admitted_in != generation) return;
         const bool failed = sign == strata::health_sign::ill;
+        const bool slow = o.slow_rate > 0 && now - started > o.slow_call;
         if (state == circuit_state::half_open) {
             if (sign == strata::health_sign::none)
                 --taken;
-            else if (failed)
+            else if (failed || slow)
                 open_longer(now);
             else if (++succeeded == o.half_open_permits) {
                 row = 0;
@@ -818,12 +891,14 @@ struct breaker_model {
         }
         if (sign == strata::health_sign::none) return;
         row = failed ? row + 1 : 0;
-        window.emplace_back(now, failed);
-        if (window.size() > o.window) window.pop_front();
-        const auto failures = static_cast<double>(std::count_if(window.begin(), window.end(), [](auto& w) { return w.second; }));
+        window.push_back({now, failed, slow});
+        while (forgets(window.front(), now)) window.pop_front();
+        const auto reached = [this](bool sample::* what, double rate) {
+            const auto n = static_cast<double>(std::count_if(window.begin(), window.end(), [&](auto& s) { return s.*what; }));
+            return rate > 0 && window.size() >= o.minimum_calls && n >= rate * static_cast<double>(window.size());
+        };
         const bool by_row = o.consecutive_failures != 0 && row >= o.consecutive_failures;
-        const bool by_rate =
-            o.failure_rate > 0 && window.size() >= o.minimum_calls && failures >= o.failure_rate * static_cast<double>(window.size());
+        const bool by_rate = reached(&sample::failed, o.failure_rate) || reached(&sample::slow, o.slow_rate);
         if (by_row || by_rate) {
             open_time = o.open_time;
             open(now);
@@ -847,10 +922,18 @@ TEST_CASE("random steps agree with a plain model", "[breaker][random]") {
                   .half_open_permits = 1 + below(3),
                   .half_open_time = 1s * (1 + below(6))};
         if (o.consecutive_failures == 0 || below(2) == 0) o.failure_rate = 0.25 * (1 + below(4));
+        if (below(3) == 0) o.slow_rate = 0.25 * (1 + below(4));
+        o.slow_call = 1s;
+        if (below(2) == 0) o.window_time = 1s * (1 + below(20));
         o.minimum_calls = 1 + below(o.window);
         fixture f{o};
         breaker_model model{.o = o};
-        std::deque<std::pair<std::unique_ptr<open_call>, int>> on_way;
+        struct under_way {
+            std::unique_ptr<open_call> call;
+            int admitted_in;
+            strata::time_point started;
+        };
+        std::deque<under_way> on_way;
         const unsigned ill = 1 + below(9);
         for (int i = 0; i < 500; ++i, ++steps) {
             const unsigned what = below(10);
@@ -863,16 +946,17 @@ TEST_CASE("random steps agree with a plain model", "[breaker][random]") {
                 if (refused)
                     REQUIRE(c->p.result().error().retry_after() == *refused);
                 else
-                    on_way.emplace_back(std::move(c), model.generation);
+                    on_way.push_back({std::move(c), model.generation, f.w.now});
             } else {
                 const auto at = on_way.begin() + below(static_cast<unsigned>(on_way.size()));
                 const unsigned end = below(10);
                 if (end == 0) {  // destroyed: only a probe's permit goes back
-                    if (model.state == circuit_state::half_open) model.settle(at->second, strata::health_sign::none, f.w.now);
+                    if (model.state == circuit_state::half_open)
+                        model.settle(at->admitted_in, at->started, strata::health_sign::none, f.w.now);
                 } else {
                     const errc code = end == 1 ? errc::cancelled : end < 1 + ill ? errc::io_error : errc::ok;
-                    at->first->end(code);
-                    model.settle(at->second,
+                    at->call->end(code);
+                    model.settle(at->admitted_in, at->started,
                                  code == errc::ok         ? strata::health_sign::good
                                  : code == errc::io_error ? strata::health_sign::ill
                                                           : strata::health_sign::none,

@@ -16,8 +16,12 @@
 
 namespace strata::inline STRATA_ABI {
 
-/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
-/// short lock. A refusal by an open breaker takes none: it is `errc::circuit_open` and says when to come back.
+/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule it is counted by one atomic addition.
+/// A refusal by an open breaker is `errc::circuit_open` and says when to come back. A short lock is taken by a failure, a slow
+/// attempt, the first success after a failure, results below `minimum_calls`, and the first one in each tenth of `window_time`.
+///
+/// With many threads the row of failures is exact: the n-th one opens it, unless a success was counted in between. The rates may miss
+/// a success that another thread counts in the moment of the decision, or have one of the moment before.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -31,9 +35,11 @@ public:
 
     circuit_breaker() : circuit_breaker(options{}) {}
     explicit circuit_breaker(const options& o)
-        : options_(detail::untagged(o)),
-          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{}),
-          quiet_(!options_.has_window()) {}
+        : options_(detail::untagged(o)), slow_call_(options_.slow_rate > 0.0 ? options_.slow_call : duration::max()),
+          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{},
+                  options_.minimum_calls) {
+        set_meaning();
+    }
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
@@ -52,7 +58,7 @@ public:
     }
 
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
-        if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
+        if (result.ok() && success_.load(std::memory_order_relaxed) == meaning::nothing) [[likely]]
             return;
         sample_result(op, f, result, m);
     }
@@ -107,6 +113,12 @@ private:
     static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
     static constexpr duration no_refusal{-1};
 
+    enum class meaning : std::uint8_t {
+        nothing,
+        one_more,  ///< in the window
+        a_change
+    };
+
     [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
         const std::uint64_t p = word & position_bits;
         return p == open || p == forced_open ? circuit_state::open : p == half_open ? circuit_state::half_open : circuit_state::closed;
@@ -148,13 +160,21 @@ private:
         return no_refusal;
     }
 
-    STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+    STRATA_NOINLINE void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+        if (!result.ok() || !is_one_more(f, m)) sample_more(op, f, result, m);
+    }
+    /// A success that the window has counted, and that has no other consequence.
+    [[nodiscard]] STRATA_INLINE bool is_one_more(const frame& f, moment m) noexcept {
+        return success_.load(std::memory_order_relaxed) == meaning::one_more && word_.load(std::memory_order_relaxed) == f.admitted &&
+               m.now - time_point{f.started} <= slow_call_ && window_.count_good(m.now);
+    }
+    STRATA_COLD void sample_more(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
         sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m, op.waited_for_lease);
     }
 
     STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m, bool waited = false) noexcept {
         if (f.admitted == no_sample) return;
-        const bool slow = options_.slow_rate > 0.0 && !waited && m.now - time_point{f.started} > options_.slow_call;
+        const bool slow = !waited && m.now - time_point{f.started} > slow_call_;
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         if (before != f.admitted) {
@@ -172,17 +192,15 @@ private:
 
     void sample_closed(bool failed, bool slow, errc code, moment m) noexcept {
         in_a_row_ = failed ? in_a_row_ + 1 : 0;
-        window_.add(failed, slow, m.now);
-        set_quiet();
-        const circuit_cause broken = broken_rule();
+        const circuit_cause broken = broken_rule(window_.add(failed, slow, m.now));
+        set_meaning();
         if (broken == circuit_cause::start) return;
         open_time_ = options_.open_time;
         open_for_now(broken, code, m);
     }
     /// `start`: none.
-    [[nodiscard]] circuit_cause broken_rule() const noexcept {
+    [[nodiscard]] circuit_cause broken_rule(const detail::outcome_counts& n) const noexcept {
         if (options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures) return circuit_cause::consecutive_failures;
-        const detail::outcome_counts& n = window_.sum();
         if (n.calls < options_.minimum_calls) return circuit_cause::start;
         const auto reached = [&n](std::uint64_t count, double rate) {
             return rate > 0.0 && static_cast<double>(count) >= rate * static_cast<double>(n.calls);
@@ -224,11 +242,14 @@ private:
     void set_word(std::uint64_t low) noexcept {
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         word_.store((before / generation + 1) * generation | low, std::memory_order_release);
-        set_quiet();
+        set_meaning();
     }
-    void set_quiet() noexcept {
+    void set_meaning() noexcept {
         const std::uint64_t position = word_.load(std::memory_order_relaxed) & position_bits;
-        quiet_.store(position == disabled || (position == closed && in_a_row_ == 0 && !options_.has_window()), std::memory_order_relaxed);
+        meaning m = meaning::a_change;
+        if (position == disabled) m = meaning::nothing;
+        if (position == closed && in_a_row_ == 0) m = options_.has_window() ? meaning::one_more : meaning::nothing;
+        success_.store(m, std::memory_order_relaxed);
     }
 
     /// Ends the lock, then tells of the change that was made under it, if there was one.
@@ -246,6 +267,8 @@ private:
     std::atomic<std::uint64_t> word_{0};        ///< written under the lock
     std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half-open: when that has lasted too long
     const circuit_breaker_options options_;
+    const duration slow_call_;                        ///< more than this is slow
+    std::atomic<meaning> success_{meaning::nothing};  ///< what it means now
 
     mutable inline_lock lock_;
     detail::outcome_window window_;
@@ -257,7 +280,6 @@ private:
     std::string reason_;
     std::uint64_t opens_ = 0, half_opens_ = 0, closes_ = 0, failures_ = 0, stale_ = 0;
 
-    std::atomic<bool> quiet_;  ///< a success changes nothing
     std::atomic<std::uint64_t> refused_{0};
 };
 
