@@ -9725,6 +9725,9 @@ struct circuit_breaker_snapshot {
 #endif
 
 // What a circuit breaker remembers of the latest attempts: how many there were, how many of them failed, how many were slow.
+//
+// All is counted from the beginning of time, and the window is what has been counted since it begins. So a good attempt is one
+// addition; what is rare (a failure, a slow attempt, a new slice of time) moves the window, under the breaker's lock.
 #ifndef STRATA_POLICY_OUTCOME_WINDOW_HPP
 #define STRATA_POLICY_OUTCOME_WINDOW_HPP
 
@@ -9736,68 +9739,99 @@ struct outcome_counts {
     std::uint64_t calls = 0;
     std::uint64_t failures = 0;
     std::uint64_t slow = 0;
-
-    constexpr void add(const outcome_counts& o) noexcept {
-        calls += o.calls;
-        failures += o.failures;
-        slow += o.slow;
-    }
-    constexpr void remove(const outcome_counts& o) noexcept {
-        calls -= o.calls;
-        failures -= o.failures;
-        slow -= o.slow;
-    }
 };
 
-/// The latest `size` attempts, or those of the latest `time` (in ten slices, so a slice more or less). A ring whose sum is kept. Not
-/// synchronised.
+/// The latest `size` attempts, or those of the latest `time` (in ten slices, so a slice more or less). Exact for one thread; a good
+/// attempt that another thread counts while the window moves lies on the one or the other side of its edge.
 class outcome_window {
 public:
-    /// `time` zero: by number. `size` 0 and no time: remembers nothing.
-    outcome_window(std::size_t size, duration time)
-        : parts_(time > duration::zero() ? slices : size), size_(time > duration::zero() ? slices : size), slice_(time / slices) {}
+    /// `time` zero: by number. `size` 0 and no time: forgets nothing. Below `minimum` attempts every one is for `add`.
+    outcome_window(std::size_t size, duration time, unsigned minimum)
+        : size_(time > duration::zero() ? 0 : size), slice_(time / slices), minimum_(minimum), enough_(minimum),
+          slice_ends_(slice_ > duration::zero() ? 0 : duration::max().count()) {
+        if (size_ != 0) bad_ = heap_array<bad_one>(size_);
+        if (slice_ > duration::zero()) starts_ = heap_array<outcome_counts>(slices);
+    }
 
-    void add(bool failed, bool slow, time_point now) noexcept {
-        if (size_ == 0) return;
-        const outcome_counts one{1, failed ? 1u : 0u, slow ? 1u : 0u};
-        if (slice_ > duration::zero()) {
-            forget_until(now);
-            parts_[at_].add(one);
-        } else {
-            sum_.remove(parts_[at_]);
-            parts_[at_] = one;
-            step();
-        }
-        sum_.add(one);
+    /// Thread-safe, for a good attempt that cannot make a rate worse. False: it may, so it was not counted, and is for `add`.
+    [[nodiscard]] STRATA_INLINE bool count_good(time_point now) noexcept {
+        if (now.time_since_epoch().count() >= slice_ends_.load(std::memory_order_relaxed) ||
+            calls_.load(std::memory_order_relaxed) < enough_.load(std::memory_order_relaxed))
+            return false;
+        calls_.fetch_add(1, std::memory_order_relaxed);
+        return true;
+    }
+
+    // Under the lock.
+
+    /// What the window holds with this one.
+    outcome_counts add(bool failed, bool slow, time_point now) noexcept {
+        if (starts_) forget_until(now);
+        const std::uint64_t calls = calls_.fetch_add(1, std::memory_order_relaxed) + 1;
+        if (bad_) forget_before(calls);
+        failures_ += failed ? 1u : 0u;
+        slow_ += slow ? 1u : 0u;
+        if (bad_ && (failed || slow)) bad_[(oldest_ + bad_count_++) % size_] = {calls, failed, slow};
+        return {calls - begin_.calls, failures_ - begin_.failures, slow_ - begin_.slow};
     }
     void clear() noexcept {
-        for (std::size_t i = 0; i < size_; ++i) parts_[i] = {};
-        sum_ = {};
+        bad_count_ = 0;
+        begin_at(so_far());
+        for (std::size_t i = 0; starts_ && i < slices; ++i) starts_[i] = begin_;
     }
-    [[nodiscard]] const outcome_counts& sum() const noexcept { return sum_; }
 
 private:
     static constexpr std::size_t slices = 10;
 
-    void step() noexcept { at_ = at_ + 1 == size_ ? 0 : at_ + 1; }
+    struct bad_one {
+        std::uint64_t number = 0;  ///< its own, from 1
+        bool failed = false;
+        bool slow = false;
+    };
 
-    void forget_until(time_point now) noexcept {
-        if (now < next_) return;
-        const auto passed = static_cast<std::uint64_t>((now - next_) / slice_) + 1;
-        next_ += slice_ * passed;
-        for (std::uint64_t i = 0; i < passed && i < slices; ++i) {
-            step();
-            sum_.remove(parts_[at_]);
-            parts_[at_] = {};
-        }
+    [[nodiscard]] outcome_counts so_far() const noexcept { return {calls_.load(std::memory_order_relaxed), failures_, slow_}; }
+
+    void begin_at(const outcome_counts& from) noexcept {
+        begin_ = from;
+        enough_.store(from.calls + minimum_, std::memory_order_relaxed);
     }
 
-    heap_array<outcome_counts> parts_;
-    std::size_t size_;
-    std::size_t at_ = 0;
-    outcome_counts sum_;
-    duration slice_;
-    time_point next_{};  ///< when the next slice begins
+    /// By number: attempt `last` is the last one of the window.
+    void forget_before(std::uint64_t last) noexcept {
+        if (last - begin_.calls <= size_) return;
+        begin_.calls = last - size_;
+        for (; bad_count_ != 0 && bad_[oldest_].number <= begin_.calls; --bad_count_) {
+            begin_.failures += bad_[oldest_].failed ? 1u : 0u;
+            begin_.slow += bad_[oldest_].slow ? 1u : 0u;
+            oldest_ = (oldest_ + 1) % size_;
+        }
+    }
+    /// By time: a slice that begins takes the place of the oldest one.
+    void forget_until(time_point now) noexcept {
+        const time_point end{duration{slice_ends_.load(std::memory_order_relaxed)}};
+        if (now < end) return;
+        const duration::rep passed = (now - end) / slice_ + 1;
+        slice_ends_.store((end + slice_ * passed).time_since_epoch().count(), std::memory_order_relaxed);
+        for (duration::rep i = 0; i < passed && i < duration::rep{slices}; ++i) {
+            starts_[oldest_] = so_far();
+            oldest_ = (oldest_ + 1) % slices;
+        }
+        begin_at(starts_[oldest_]);
+    }
+
+    const std::size_t size_;
+    const duration slice_;
+    const unsigned minimum_;
+    heap_array<bad_one> bad_;            ///< by number, else null: a ring of those in the window
+    heap_array<outcome_counts> starts_;  ///< by time, else null: a ring of what had been counted when each slice began
+    std::size_t oldest_ = 0;             ///< in its ring
+    std::size_t bad_count_ = 0;
+    std::uint64_t failures_ = 0, slow_ = 0;
+    outcome_counts begin_;  ///< what had been counted when the window began
+
+    std::atomic<std::uint64_t> calls_{0};
+    std::atomic<std::uint64_t> enough_;  ///< with so many calls the window holds its minimum
+    std::atomic<duration::rep> slice_ends_;
 };
 
 }  // namespace detail
@@ -9817,8 +9851,12 @@ private:
 
 namespace strata::inline STRATA_ABI {
 
-/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule each result takes a
-/// short lock. A refusal by an open breaker takes none: it is `errc::circuit_open` and says when to come back.
+/// Thread-safe. A success while nothing is on record costs two relaxed loads; with a rate rule it is counted by one atomic addition.
+/// A refusal by an open breaker is `errc::circuit_open` and says when to come back. A short lock is taken by a failure, a slow
+/// attempt, the first success after a failure, results below `minimum_calls`, and the first one in each tenth of `window_time`.
+///
+/// With many threads the row of failures is exact: the n-th one opens it, unless a success was counted in between. The rates may miss
+/// a success that another thread counts in the moment of the decision, or have one of the moment before.
 template <class Tag = void>
 class circuit_breaker {
 public:
@@ -9832,9 +9870,11 @@ public:
 
     circuit_breaker() : circuit_breaker(options{}) {}
     explicit circuit_breaker(const options& o)
-        : options_(detail::untagged(o)),
-          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{}),
-          quiet_(!options_.has_window()) {}
+        : options_(detail::untagged(o)), slow_call_(options_.slow_rate > 0.0 ? options_.slow_call : duration::max()),
+          window_(options_.has_window() ? options_.window : 0, options_.has_window() ? options_.window_time : duration{},
+                  options_.minimum_calls) {
+        set_meaning();
+    }
 
     STRATA_INLINE verdict admit(auto&, frame& f, moment m) noexcept {
         const std::uint64_t now = word_.load(std::memory_order_acquire);
@@ -9853,7 +9893,7 @@ public:
     }
 
     STRATA_INLINE void settle(auto& op, frame& f, outcome& result, moment m) noexcept {
-        if (result.ok() && quiet_.load(std::memory_order_relaxed)) [[likely]]
+        if (result.ok() && success_.load(std::memory_order_relaxed) == meaning::nothing) [[likely]]
             return;
         sample_result(op, f, result, m);
     }
@@ -9908,6 +9948,12 @@ private:
     static constexpr std::uint64_t no_sample = ~std::uint64_t{0};  ///< the word of nobody
     static constexpr duration no_refusal{-1};
 
+    enum class meaning : std::uint8_t {
+        nothing,
+        one_more,  ///< in the window
+        a_change
+    };
+
     [[nodiscard]] static constexpr circuit_state state_of(std::uint64_t word) noexcept {
         const std::uint64_t p = word & position_bits;
         return p == open || p == forced_open ? circuit_state::open : p == half_open ? circuit_state::half_open : circuit_state::closed;
@@ -9949,13 +9995,21 @@ private:
         return no_refusal;
     }
 
-    STRATA_COLD void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+    STRATA_NOINLINE void sample_result(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
+        if (!result.ok() || !is_one_more(f, m)) sample_more(op, f, result, m);
+    }
+    /// A success that the window has counted, and that has no other consequence.
+    [[nodiscard]] STRATA_INLINE bool is_one_more(const frame& f, moment m) noexcept {
+        return success_.load(std::memory_order_relaxed) == meaning::one_more && word_.load(std::memory_order_relaxed) == f.admitted &&
+               m.now - time_point{f.started} <= slow_call_ && window_.count_good(m.now);
+    }
+    STRATA_COLD void sample_more(const operation_base& op, const frame& f, const outcome& result, moment m) noexcept {
         sample(f, result.ok() ? health_sign::good : sign_of(result.error(), op, options_.judge), result.code(), m, op.waited_for_lease);
     }
 
     STRATA_COLD void sample(const frame& f, health_sign sign, errc code, moment m, bool waited = false) noexcept {
         if (f.admitted == no_sample) return;
-        const bool slow = options_.slow_rate > 0.0 && !waited && m.now - time_point{f.started} > options_.slow_call;
+        const bool slow = !waited && m.now - time_point{f.started} > slow_call_;
         hold guard{lock_};
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         if (before != f.admitted) {
@@ -9973,17 +10027,15 @@ private:
 
     void sample_closed(bool failed, bool slow, errc code, moment m) noexcept {
         in_a_row_ = failed ? in_a_row_ + 1 : 0;
-        window_.add(failed, slow, m.now);
-        set_quiet();
-        const circuit_cause broken = broken_rule();
+        const circuit_cause broken = broken_rule(window_.add(failed, slow, m.now));
+        set_meaning();
         if (broken == circuit_cause::start) return;
         open_time_ = options_.open_time;
         open_for_now(broken, code, m);
     }
     /// `start`: none.
-    [[nodiscard]] circuit_cause broken_rule() const noexcept {
+    [[nodiscard]] circuit_cause broken_rule(const detail::outcome_counts& n) const noexcept {
         if (options_.consecutive_failures != 0 && in_a_row_ >= options_.consecutive_failures) return circuit_cause::consecutive_failures;
-        const detail::outcome_counts& n = window_.sum();
         if (n.calls < options_.minimum_calls) return circuit_cause::start;
         const auto reached = [&n](std::uint64_t count, double rate) {
             return rate > 0.0 && static_cast<double>(count) >= rate * static_cast<double>(n.calls);
@@ -10025,11 +10077,14 @@ private:
     void set_word(std::uint64_t low) noexcept {
         const std::uint64_t before = word_.load(std::memory_order_relaxed);
         word_.store((before / generation + 1) * generation | low, std::memory_order_release);
-        set_quiet();
+        set_meaning();
     }
-    void set_quiet() noexcept {
+    void set_meaning() noexcept {
         const std::uint64_t position = word_.load(std::memory_order_relaxed) & position_bits;
-        quiet_.store(position == disabled || (position == closed && in_a_row_ == 0 && !options_.has_window()), std::memory_order_relaxed);
+        meaning m = meaning::a_change;
+        if (position == disabled) m = meaning::nothing;
+        if (position == closed && in_a_row_ == 0) m = options_.has_window() ? meaning::one_more : meaning::nothing;
+        success_.store(m, std::memory_order_relaxed);
     }
 
     /// Ends the lock, then tells of the change that was made under it, if there was one.
@@ -10047,6 +10102,8 @@ private:
     std::atomic<std::uint64_t> word_{0};        ///< written under the lock
     std::atomic<duration::rep> open_until_{0};  ///< open: when a probe may go; half-open: when that has lasted too long
     const circuit_breaker_options options_;
+    const duration slow_call_;                        ///< more than this is slow
+    std::atomic<meaning> success_{meaning::nothing};  ///< what it means now
 
     mutable inline_lock lock_;
     detail::outcome_window window_;
@@ -10058,7 +10115,6 @@ private:
     std::string reason_;
     std::uint64_t opens_ = 0, half_opens_ = 0, closes_ = 0, failures_ = 0, stale_ = 0;
 
-    std::atomic<bool> quiet_;  ///< a success changes nothing
     std::atomic<std::uint64_t> refused_{0};
 };
 
