@@ -12648,14 +12648,14 @@ public:
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
         const lane& l = places::lane_for(op);
         const bool down = places::governor_.is_down() && (op.connect_failed || l.taken == l.opening);
-        const duration next = places::governor_.next_try() - now;
+        const duration next = down ? places::governor_.next_try() - now : duration::zero();
         try {
             if (op.connect_failed && places::connect_error_) return places::connect_error_;
             if (down) return pool_unreachable_error(places::connect_error_, next, waited);
             return pool_exhausted_error(holders(l, op.reads_only), is_full(l), places::connect_error_);
         } catch (...) {  // no memory for the texts
             error e{down ? errc::pool_unreachable : errc::pool_exhausted, phase::acquire};
-            return std::move(e.set_local(!down || !waited).set_retry_after(down ? next : duration::zero()));
+            return std::move(e.set_local(!down || !waited).set_retry_after(next));
         }
     }
 
