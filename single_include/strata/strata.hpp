@@ -10777,7 +10777,7 @@ private:
             return drawn < options_.cap ? drawn : options_.cap;
         }
         duration bound = options_.base;
-        if (options_.backoff == strata::backoff::exponential)
+        if (options_.backoff == strata::backoff::exponential && bound > duration::zero())
             for (; n > 0 && bound < options_.cap; --n) bound = bound <= options_.cap / 2 ? bound * 2 : options_.cap;
         if (options_.jitter == strata::jitter::none) return bound;
         if (options_.jitter == strata::jitter::equal) return bound / 2 + part(bound - bound / 2, m);

@@ -65,7 +65,7 @@ void cut_everywhere(proxied_bank& b, bool in_transaction, Prepare prepare, Talk 
                 is_truthful(b, r.error(), n, in_transaction);
             }
             CHECK(db.one<std::int64_t>(echo(n)) == n);
-            CHECK(db.connections().idle == db.connections().open);
+            CHECK(all_returned(db.connections()));
         }
         CHECK(failed > 0);
     }
@@ -249,7 +249,7 @@ TEST_CASE("a network that swallows everything: every bound is kept", "[postgres]
         }
         b.proxy.black_hole(false);
         CHECK(db.one<std::int64_t>(echo(3)) == 3);
-        CHECK(db.connections().idle == db.connections().open);
+        CHECK(all_returned(db.connections()));
         CHECK(b.behind.balance_of(1) == 100);
     }
     CHECK(comes_true([&] { return descriptors() == held; }));  // the cancels' connections, too
@@ -374,7 +374,7 @@ TEST_CASE("a server that is stopped, started, or has crashed", "[postgres][fault
         CHECK(comes_true([&] { return add_one().has_value() && ++sure != 0; }));
         CHECK(balance() >= sure);
         CHECK(balance() <= sure + maybe);
-        CHECK(comes_true([&] { return db.connections().idle == db.connections().open; }));
+        CHECK(comes_true([&] { return all_returned(db.connections()); }));
     }
     own.run("down");
     const strata::error gone = db.try_one<std::int64_t>("select balance from account where id = 1"_sql(), {.deadline = 2s}).error();

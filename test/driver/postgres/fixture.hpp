@@ -49,6 +49,10 @@ inline std::string server_url() {
     return url;
 }
 
+/// No caller holds a connection. The pool's own tasks may be opening one meanwhile, for one that was lost, so that
+/// `idle == open` would be a race with them.
+inline bool all_returned(const strata::pool_snapshot& p) { return p.idle + p.opening == p.open; }
+
 /// A setting of a connection string, as libpq understands it.
 inline std::string setting_of(const std::string& url, std::string_view keyword) {
     strata::detail::postgres_target target;
