@@ -69,19 +69,53 @@ TEST_CASE("the draw decides", "[chaos]") {
     w.set_unit(0.25);
     CHECK_FALSE(run(l, w, succeeds()));
     CHECK(w.draws == 2);
-    // Each kind by itself, and one without a rate not at all.
-    l.at<0>().set({.rate = 0.5, .latency_rate = 0.2, .latency = 1s, .behaviour_rate = 0.7, .behaviour = [](const auto&) {}});
-    for (const double u : {0.1, 0.3, 0.6, 0.8}) {
-        w.set_unit(u);
-        const bool fails = run(l, w, succeeds()).code() == errc::busy;
-        CHECK(fails == (u < 0.5));
+}
+
+TEST_CASE("kinds strike by their rates, each independently of the others, by one number where none does", "[chaos]") {
+    // Each of the eight combinations has its share.
+    const double b = 0.3, l = 0.2, f = 0.1;
+    strata::splitmix random{7};
+    bool behaves = false;
+    alone all = build<alone>(strata::chaos_options{
+        .rate = f, .latency_rate = l, .latency = 1s, .behaviour_rate = b, .behaviour = [&](const auto&) { behaves = true; }});
+    constexpr int attempts = 100'000;
+    std::array<int, 8> seen{};
+    for (int i = 0; i < attempts; ++i) {
+        behaves = false;
+        plain_operation op;
+        strata::passage p{all, op};
+        const strata::moment m{strata::time_point{}, &random};
+        step s = p.first(m);
+        const bool late = s == step::park;
+        if (late) s = p.resume({strata::time_point{1s}, &random});
+        if (s == step::attempt) static_cast<void>(p.landed(m));
+        ++seen[(behaves ? 4u : 0u) + (late ? 2u : 0u) + (s == step::done ? 1u : 0u)];
     }
-    CHECK(w.draws == 14);
-    const strata::chaos_snapshot seen = l.at<0>().snapshot();
-    CHECK(seen.faults == 3);
-    CHECK(seen.delays == 1);
-    CHECK(seen.behaviours == 3);
-    CHECK(seen.thrown == 0);
+    for (unsigned k = 0; k < 8; ++k) {
+        CAPTURE(k);
+        const double share = ((k & 4) != 0 ? b : 1 - b) * ((k & 2) != 0 ? l : 1 - l) * ((k & 1) != 0 ? f : 1 - f);
+        const double expected = attempts * share, deviation = std::sqrt(expected * (1 - share));
+        CHECK(std::abs(seen[k] - expected) < 5 * deviation);
+    }
+    // What is spared costs one number, however many kinds have rates.
+    manual_world w;
+    w.random = ~std::uint64_t{0};
+    CHECK_FALSE(run(all, w, succeeds()));
+    CHECK(w.draws == 1);
+    // Where only one kind has a rate, the die has said all.
+    all.at<0>().set({.latency_rate = 0.5, .latency = 1s});
+    w.set_unit(0.4);
+    CHECK_FALSE(run(all, w, succeeds()));
+    CHECK(w.draws == 2);
+}
+
+TEST_CASE("a rate below what numbers can tell strikes all but never, not always", "[chaos]") {
+    alone l = build<alone>(strata::chaos_options{.rate = 1e-300});
+    manual_world w;
+    w.random = 2;
+    CHECK_FALSE(run(l, w, succeeds()));
+    w.random = 0;
+    CHECK(run(l, w, succeeds()).code() == errc::busy);
 }
 
 TEST_CASE("a seed gives the same faults again, in the ordered share", "[chaos]") {
@@ -247,7 +281,7 @@ TEST_CASE("only what the user chooses is struck", "[chaos]") {
     manual_world w;
     l.at<0>().set({.rate = 1, .only = writes});
     CHECK_FALSE(run<idempotent_operation>(l, w, succeeds()));  // a read
-    CHECK(w.draws == 0);
+    CHECK(w.draws == 1);
     CHECK(run(l, w, succeeds()).code() == errc::busy);
     l.at<0>().set({});
     l.at<1>().set({.rate = 1, .only = writes});

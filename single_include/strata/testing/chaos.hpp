@@ -24,14 +24,16 @@
 //   outcome    one that succeeded    was made      `code`, effect unknown: repeated only if idempotent;      lost
 //                                                  effect applied: never repeated
 //
-// Kinds are drawn for each attempt by themselves, in this order, one that has no rate not at all. Randomness comes from the world, so
-// a seeded run is repeated exactly. `chaos_outcome` is a layer of its own, for it alone has something to do after an attempt.
+// Kinds strike independently of each other. One die for each attempt tells whether any does; which, is drawn in this order only then, and
+// only then `only` is asked: an attempt that is spared costs one random number. Randomness comes from the world, so a seeded run is
+// repeated exactly. `chaos_outcome` is a layer of its own, for it alone has something to do after an attempt.
 #ifndef STRATA_TESTING_CHAOS_HPP
 #define STRATA_TESTING_CHAOS_HPP
 
 namespace strata::inline STRATA_ABI {
 
-/// Chooses the operations that may be struck; null: all. Called from any thread. What it throws is counted, and chooses nothing.
+/// Chooses the operations that may be struck; null: all. Asked when the die has fallen, from any thread. What it throws is counted, and
+/// chooses nothing.
 using chaos_choice = shared_function<bool(const operation_base&, operation_kind)>;
 
 /// Rates are shares of the attempts, in [0, 1].
@@ -76,13 +78,23 @@ namespace detail {
     return d >= 0.0 && d <= 1.0;
 }
 
+/// The chance that at least one of these strikes.
+[[nodiscard]] constexpr double any_of(double a, double b, double c) noexcept {
+    return a + (1 - a) * (b + (1 - b) * c);
+}
+
 /// What is to be struck, exchanged as a whole while attempts are on their way.
 template <class Options>
 class chaos_plan {
 public:
-    explicit chaos_plan(const Options& o) : current_(std::make_shared<const Options>(o)), armed_(is_armed(o)) {}
+    explicit chaos_plan(const Options& o) : current_(std::make_shared<const Options>(o)), struck_(struck(o)) {}
 
-    [[nodiscard]] STRATA_INLINE bool armed() const noexcept { return armed_.load(std::memory_order_relaxed); }
+    [[nodiscard]] STRATA_INLINE bool armed() const noexcept { return struck_.load(std::memory_order_relaxed) != 0; }
+    /// Throws the die: whether any kind strikes.
+    [[nodiscard]] STRATA_INLINE bool strikes(moment m) const noexcept {
+        const std::uint64_t largest = struck_.load(std::memory_order_relaxed);
+        return largest != 0 && falls(largest, m);
+    }
     [[nodiscard]] std::shared_ptr<const Options> get() const noexcept {
         hold guard{lock_};
         return current_;
@@ -97,7 +109,7 @@ public:
         if (error e = o.validate()) throw_failure(std::move(e));
         next = std::make_shared<const Options>(std::move(o));
         current_.swap(next);
-        armed_.store(is_armed(*current_), std::memory_order_relaxed);
+        struck_.store(struck(*current_), std::memory_order_relaxed);
     }
 
     /// Whether the user chooses this operation; `thrown` counts what he throws.
@@ -111,19 +123,39 @@ public:
             return false;
         }
     }
-    [[nodiscard]] static bool draws(double rate, moment m) noexcept { return rate > 0 && m.random_unit() < rate; }
 
 private:
-    [[nodiscard]] static bool is_armed(const Options& o) noexcept {
-        if constexpr (requires { o.latency_rate; })
-            return o.rate > 0 || o.latency_rate > 0 || o.behaviour_rate > 0;
-        else
-            return o.rate > 0;
+    [[nodiscard]] STRATA_COLD static bool falls(std::uint64_t largest, moment m) noexcept { return m.random() <= largest; }
+
+    /// The largest random number that strikes; 0: none does.
+    [[nodiscard]] static std::uint64_t struck(const Options& o) noexcept {
+        double share = o.rate;
+        if constexpr (requires { o.latency_rate; }) share = any_of(o.behaviour_rate, o.latency_rate, o.rate);
+        if (share <= 0) return 0;
+        if (share >= 1) return ~std::uint64_t{0};
+        const auto numbers = static_cast<std::uint64_t>(share * 0x1p64);
+        return numbers > 2 ? numbers - 1 : 1;
     }
 
     mutable inline_lock lock_;
     std::shared_ptr<const Options> current_;
-    std::atomic<bool> armed_;
+    std::atomic<std::uint64_t> struck_;
+};
+
+/// Which kinds strike, once it is known that one of them does: each in turn, by its chance given those before it.
+class chaos_draw {
+public:
+    chaos_draw(double b, double l, double f, moment m) noexcept : m_(m) {
+        behaves = draws(b, any_of(b, l, f));
+        is_late = draws(l, behaves ? 1 : any_of(0, l, f));
+        fails = draws(f, behaves || is_late ? 1 : f);
+    }
+    bool behaves, is_late, fails;
+
+private:
+    [[nodiscard]] bool draws(double rate, double of) const noexcept { return rate > 0 && (rate >= of || m_.random_unit() * of < rate); }
+
+    moment m_;
 };
 
 }  // namespace detail
@@ -162,7 +194,7 @@ public:
     explicit chaos(const options& o) : plan_(o) {}
 
     STRATA_INLINE verdict admit(auto& op, frame& f, moment m) noexcept {
-        if (!plan_.armed() && !f.delayed) [[likely]]
+        if (!f.delayed && !plan_.strikes(m)) [[likely]]
             return proceed();
         return strike(op, f, m);
     }
@@ -198,10 +230,10 @@ private:
         if (f.delayed) return end(f.then);
         const std::shared_ptr<const options> o = plan_.get();
         if (!plan::chooses(*o, op, kind, thrown_)) return proceed();
-        if (plan::draws(o->behaviour_rate, m)) behave(*o, op);
-        const bool late = plan::draws(o->latency_rate, m);
-        f.then = plan::draws(o->rate, m) ? o->code : errc::ok;
-        if (!late) return end(f.then);
+        const detail::chaos_draw drawn{o->behaviour_rate, o->latency_rate, o->rate, m};
+        if (drawn.behaves) behave(*o, op);
+        f.then = drawn.fails ? o->code : errc::ok;
+        if (!drawn.is_late) return end(f.then);
         delays_.fetch_add(1, std::memory_order_relaxed);
         f.delayed = true;
         return work_until(add_saturated(m.now, o->latency));
@@ -236,8 +268,8 @@ public:
     explicit chaos_outcome(const options& o) : plan_(o) {}
 
     STRATA_INLINE void settle(auto& op, no_frame&, outcome& result, moment m) noexcept {
-        if (plan_.armed()) [[unlikely]]
-            strike(op, result, m);
+        if (result.ok() && plan_.strikes(m)) [[unlikely]]
+            strike(op, result);
     }
 
     /// As `chaos::set`.
@@ -256,12 +288,12 @@ public:
 
 private:
     template <class Op>
-    STRATA_COLD void strike(const Op& op, outcome& result, moment m) noexcept {
-        if (result.ok()) decide(op, op.kind(), result, m);
+    STRATA_COLD void strike(const Op& op, outcome& result) noexcept {
+        decide(op, op.kind(), result);
     }
-    void decide(const operation_base& op, operation_kind kind, outcome& result, moment m) noexcept {
+    void decide(const operation_base& op, operation_kind kind, outcome& result) noexcept {
         const std::shared_ptr<const options> o = plan_.get();
-        if (!plan::chooses(*o, op, kind, thrown_) || !plan::draws(o->rate, m)) return;
+        if (!plan::chooses(*o, op, kind, thrown_)) return;
         lost_.fetch_add(1, std::memory_order_relaxed);
         result.replace(error{o->code, phase::result, o->effect});
     }
