@@ -27,7 +27,7 @@ TEST_CASE("who comes while the pool is being closed is refused, though connectio
     lease_type la{}, lb{}, ll{};
     REQUIRE(p.source.acquire(a, first, la) == acquired::ready);
     REQUIRE(p.source.acquire(b, second, lb) == acquired::ready);
-    la->connection.dirty = lb->connection.dirty = true;  // a transaction is left open on both
+    la->connection.dirty = lb->connection.dirty = GENERATE(true, false);  // a transaction is left open on both, or both are idle
     p.source.release(la, a, strata::health::good);
     p.source.release(lb, b, strata::health::good);
     acquired got = acquired::ready;
