@@ -626,6 +626,13 @@ TEST_CASE("the hook is told of each change", "[breaker]") {
     CHECK(h.all[0].failure == errc::io_error);
     CHECK(h.all[1].cause == strata::circuit_cause::open_time_over);
     CHECK(h.all[2].cause == strata::circuit_cause::probes_succeeded);
+    // Observed from now on, but in the state that it was in.
+    f.breaker().set_mode(strata::circuit_mode::observing, "an experiment", f.w.now);
+    CHECK(h.all.size() == 3);
+    f.breaker().set_mode(strata::circuit_mode::forced_open, "maintenance", f.w.now);
+    REQUIRE(h.all.size() == 4);
+    CHECK(h.all[3].from == circuit_state::closed);
+    CHECK(h.all[3].cause == strata::circuit_cause::user);
 }
 
 TEST_CASE("a retry outside waits for a breaker that opens soon", "[breaker][retry]") {
