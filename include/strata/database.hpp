@@ -70,7 +70,7 @@ public:
     }
     [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {},
                                                            std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default(), at);
+        return begun(o, at);
     }
 
     /// A pinned connection; the writing one unless `read_only`.
@@ -146,8 +146,12 @@ public:
     }
 
 private:
+    [[nodiscard]] result<owned_transaction_type> begun(const transaction_options<driver>& o, const std::source_location& at) {
+        detail::assert_transactions<runtime_type>();
+        return hold<detail::transaction_facts, owned_transaction_type>(o, detail::plan_of(*rt_, o), at);
+    }
     template <operation_facts Facts, class Handle>
-    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin,
+    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<detail::transaction_plan<driver>> begin,
                                       const std::source_location& at) {
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
         h->where = at;

@@ -32,8 +32,8 @@ template <bool InsideTransaction, class Runtime, class Source, class Bound, clas
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
     using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
-    using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
+    using work_type = typename work_of_statement<Runtime, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
     using way = passage<layers_type, op_type, outcome&>;
     moment m{};  // first: what lay in memory by then would have to be read again after the clock
     if constexpr (way::timed) m = rt.world().moment();
@@ -47,6 +47,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     if (entered == step::done) [[unlikely]]
         return;
     work_type work{statement, sink};
+    if constexpr (requires { work.runs_in(rt); }) work.runs_in(rt);
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
     if (ended.ok()) [[likely]] {

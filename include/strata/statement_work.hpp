@@ -108,6 +108,12 @@ private:
     execution executed_;
 };
 
+/// What carries a statement out. `Alone`: in a transaction of its own; see transaction/modes.hpp.
+template <class Runtime, class Bound, class Sink, bool Alone>
+struct work_of_statement {
+    using type = statement_work<typename Runtime::driver, Bound, Sink>;
+};
+
 }  // namespace detail
 
 }  // namespace strata::inline STRATA_ABI

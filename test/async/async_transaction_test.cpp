@@ -176,13 +176,13 @@ TEST_CASE("when the database rolls back by itself, no later asynchronous stateme
         auto sixth = co_await code_of(tx.async_transaction([](plain_tx&) -> asio::awaitable<void> { co_return; }));
         CHECK(sixth == errc::transaction_aborted);
     };
-    CHECK(run(b.io, b.adb.async_try_transaction(body)).error().code() == errc::transaction_aborted);
+    CHECK(run(b.io, b.adb.async_try_transaction(body)).error().code() == errc::commit_rolled_back);
     CHECK(b.count() == 1);
     run(b.io, [&]() -> asio::awaitable<void> {
         auto tx = co_await b.adb.async_begin();
         co_await body(tx);
         auto end = co_await tx.async_try_commit();
-        CHECK(end.error().code() == errc::transaction_aborted);
+        CHECK(end.error().code() == errc::commit_rolled_back);
     }());
     CHECK(b.count() == 1);
     CHECK(b.balance_of(1) == 100);

@@ -171,7 +171,7 @@ TEST_CASE("when the database rolls back by itself, no later statement slips out 
         });
         return 0;
     });
-    CHECK(e.code() == errc::transaction_aborted);
+    CHECK(e.code() == errc::commit_rolled_back);
     CHECK(e.effect() == strata::effect::rolled_back);
     CHECK(b.count() == 1);
     CHECK(b.balance_of(1) == 100);
@@ -185,12 +185,12 @@ TEST_CASE("when the database rolls back by itself, no later statement slips out 
                   CHECK(tx.try_execute(insert_account(5, "Eve", 1)).error().code() == errc::transaction_aborted);
               })
               .error()
-              .code() == errc::transaction_aborted);
+              .code() == errc::commit_rolled_back);
     CHECK(b.count() == 1);
     auto tx = b.db.begin();
     CHECK(tx.try_execute(insert_or_rollback(1, "twice", 0)).error().code() == errc::unique_violation);
     CHECK(tx.try_execute(insert_account(5, "Eve", 1)).error().code() == errc::transaction_aborted);
-    CHECK(tx.try_commit().error().code() == errc::transaction_aborted);
+    CHECK(tx.try_commit().error().code() == errc::commit_rolled_back);
     CHECK(b.count() == 1);
     check_at_rest(b.db);
 }

@@ -108,8 +108,7 @@ public:
     }
     template <detail::completion Token = detail::default_token>
     auto async_begin(const transaction_options<driver>& o, Token&& token = {}, std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(), at,
-                                                                                         std::forward<Token>(token));
+        return begun<detail::throwing<owned_transaction_type>>(o, at, std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
@@ -118,8 +117,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(const transaction_options<driver>& o, Token&& token = {},
                          std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(), at,
-                                                                                       std::forward<Token>(token));
+        return begun<detail::trying<owned_transaction_type>>(o, at, std::forward<Token>(token));
     }
 
     /// A pinned connection.
@@ -183,9 +181,14 @@ public:
     }
 
 private:
+    template <class Form, class Token>
+    auto begun(const transaction_options<driver>& o, const std::source_location& at, Token&& token) {
+        detail::assert_transactions<runtime_type>();
+        return hold<detail::transaction_facts, Form>(o, detail::plan_of(*rt_, o), at, std::forward<Token>(token));
+    }
     template <operation_facts Facts, class Form, class Token>
-    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, const std::source_location& at,
-              Token&& token) {
+    auto hold(const transaction_options<driver>& o, const std::optional<detail::transaction_plan<driver>>& begin,
+              const std::source_location& at, Token&& token) {
         return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin, at);
     }
 

@@ -38,7 +38,7 @@ public:
 
     /// Takes a connection.
     holding_job(const std::shared_ptr<Runtime>& rt, const asio_world& world, const transaction_options<typename Runtime::driver>& o,
-                std::optional<typename Runtime::driver::locking> begin, const std::source_location& where)
+                const std::optional<transaction_plan<typename Runtime::driver>>& begin, const std::source_location& where)
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
         state_->where = where;
         state_->op.name = o.name;
@@ -53,6 +53,8 @@ public:
     [[nodiscard]] operation_base& op() noexcept { return state_->op; }
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
+        in_use_ = !state_->work.state.use.try_end();
+        if (in_use_) return need::done;  // who uses it keeps it alive; then it is rolled back
         state_->work.how = *how_;
         if constexpr (Runtime::driver::blocking)
             return need::work;
@@ -63,6 +65,11 @@ public:
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;
+        if (in_use_) {
+            a.failed = state_->work.state.use.doom_unfinished();
+            return a;
+        }
+        if (how_) state_->run_hooks();
         const bool here = state_->work.held != nullptr;
         state_->note_place();
         if (!here) {
@@ -82,6 +89,7 @@ private:
     std::shared_ptr<state> state_;
     asio_world world_;
     std::optional<ending> how_;
+    bool in_use_ = false;
 };
 
 /// What a handle owns.
@@ -127,9 +135,12 @@ public:
     [[nodiscard]] auto native_handle() { return held_.get().work.held->native_handle(); }
 
     // For `async_calls`.
-    [[nodiscard]] auto home() {
+    [[nodiscard]] auto home(bool alone = true) {
         auto& s = held_.get();
-        return pinned_home<Runtime>{*s.rt, *s.work.held, Scope == scope::transaction, &s.op, held_.shared()};
+        using source = pinned_source<driver>;
+        return pinned_home<Runtime>{*s.rt,
+                                    Scope == scope::transaction ? source{*s.work.held, s.work.state.use, 0, alone} : source{*s.work.held},
+                                    &s.op, held_.shared()};
     }
     [[nodiscard]] unsigned depth_of_batch() const noexcept { return Scope == scope::transaction ? 1 : 0; }
     [[nodiscard]] const asio_world& world() const noexcept { return held_.world(); }
@@ -140,7 +151,7 @@ public:
     template <class T, class Bound>
     auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
         using state = async_stream_state<pinned_home<Runtime>, Bound, T, true>;
-        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world()};
+        return async_row_stream<T, state>{std::make_shared<state>(home(false), std::move(statement), o, batch), world()};
     }
 
 protected:
@@ -212,7 +223,7 @@ public:
     auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, transaction_type>> {
         const auto keep = this->shared();
         const asio_world w = this->world();
-        transaction_type self{*keep->rt, w, *keep->work.held, keep->op, 0};
+        transaction_type self{*keep->rt, w, *keep->work.held, keep->op, keep->work.state, 0};
         co_return co_await self.async_transaction(std::move(closure));
     }
     template <class Closure>
@@ -220,7 +231,18 @@ public:
         return detail::caught<detail::awaited_value<Closure, transaction_type>>(async_transaction(std::move(closure)));
     }
 
-    /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out.
+    /// See `basic_transaction::on_commit`; they run on the handler's executor, on a work thread where the handle is dropped.
+    template <class F>
+    void on_commit(F&& f) {
+        this->shared()->work.state.hooks.add(true, std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        this->shared()->work.state.hooks.add(false, std::forward<F>(f));
+    }
+
+    /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out. `errc::misuse`, and a rollback, while a
+    /// call on it is on its way.
     template <class Token = detail::default_token>
     auto async_commit(Token&& token = {}) {
         return this->template finish<detail::throwing<void>>(detail::ending::commit, std::forward<Token>(token));

@@ -33,9 +33,8 @@ public:
     using driver = typename Runtime::driver;
     using source_type = pinned_source<driver>;
 
-    pinned_home(Runtime& rt, typename driver::connection& c, bool needs_transaction, const interruption* outer,
-                std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(c, needs_transaction), outer_(outer), keep_(std::move(keep)) {}
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
     [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
     [[nodiscard]] source_type& source() noexcept { return source_; }
     [[nodiscard]] const interruption* outer() const noexcept { return outer_; }

@@ -26,7 +26,8 @@ class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
-    using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
+    using work_type = typename work_of_statement<runtime_type, Bound, Sink,
+                                                 runtime_type::interceptors::automatic && Where == scope::database>::type;
 
 public:
     using form = Form;
@@ -35,6 +36,7 @@ public:
         : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),
           work_(statement_, sink_), flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.outer = home_.outer();
+        if constexpr (requires { work_.runs_in(home_.runtime()); }) work_.runs_in(home_.runtime());
         if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
             flight_.result().replace(std::move(e));
             return;

@@ -19,6 +19,7 @@
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 
 namespace strata::inline STRATA_ABI {
@@ -45,13 +46,21 @@ public:
     using form = trying<void>;
     enum class what : std::uint8_t { enter, leave, undo };
 
-    control_job(typename driver::connection& c, operation_base& outer, what w, unsigned depth) noexcept
-        : connection_(c), what_(w), savepoint_(depth) {
+    /// `depth`: that of the savepoint.
+    control_job(typename driver::connection& c, operation_base& outer, transaction_use& use, what w, unsigned depth) noexcept
+        : connection_(c), use_(use), what_(w), depth_(depth), savepoint_(depth) {
         op_.deadline = outer.deadline;
+    }
+    control_job(const control_job&) = delete;
+    control_job& operator=(const control_job&) = delete;
+    ~control_job() {
+        if (inside_) use_.leave(depth_);
     }
     [[nodiscard]] operation_base& op() noexcept { return op_; }
     [[nodiscard]] control_job& flown() noexcept { return *this; }
     [[nodiscard]] need start() noexcept {
+        inside_ = use_.enter(what_ == what::enter ? depth_ - 1 : depth_);
+        if (!inside_) return refuse();
         if constexpr (driver::blocking)
             return need::work;
         else
@@ -65,6 +74,11 @@ public:
             s = step();
         } catch (...) {
             failed_ = error{errc::out_of_memory, phase::execute};
+        }
+        if (has_ended(s)) {
+            if (failed_) use_.note(failed_);
+            inside_ = false;
+            use_.leave(stays_open() ? depth_ : depth_ - 1);
         }
         return has_ended(s) ? need::done : s == signal::io ? need::io : need::work;
     }
@@ -86,6 +100,17 @@ public:
     }
 
 private:
+    [[nodiscard]] bool stays_open() const noexcept {
+        return what_ == what::enter ? !failed_ : what_ == what::leave && static_cast<bool>(failed_);
+    }
+    [[nodiscard]] STRATA_COLD need refuse() noexcept {
+        try {
+            failed_ = what_ == what::enter ? use_.refusal() : use_.doom_unfinished();
+        } catch (...) {  // no memory
+            failed_ = error{errc::misuse, phase::execute};
+        }
+        return need::done;
+    }
     [[nodiscard]] signal step() {
         if (what_ == what::undo) return savepoint_.undo(connection_);
         if (!connection_.in_transaction()) {
@@ -97,14 +122,29 @@ private:
 
     connection& connection_;
     operation_base op_;
+    transaction_use& use_;
     what what_;
+    unsigned depth_;
     savepoint<driver> savepoint_;
     error failed_;
+    bool inside_ = false;
 };
+
+/// Out of a savepoint that was rolled back.
+[[noreturn]] STRATA_COLD inline void rethrow_undone(const std::exception_ptr& thrown) {
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const failure& f) {
+        error e = told_by_closure(f.error());
+        if (e.effect() == effect::none) e.set(effect::rolled_back);
+        throw_failure(std::move(e));
+    }
+}
 
 }  // namespace detail
 
-/// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time.
+/// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time: a second one is
+/// refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
 class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
 public:
@@ -114,8 +154,9 @@ public:
     static constexpr strata::dialect dialect = driver::dialect;
     static constexpr scope where = scope::transaction;
 
-    async_transaction_handle(Runtime& rt, const asio_world& world, connection& c, operation_base& op, unsigned depth)
-        : rt_(rt), world_(world), connection_(c), op_(op), depth_(depth) {}
+    async_transaction_handle(Runtime& rt, const asio_world& world, connection& c, operation_base& op, detail::transaction_state& state,
+                             unsigned depth)
+        : rt_(rt), world_(world), connection_(c), op_(op), state_(state), depth_(depth) {}
     async_transaction_handle(const async_transaction_handle&) = delete;
     async_transaction_handle& operator=(const async_transaction_handle&) = delete;
 
@@ -124,9 +165,11 @@ public:
     auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, async_transaction_handle>> {
         using value = detail::awaited_value<Closure, async_transaction_handle>;
         using what = typename detail::control_job<Runtime>::what;
+        detail::assert_kept<value, async_transaction_handle>();
         auto entered = co_await control(what::enter);
         if (!entered) throw_failure(std::move(entered).error());
-        async_transaction_handle inner{rt_, world_, connection_, op_, depth_ + 1};
+        const detail::transaction_hooks::mark before = state_.hooks.now();
+        async_transaction_handle inner{rt_, world_, connection_, op_, state_, depth_ + 1};
         std::exception_ptr thrown;
         std::optional<detail::storable<value>> returned;
         try {
@@ -139,10 +182,24 @@ public:
         } catch (...) {
             thrown = std::current_exception();
         }
-        const bool failed = thrown || detail::holds_error(*returned);
-        auto left = co_await control(failed ? what::undo : what::leave);
-        if (thrown) std::rethrow_exception(thrown);
-        if (!failed && !left) throw_failure(std::move(left).error());
+        bool failed = thrown || detail::holds_error(*returned);
+        if (!failed) {
+            auto left = co_await control(what::leave);
+            failed = !left;
+            if (failed) thrown = std::make_exception_ptr(failure(std::move(left).error()));
+        }
+        if (failed) {
+            const auto undone = co_await control(what::undo);
+            if (undone) state_.hooks.run(false, before);
+        }
+        if (thrown) detail::rethrow_undone(thrown);
+        if constexpr (detail::our_result<value>) {
+            if (failed) {
+                error e = returned->error();
+                e.set(effect::rolled_back);
+                co_return detail::failed_value(std::move(*returned), std::move(e));
+            }
+        }
         if constexpr (!std::is_void_v<value>) co_return std::move(*returned);
     }
     /// The same; failures of the database come as a `result`, exceptions of the closure are thrown.
@@ -151,11 +208,23 @@ public:
         return detail::caught<detail::awaited_value<Closure, async_transaction_handle>>(async_transaction(std::move(closure)));
     }
 
+    /// See `basic_transaction::on_commit`; the hook is a plain function and runs on the handler's executor.
+    template <class F>
+    void on_commit(F&& f) {
+        state_.hooks.add(true, std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        state_.hooks.add(false, std::forward<F>(f));
+    }
+
     /// Number of the attempt, from 1.
     [[nodiscard]] unsigned attempt() const noexcept { return op_.attempt; }
 
     // For `async_calls`.
-    [[nodiscard]] auto home() { return detail::pinned_home<Runtime>{rt_, connection_, true, &op_, nullptr}; }
+    [[nodiscard]] auto home(bool alone = true) {
+        return detail::pinned_home<Runtime>{rt_, detail::pinned_source<driver>{connection_, state_.use, depth_, alone}, &op_, nullptr};
+    }
     [[nodiscard]] unsigned depth_of_batch() const noexcept { return depth_ + 1; }
     [[nodiscard]] const asio_world& world() const noexcept { return world_; }
     template <class Form, class Bound, class Sink, class Token>
@@ -165,19 +234,21 @@ public:
     template <class T, class Bound>
     auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
         using state = detail::async_stream_state<detail::pinned_home<Runtime>, Bound, T, true>;
-        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world_};
+        return async_row_stream<T, state>{std::make_shared<state>(home(false), std::move(statement), o, batch), world_};
     }
 
 private:
     auto control(typename detail::control_job<Runtime>::what w) {
         detail::default_token token;
-        return detail::start<detail::control_job<Runtime>>(world_, token, std::ref(connection_), std::ref(op_), w, depth_ + 1);
+        return detail::start<detail::control_job<Runtime>>(world_, token, std::ref(connection_), std::ref(op_), std::ref(state_.use), w,
+                                                             depth_ + 1);
     }
 
     Runtime& rt_;
     const asio_world& world_;
     connection& connection_;
     operation_base& op_;
+    detail::transaction_state& state_;
     unsigned depth_;
 };
 
@@ -192,19 +263,30 @@ class async_transaction_work {
     using value = awaited_value<Closure, handle>;
 
 public:
-    async_transaction_work(Runtime& rt, const asio_world& world, Closure closure, typename driver::locking locking)
-        : rt_(rt), world_(world), closure_(std::move(closure)), locking_(locking) {}
+    async_transaction_work(Runtime& rt, const asio_world& world, Closure closure, const transaction_plan<driver>& plan)
+        : rt_(rt), world_(world), closure_(std::move(closure)), plan_(plan) {
+        assert_kept<value, handle>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = connection_ == nullptr ? enter(c, op) : leave(c, op);
         if (s == signal::failed) result.replace(std::move(error_));
         return s;
     }
-    void end() noexcept { connection_ = nullptr; }
+    void end() noexcept {
+        connection_ = nullptr;
+        course_.reset();
+    }
 
-    /// Starts the closure; `done` is called on the executor when it has ended.
+    /// Does on the executor what only the user's code can, and calls `done` there when it has ended: the closure; before another attempt,
+    /// the hooks of the one before; after the closure, nothing, until whoever still uses its handle has left.
     template <class Executor, class Done>
     void call(const Executor& ex, Done done) {
+        if (!course_) {
+            state.run_before_attempt();
+            return done();
+        }
+        if (late_) return await_others(ex, std::move(done));
         if (op_->is_cancelled()) return done();
         op_->handed_over = runs_once<Closure>;
         asio::co_spawn(asio::any_io_executor(ex), run(),
@@ -217,38 +299,62 @@ public:
 
     std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
     std::optional<storable<value>> returned;
+    transaction_state state;
 
 private:
     [[nodiscard]] signal enter(connection& c, operation_base& op) {
-        thrown = nullptr;
-        returned.reset();
+        if (!state.hooks.empty()) return signal::call;  // of the attempt before
+        if (!course_) {
+            thrown = nullptr;
+            returned.reset();
+            error_ = {};
+            course_.emplace(plan_, op.attempt);
+        }
         const guarded guard{c, &op};
-        const signal s = control(c, driver::begin(locking_), error_);
+        const signal s = course_->begin(c, error_);
         if (s != signal::done) return s;
+        state.use.begin();
         connection_ = &c;
         op_ = &op;
-        ending_ = false;
+        ending_ = late_ = false;
         return signal::call;
     }
     [[nodiscard]] signal leave(connection& c, operation_base& op) {
-        if (!std::exchange(ending_, true)) {
-            end_ = {};
+        if (!ending_) {
+            if (!state.use.try_end()) [[unlikely]] {  // a call that nobody waited for
+                late_ = true;
+                return signal::call;
+            }
+            ending_ = true;
             error_ = {};
             if (thrown)
                 error_ = own_error();
             else if (returned && holds_error(*returned))
                 error_ = error_in(*returned);
             if (!error_) error_ = stopped(op, rt_.world());  // also when the cancel was there before the closure
+            if (late_) error_ = state.use.doom_unfinished();
+            error_ = verdict_of(state.use, std::move(error_));
             commits_ = !error_;
         }
-        return commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        return commits_ ? course_->commit(c, error_) : course_->roll_back(c, error_);
+    }
+
+    /// Looks now and then.
+    template <class Executor, class Done>
+    STRATA_COLD void await_others(const Executor& ex, Done done) {
+        auto timer = std::make_unique<asio::steady_timer>(ex, std::chrono::milliseconds{1});
+        asio::steady_timer& t = *timer;
+        t.async_wait([this, ex, timer = std::move(timer), done = std::move(done)](const boost::system::error_code&) mutable {
+            if (state.use.is_busy()) return await_others(ex, std::move(done));
+            done();
+        });
     }
 
     /// Total cancellation is let through: by default a coroutine would not see it.
     asio::awaitable<void> run() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         co_await asio::this_coro::throw_if_cancelled(false);
-        handle tx{rt_, world_, *connection_, *op_, 0};
+        handle tx{rt_, world_, *connection_, *op_, state, 0};
         try {
             if constexpr (std::is_void_v<value>) {
                 co_await closure_(tx);
@@ -280,12 +386,13 @@ private:
     Runtime& rt_;
     const asio_world& world_;
     Closure closure_;
-    typename driver::locking locking_;
+    const transaction_plan<driver> plan_;
     connection* connection_ = nullptr;
     operation_base* op_ = nullptr;
-    transaction_end<driver> end_;
+    std::optional<transaction_course<driver>> course_;  // of this attempt
     error error_;
     bool ending_ = false;
+    bool late_ = false;
     bool commits_ = false;
     asio::cancellation_signal stop_;
 };
@@ -300,8 +407,9 @@ public:
     using form = Form;
 
     transaction_job(Home home, const asio_world& world, Closure closure, const transaction_options<typename runtime_type::driver>& o)
-        : home_(std::move(home)), world_(world), work_(home_.runtime(), world_, std::move(closure), o.locking_or_default()),
+        : home_(std::move(home)), world_(world), work_(home_.runtime(), world_, std::move(closure), plan_of(home_.runtime(), o)),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        assert_transactions<runtime_type>();
         op_.name = o.name;
         op_.tags = o.tags;
         op_.priority = o.priority;
@@ -320,6 +428,7 @@ public:
     void cancel(asio::cancellation_type type) { work_.cancel(type); }
 
     [[nodiscard]] answer<Form> take_result() {
+        work_.state.run_hooks(flight_.result().error());
         answer<Form> a{std::move(flight_.result().error()), flight_.thrown() ? flight_.thrown() : work_.thrown, {}};
         if (work_.returned && !a.failed) {
             a.value.emplace(std::move(*work_.returned));

@@ -198,7 +198,11 @@ private:
     STRATA_INLINE void end_of_work() noexcept {
         at_ = at::outside;
         work_.end();
-        source_.release(lease_, op_, result().ok() ? health::good : detail::health_after(result().error()));
+        source_.release(lease_, op_, result().ok() ? health::good : after_failure());
+    }
+    [[nodiscard]] STRATA_COLD health after_failure() noexcept {
+        if constexpr (requires { source_.note(result().error()); }) source_.note(result().error());
+        return detail::health_after(result().error());
     }
 
     /// An exception of the user's sink, codec or closure, or out of memory: an outcome like others, rethrown by the face.

@@ -75,6 +75,12 @@ inline constexpr bool goes_inside_transaction = requires { requires P::inside_tr
 template <class P>
 inline constexpr bool asks_priority = requires { requires P::asks_priority; };
 
+/// What a stack says of its transactions; see transaction/modes.hpp.
+template <class P>
+inline constexpr bool is_automatic = requires { requires P::automatic_transactions; };
+template <class P>
+inline constexpr bool forbids_transactions = requires { requires P::no_transactions; };
+
 template <class P>
 inline constexpr bool caches = requires { requires P::caches; };
 template <class P>

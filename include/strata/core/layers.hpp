@@ -88,6 +88,9 @@ struct layers {
     /// Whether a layer caches results, and whether one takes failures away for which a call has something to put in their place.
     static constexpr bool caches = (detail::caches<P> || ... || false);
     static constexpr bool replaces = (detail::replaces<P> || ... || false);
+    /// Whether each statement runs in a transaction of its own, and whether there are any others.
+    static constexpr bool automatic = (detail::is_automatic<P> || ... || false);
+    static constexpr bool forbids_transactions = (detail::forbids_transactions<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;

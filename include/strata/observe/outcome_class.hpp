@@ -90,6 +90,7 @@ inline constexpr std::size_t outcome_classes = 13;
         case errc::user_error:
             return outcome_class::user;
         case errc::transaction_aborted:
+        case errc::commit_rolled_back:
         case errc::not_run:
         case errc::misuse:
         case errc::unsupported:

@@ -67,6 +67,7 @@ struct condition_traits {
         case errc::out_of_range:
         case errc::null_value:
         case errc::transaction_aborted:
+        case errc::commit_rolled_back:
             return answer;
         // refused here, the caller's own doing, or never sent
         case errc::circuit_open:

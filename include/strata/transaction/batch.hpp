@@ -69,12 +69,14 @@ class batch_work {
 
 public:
     batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
-        : rt_(rt), statement_(statement), elements_(elements), depth_(depth) {}
+        : rt_(rt), statement_(statement), elements_(elements), depth_(depth), plan_(plan_of(rt)) {
+        assert_transactions<Runtime>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
         if (!whole_) {
-            whole_.emplace(depth_);
+            whole_.emplace(depth_, plan_);
             next_.emplace(std::begin(elements_));
             number_ = 0;
             executed_ = {};
@@ -120,6 +122,7 @@ private:
     const Statement& statement_;
     const Range& elements_;
     unsigned depth_;
+    const transaction_plan<driver> plan_;
     std::optional<enclosed<driver>> whole_;
     std::optional<iterator> next_;
     std::optional<part> now_;

@@ -4,6 +4,7 @@
 
 #include <strata/core/result.hpp>
 
+#include <functional>
 #include <type_traits>
 
 namespace strata::inline STRATA_ABI {
@@ -12,6 +13,18 @@ namespace detail {
 
 template <class Closure, class Handle>
 using closure_value = std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>;
+
+template <class T, class Handle>
+inline constexpr bool lets_out = std::is_same_v<T, Handle> || std::is_same_v<T, Handle*> || std::is_same_v<T, const Handle*> ||
+                                 std::is_same_v<T, std::reference_wrapper<Handle>>;
+
+/// The handle stays where it is.
+template <class Value, class Handle>
+constexpr void assert_kept() {
+    static_assert(!lets_out<Value, Handle>,
+                  "strata: a transaction's handle must not leave its closure, with which the transaction ends: return values, or use "
+                  "db.begin() for a transaction that you end by hand");
+}
 
 /// `void` as something that can be stored.
 struct nothing {};

@@ -7,8 +7,11 @@
 
 #include <strata/core/guarded.hpp>
 #include <strata/core/operation.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/core/pacing.hpp>
+#include <strata/transaction/plan.hpp>
 
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -36,14 +39,21 @@ class transaction_end {
     using connection = typename Driver::connection;
 
 public:
+    transaction_end() noexcept = default;
+    /// `resolves`: a COMMIT that got no answer is looked up.
+    explicit transaction_end(bool resolves) noexcept : resolves_(resolves) {}
+
     /// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
     [[nodiscard]] signal commit(connection& c, error& e) {
         if (rolls_back_) return roll_back(c, e);
         const guarded unhurried{c, nullptr};
         if (!std::exchange(begun_, true) && !c.in_transaction()) {
-            e = error{errc::transaction_aborted, "the database had already rolled the transaction back", phase::commit,
-                      effect::rolled_back};
+            e = error{errc::commit_rolled_back, "the database had already rolled the transaction back", phase::commit, effect::rolled_back};
             return signal::failed;
+        }
+        if constexpr (resolves_commits<Driver>) {
+            if (resolves_) [[unlikely]]
+                return commit_and_resolve(c, e);
         }
         const signal s = control(c, Driver::commit(), e);
         if (s != signal::failed) return s;
@@ -66,9 +76,117 @@ public:
     }
 
 private:
+    enum class at : std::uint8_t { asking_id, committing, resolving };
+
+    /// The transaction's id, COMMIT, and if that is not answered what became of the id.
+    [[nodiscard]] STRATA_COLD signal commit_and_resolve(connection& c, error& e) {
+        if (at_ == at::asking_id) {
+            const signal s = c.transaction_id_step(id_, second_);
+            if (!has_ended(s)) return s;
+            if (s == signal::failed && !c.in_transaction()) {  // lost before COMMIT was sent
+                e = std::move(second_.set(phase::commit).set(effect::rolled_back));
+                return signal::failed;
+            }
+            at_ = at::committing;  // COMMIT will say whatever else is wrong
+        }
+        if (at_ == at::committing) {
+            const signal s = control(c, Driver::commit(), e);
+            if (s != signal::failed) return s;
+            e.set(phase::commit);
+            if (e.effect() != effect::unknown) return c.in_transaction() ? roll_back(c, e) : signal::failed;
+            at_ = at::resolving;
+            if (c.yields()) return signal::work;  // to where it may block
+        }
+        return resolve(c, e);
+    }
+    [[nodiscard]] signal resolve(connection& c, error& e) {
+        if (id_.empty()) {
+            e.edit_texts().detail = "the transaction had no id: as far as rows go it has changed nothing";
+            return signal::failed;
+        }
+        std::string why;
+        switch (c.resolve_commit(id_, why)) {
+            case commit_fate::committed:
+                e = {};
+                return signal::done;
+            case commit_fate::rolled_back:
+                e.set(errc::connection_lost).set(effect::rolled_back);
+                e.edit_texts().detail = joined({"COMMIT was not answered; the server says that transaction ", id_, " was rolled back"});
+                return signal::failed;
+            case commit_fate::unknown:
+                break;
+        }
+        error_texts& t = e.edit_texts();
+        t.detail = joined({"transaction ", id_, ": ", why});
+        t.hint = joined({"ask the server: select ", Driver::status_function(), "('", id_, "')"});
+        return signal::failed;
+    }
+
     bool begun_ = false;
     bool rolls_back_ = false;
-    error second_;  // of the rollback
+    bool resolves_ = false;
+    at at_ = at::asking_id;
+    std::string id_;
+    error second_;  // of the rollback, or of the question for the id
+};
+
+/// One attempt of a transaction from BEGIN to its end, with the advisory lock around it where the attempt escalates. What it cannot give
+/// back is given up with the connection.
+template <class Driver>
+class transaction_course {
+    using connection = typename Driver::connection;
+
+public:
+    transaction_course() noexcept = default;
+    transaction_course(const transaction_plan<Driver>& plan, unsigned attempt) : plan_(&plan), attempt_(attempt), end_(plan.resolves) {}
+
+    /// It ends early when the guard says so.
+    [[nodiscard]] signal begin(connection& c, error& e) {
+        if (unlocks_) [[unlikely]]
+            return after(c, signal::failed);
+        if (const char* const why = plan_->contradiction()) [[unlikely]] {
+            e = error{errc::invalid_argument, why, phase::admission};
+            return signal::failed;
+        }
+        if constexpr (has_advisory_locks<Driver>) {
+            if (!locked_ && plan_->lock_at(attempt_)) [[unlikely]] {
+                const signal s = control(c, Driver::lock(*plan_->lock_at(attempt_)), e);
+                if (s != signal::done) return s;
+                locked_ = true;
+            }
+        }
+        const signal s = control(c, Driver::begin(plan_->mode_at(attempt_)), e);
+        return s == signal::failed ? after(c, s) : s;
+    }
+    /// As `transaction_end`.
+    [[nodiscard]] signal commit(connection& c, error& e) { return unlocks_ ? after(c, ended_) : after(c, end_.commit(c, e)); }
+    [[nodiscard]] signal roll_back(connection& c, error& why) { return unlocks_ ? after(c, ended_) : after(c, end_.roll_back(c, why)); }
+
+private:
+    [[nodiscard]] signal after([[maybe_unused]] connection& c, signal s) {
+        if constexpr (has_advisory_locks<Driver>) {
+            if (has_ended(s) && locked_) [[unlikely]]
+                return unlock(c, s);
+        }
+        return s;
+    }
+    [[nodiscard]] STRATA_COLD signal unlock(connection& c, signal s) {
+        const guarded unhurried{c, nullptr};
+        unlocks_ = true;
+        ended_ = s;
+        error ignored;
+        const signal u = control(c, Driver::unlock(*plan_->lock_at(attempt_)), ignored);
+        if (!has_ended(u)) return u;
+        unlocks_ = locked_ = false;
+        return s;
+    }
+
+    const transaction_plan<Driver>* plan_ = nullptr;
+    unsigned attempt_ = 1;
+    transaction_end<Driver> end_;
+    signal ended_ = signal::done;
+    bool locked_ = false;
+    bool unlocks_ = false;
 };
 
 /// A savepoint of the transaction that is open.

@@ -17,13 +17,14 @@ class enclosed {
     using connection = typename Driver::connection;
 
 public:
-    explicit enclosed(unsigned depth) noexcept : savepoint_(depth), in_savepoint_(depth != 0) {}
+    /// `plan`: of a transaction of its own; it must live as long.
+    enclosed(unsigned depth, const transaction_plan<Driver>& plan) : savepoint_(depth), course_(plan, 1), in_savepoint_(depth != 0) {}
 
     /// `body(error&)` answers a signal, and is called again until that is `done` or `failed`. So is this, with the error in `e`.
     template <class World, class Body>
     [[nodiscard]] signal resume(connection& c, const operation_base& op, World& world, error& e, Body&& body) {
         if (at_ == at::entering) {
-            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : control(c, Driver::begin(Driver::locking::immediate), e);
+            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : course_.begin(c, e);
             if (s != signal::done) return s;
             at_ = at::inside;
         }
@@ -39,12 +40,12 @@ public:
             at_ = e ? at::undoing : at::leaving;
         }
         if (at_ == at::leaving) {
-            if (!in_savepoint_) return end_.commit(c, e);
+            if (!in_savepoint_) return course_.commit(c, e);
             const signal s = savepoint_.leave(c, e);
             if (s != signal::failed) return s;
             at_ = at::undoing;
         }
-        const signal s = in_savepoint_ ? savepoint_.undo(c) : end_.roll_back(c, e);
+        const signal s = in_savepoint_ ? savepoint_.undo(c) : course_.roll_back(c, e);
         if (!has_ended(s)) return s;
         if (in_savepoint_) e.set(effect::rolled_back);
         if (thrown_) std::rethrow_exception(thrown_);
@@ -55,7 +56,7 @@ private:
     enum class at : std::uint8_t { entering, inside, leaving, undoing };
 
     savepoint<Driver> savepoint_;
-    transaction_end<Driver> end_;
+    transaction_course<Driver> course_;
     std::exception_ptr thrown_;  // by the body
     at at_ = at::entering;
     bool in_savepoint_;

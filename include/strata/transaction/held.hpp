@@ -23,7 +23,8 @@ class held_work {
     using connection = typename driver::connection;
 
 public:
-    explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
+    /// `begin`: how the transaction begins; none for a session.
+    explicit held_work(Runtime& rt, const std::optional<transaction_plan<driver>>& begin) noexcept : rt_(rt), begin_(begin) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = held == nullptr ? take(c, op) : give_back(c, op);
@@ -34,6 +35,7 @@ public:
 
     connection* held = nullptr;
     ending how = ending::give_back;
+    transaction_state state;
 
     /// By the user, who can reach it through a session.
     [[nodiscard]] static bool is_closed(const connection& c) noexcept {
@@ -47,27 +49,30 @@ private:
     [[nodiscard]] signal take(connection& c, operation_base& op) {
         const guarded guard{c, &op};
         error_ = {};
+        if (!course_) begin_ ? course_.emplace(*begin_, 1u) : course_.emplace();
         if (begin_) {
-            const signal s = control(c, driver::begin(*begin_), error_);
+            const signal s = course_->begin(c, error_);
+            if (s == signal::failed) course_.reset();
             if (s != signal::done) return s;
         }
-        end_ = {};
+        state.use.begin();
         ending_ = false;
         held = &c;
         return signal::item;
     }
     [[nodiscard]] signal give_back(connection& c, operation_base& op) {
-        if (!std::exchange(ending_, true)) {
+        if (!ending_) {
+            ending_ = true;
             if (is_closed(c)) {
                 error_ = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
                 return signal::failed;
             }
             if (how != ending::commit && !c.in_transaction()) return signal::done;
             left_open_ = how == ending::give_back;
-            if (how == ending::commit) error_ = stopped(op, rt_.world());
+            if (how == ending::commit) error_ = verdict_of(state.use, stopped(op, rt_.world()));
             commits_ = how == ending::commit && !error_;
         }
-        const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        const signal s = commits_ ? course_->commit(c, error_) : course_->roll_back(c, error_);
         if (s != signal::failed || how == ending::commit) return s;
         const bool lost = error_.health() != health::good;
         if (lost)
@@ -81,8 +86,8 @@ private:
     }
 
     Runtime& rt_;
-    std::optional<typename driver::locking> begin_;
-    transaction_end<driver> end_;
+    const std::optional<transaction_plan<driver>> begin_;
+    std::optional<transaction_course<driver>> course_;
     error error_;
     bool ending_ = false;
     bool commits_ = false;
@@ -95,7 +100,7 @@ struct holding {
     using op_type = operation<Facts>;
     using work_type = held_work<Runtime>;
 
-    holding(std::shared_ptr<Runtime> r, std::optional<typename Runtime::driver::locking> begin)
+    holding(std::shared_ptr<Runtime> r, const std::optional<transaction_plan<typename Runtime::driver>>& begin)
         : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
 
     std::shared_ptr<Runtime> rt;
@@ -118,11 +123,22 @@ struct holding {
     }
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
+        if (!work.state.use.try_end()) [[unlikely]]
+            work.state.end_late(op);
         work.how = how;
         op.make_waker = nullptr;  // also where it was taken by a drive that waits
         static_cast<void>(drive(f, rt->world(), f.resume()));
+        run_hooks();
         return std::move(f.result().error());
     }
+    /// After its end.
+    void run_hooks() noexcept {
+        if (work.state.hooks.empty()) return;
+        if (how_rolled_back()) return work.state.hooks.run(false);
+        work.state.run_hooks(f.result().error());
+    }
+    /// As told, and so without an error.
+    [[nodiscard]] bool how_rolled_back() noexcept { return work.how != ending::commit && f.result().ok(); }
 };
 
 inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_session};
@@ -170,6 +186,16 @@ public:
         return handle().transaction(closure);
     }
 
+    /// See `basic_transaction::on_commit`; here they run in `commit`, `rollback` or the destructor.
+    template <class F>
+    void on_commit(F&& f) {
+        handle().on_commit(std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        handle().on_rollback(std::forward<F>(f));
+    }
+
     /// The same handle that a closure gets, for functions that take one.
     [[nodiscard]] basic_transaction<Runtime>& handle() {
         if (!handle_) throw_failure(gone());
@@ -197,7 +223,7 @@ public:
 
     /// Made by `begin()`.
     explicit owned_transaction(std::unique_ptr<held> h)
-        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, 0u)) {}
+        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, held_->work.state, 0u)) {}
 
 private:
     [[nodiscard]] STRATA_COLD static error gone() {

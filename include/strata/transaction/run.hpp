@@ -3,11 +3,20 @@
 #define STRATA_TRANSACTION_RUN_HPP
 
 #include <strata/core/health.hpp>
+#include <strata/transaction/plan.hpp>
 #include <strata/transaction/transaction.hpp>
 
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
+
+/// What a closure that ended with `e` comes to: what has doomed the transaction, though the closure went on, goes before success and before
+/// its own consequences, but not before what the closure itself has thrown or returned.
+[[nodiscard]] inline error verdict_of(const transaction_use& use, error e) {
+    if (use.is_doomed() && (!e || e.code() == errc::transaction_aborted)) [[unlikely]]
+        return use.why_doomed();
+    return e;
+}
 
 template <class Runtime, class Closure>
 class transaction_work {
@@ -17,20 +26,23 @@ class transaction_work {
     using value = closure_value<Closure, handle>;
 
 public:
-    transaction_work(Runtime& rt, Closure& closure, typename driver::locking locking) noexcept
-        : rt_(rt), closure_(closure), locking_(locking) {}
+    transaction_work(Runtime& rt, Closure& closure, const transaction_plan<driver>& plan) noexcept
+        : rt_(rt), closure_(closure), plan_(plan) {
+        assert_kept<value, handle>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         thrown = nullptr;
         returned.reset();
+        state.run_before_attempt();
         const guarded guard{c, &op};
         error e;
-        signal s = control(c, driver::begin(locking_), e);  // it blocks: each step answers its end
+        transaction_course<driver> course{plan_, op.attempt};
+        signal s = course.begin(c, e);  // it blocks: each step answers its end
         if (s == signal::done) {
             e = run(c, op);
             if (!e) e = stopped(op, rt_.world());
-            transaction_end<driver> end;
-            s = e ? end.roll_back(c, e) : end.commit(c, e);
+            s = e ? course.roll_back(c, e) : course.commit(c, e);
         }
         if (s == signal::failed) result.replace(std::move(e));
         return s;
@@ -39,11 +51,19 @@ public:
 
     std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
     std::optional<storable<value>> returned;
+    transaction_state state;
 
 private:
     [[nodiscard]] error run(connection& c, operation_base& op) {
-        handle tx{rt_, c, op, 0};
+        state.use.begin();
+        handle tx{rt_, c, op, state, 0};
         op.handed_over = runs_once<Closure>;
+        error e = call(tx);
+        if (!state.use.try_end()) [[unlikely]]
+            e = state.end_late(op);
+        return verdict_of(state.use, std::move(e));
+    }
+    [[nodiscard]] error call(handle& tx) {
         try {
             if constexpr (std::is_void_v<value>) {
                 closure_(tx);
@@ -60,10 +80,9 @@ private:
             return error{errc::user_exception, phase::execute};
         }
     }
-
     Runtime& rt_;
     Closure& closure_;
-    typename driver::locking locking_;
+    const transaction_plan<driver> plan_;
 };
 
 inline constexpr operation_facts transaction_facts{.kind = operation_kind::transaction};
@@ -83,6 +102,7 @@ error drive_transaction(Runtime& rt, Source& source, Work& work, const transacti
     flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, Work> f{rt.world(), rt.policies(), source, op,
                                                                                                   work};
     static_cast<void>(drive(f, rt.world(), f.start()));
+    work.state.run_hooks(f.result().error());
     if (f.thrown()) std::rethrow_exception(f.thrown());
     return std::move(f.result().error());
 }
@@ -92,7 +112,8 @@ template <class Runtime, class Source, class Closure>
 auto run_transaction(Runtime& rt, Source& source, Closure& closure, const transaction_options<typename Runtime::driver>& o,
                      const interruption* outer = nullptr) {
     using value = closure_value<Closure, basic_transaction<Runtime>>;
-    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    assert_transactions<Runtime>();
+    transaction_work<Runtime, Closure> work{rt, closure, plan_of(rt, o)};
     error e = drive_transaction(rt, source, work, o, outer);
     if (e) [[unlikely]] {
         if (work.thrown) std::rethrow_exception(work.thrown);
@@ -110,7 +131,8 @@ auto try_run_transaction(Runtime& rt, Source& source, Closure& closure, const tr
                          const interruption* outer = nullptr) ->
     typename as_result<closure_value<Closure, basic_transaction<Runtime>>>::type {
     using value = closure_value<Closure, basic_transaction<Runtime>>;
-    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    assert_transactions<Runtime>();
+    transaction_work<Runtime, Closure> work{rt, closure, plan_of(rt, o)};
     error e = drive_transaction(rt, source, work, o, outer);
     if (e) [[unlikely]] {
         if (work.thrown) std::rethrow_exception(work.thrown);

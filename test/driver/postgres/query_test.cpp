@@ -226,7 +226,7 @@ TEST_CASE("transactions: commit, rollback, savepoints, conflicts and a COMMIT th
         CHECK(tx.try_execute("select 1 / 0"_sql()).has_error());
         CHECK(tx.try_execute(add_balance(1, 2)).error().code() == errc::transaction_aborted);
     });
-    CHECK(swallowed.error().code() == errc::transaction_aborted);
+    CHECK(swallowed.error().code() == errc::commit_rolled_back);
     CHECK(swallowed.error().effect() == strata::effect::rolled_back);
     CHECK(b.balance_of(1) == 90);
 
@@ -244,11 +244,11 @@ TEST_CASE("transactions: commit, rollback, savepoints, conflicts and a COMMIT th
                         const auto all = other.template one<std::int64_t>("select sum(balance)::int8 from account"_sql());
                         other.execute("update account set balance = :all where id = 2"_sql(all));
                     },
-                    {.locking = strata::postgres_locking::serializable});
+                    {.isolation = strata::isolation::serializable});
             }
             tx.execute("update account set balance = :sum where id = 3"_sql(sum));
         },
-        {.locking = strata::postgres_locking::serializable});
+        {.isolation = strata::isolation::serializable});
     CHECK(runs == 2);
     auto held = b.db.begin();
     held.execute(add_balance(5, 1));

@@ -4,6 +4,7 @@
 #ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 
+#include <strata/core/transaction_mode.hpp>
 #include <strata/driver/postgres/connect.hpp>
 #include <strata/driver/postgres/hooks.hpp>
 #include <strata/driver/postgres/preparation.hpp>
@@ -61,7 +62,7 @@ public:
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
         db_ = nullptr;
-        lost_ = busy_ = waiting_ = fencing_ = false;
+        lost_ = busy_ = locked_ = waiting_ = fencing_ = false;
     }
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
@@ -92,12 +93,26 @@ public:
         return e;
     }
     /// The same over several resumes, each with the same text: `io`, `work`, `done` or `failed` with the error in `e`.
-    [[nodiscard]] signal control_step(std::string_view sql, error& e);
+    [[nodiscard]] signal control_step(std::string_view sql, error& e) { return control_step(sql, e, nullptr); }
+    /// The same; `answer` takes the first column of the first row, if there is one.
+    [[nodiscard]] signal control_step(std::string_view sql, error& e, std::string* answer);
+
+    // For `transaction_options::resolve_commit`.
+    /// The id of the open transaction, empty where it has none, in steps.
+    [[nodiscard]] signal transaction_id_step(std::string& id, error& e) {
+        const bool old = db_ != nullptr && ::PQserverVersion(db_) < 130000;
+        return control_step(old ? "select txid_current_if_assigned()" : "select pg_current_xact_id_if_assigned()", e, &id);
+    }
+    /// What became of a transaction of the connection, which is lost: asked on a new one, opened as this one was, for up to `finish_limit`.
+    /// `why`: what there was instead of an answer. Blocks; see resolve.hpp.
+    [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why);
+    /// The drive waits for the descriptor, and must not be blocked.
+    [[nodiscard]] bool yields() const noexcept { return yields_; }
 
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
-        if (is_lost() || busy_) return health::lost;
+        if (is_lost() || busy_ || locked_) return health::lost;
         if (!in_transaction()) return health::good;
         try {
             const error e = control("rollback");
@@ -157,6 +172,11 @@ private:
         return {};
     }
 
+    STRATA_COLD void take_answer(std::string& text) {
+        const PGresult* const r = round_.last.get();
+        text.clear();
+        if (r != nullptr && ::PQntuples(r) > 0 && ::PQgetisnull(r, 0, 0) == 0) text = ::PQgetvalue(r, 0, 0);
+    }
     /// Before a statement of this kind.
     void look_at(statement_kind k) noexcept {
         limit_.look_at(k);
@@ -175,13 +195,14 @@ private:
     bool prepares_ = true;
     bool owned_ = false;
     bool changed_session_ = false;
+    bool locked_ = false;                // an attempt that escalates holds an advisory lock
     bool busy_ = false;                  // a stream stands on the connection
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = changed_session_ = farewell_ = false;
+    lost_ = busy_ = locked_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -252,7 +273,7 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
     return {};
 }
 
-inline signal postgres_connection::control_step(std::string_view sql, error& e) {
+inline signal postgres_connection::control_step(std::string_view sql, error& e, std::string* answer) {
     const bool commit = sql == "commit";
     const phase at = commit ? phase::commit : phase::execute;
     const std::uint64_t key = hash_text(sql).low | 1;
@@ -284,12 +305,18 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
     } else if (commit && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
         // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
-        e = error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
+        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so COMMIT rolled it back", at,
                   effect::rolled_back};
         return signal::failed;
     }
+    if (answer != nullptr) [[unlikely]]
+        take_answer(*answer);
     round_.last.reset();
-    if (!e) return signal::done;
+    if (!e) {
+        if (sql.starts_with("select pg_advisory_")) [[unlikely]]
+            locked_ = sql.starts_with("select pg_advisory_lock");
+        return signal::done;
+    }
     if (lost_) e.set_lost();
     if (commit && lost_)
         e.set(errc::outcome_unknown).set(effect::unknown);

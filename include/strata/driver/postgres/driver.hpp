@@ -2,25 +2,21 @@
 #ifndef STRATA_DRIVER_POSTGRES_DRIVER_HPP
 #define STRATA_DRIVER_POSTGRES_DRIVER_HPP
 
+#include <strata/core/joined.hpp>
 #include <strata/core/place.hpp>
+#include <strata/core/transaction_mode.hpp>
 #include <strata/driver/postgres/options.hpp>
 #include <strata/driver/postgres/pipeline.hpp>
 #include <strata/driver/postgres/query.hpp>
+#include <strata/driver/postgres/resolve.hpp>
 #include <strata/sql/control_text.hpp>
 #include <strata/sql/facts.hpp>
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace strata::inline STRATA_ABI {
-
-/// How a PostgreSQL transaction is isolated, and whether it may write.
-enum class postgres_locking : std::uint8_t {
-    immediate,        ///< reads and writes at the server's default isolation
-    deferred,         ///< only reads: a write fails with `errc::read_only`
-    repeatable_read,  ///< one snapshot; a conflicting write is `errc::serialization_failure`
-    serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
-};
 
 namespace detail {
 template <class Rows>
@@ -36,7 +32,6 @@ struct postgres {
     static constexpr auto place = strata::place::driver;
     using options = postgres_options;
     using connection = postgres_connection;
-    using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
     /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
     /// COPY, and the wait for the end of a cancel.
@@ -55,11 +50,26 @@ struct postgres {
 
     [[nodiscard]] static constexpr int role_of(bool, bool) noexcept { return 0; }
 
-    [[nodiscard]] static constexpr std::string_view begin(postgres_locking how) noexcept {
-        constexpr std::string_view texts[] = {"begin", "begin read only", "begin isolation level repeatable read",
-                                              "begin isolation level serializable"};
-        return texts[static_cast<std::size_t>(how)];
+    static constexpr bool deferrable = true;        ///< SERIALIZABLE READ ONLY DEFERRABLE
+    static constexpr bool resolves_commits = true;  ///< `transaction_options::resolve_commit`
+    static constexpr bool advisory_locks = true;
+
+    [[nodiscard]] static constexpr std::string_view begin(const detail::transaction_mode<>& m) noexcept {
+        constexpr std::string_view texts[4][2] = {
+            {"begin", "begin read only"},
+            {"begin isolation level read committed", "begin isolation level read committed, read only"},
+            {"begin isolation level repeatable read", "begin isolation level repeatable read, read only"},
+            {"begin isolation level serializable", "begin isolation level serializable, read only"}};
+        if (m.deferrable) return "begin isolation level serializable, read only, deferrable";
+        return texts[m.isolation ? 1 + static_cast<std::size_t>(*m.isolation) : 0][m.read_only ? 1 : 0];
     }
+    /// The session's, so that a transaction may begin when it has it.
+    [[nodiscard]] static std::string lock(std::int64_t key) { return detail::joined({"select pg_advisory_lock(", detail::digits_of(key), ")"}); }
+    [[nodiscard]] static std::string unlock(std::int64_t key) {
+        return detail::joined({"select pg_advisory_unlock(", detail::digits_of(key), ")"});
+    }
+    /// What tells a transaction's fate on servers of this time, for people.
+    [[nodiscard]] static constexpr std::string_view status_function() noexcept { return "pg_xact_status"; }
     [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
     [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
     [[nodiscard]] static constexpr control_text savepoint(unsigned depth) noexcept { return {"savepoint strata_", depth}; }

@@ -156,6 +156,15 @@ public:
         return check(o);
     }
 
+    /// As this connection was made, whatever the environment and files say now. False without memory.
+    [[nodiscard]] STRATA_COLD bool read(PGconn* c) {
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> all{::PQconninfo(c), &::PQconninfoFree};
+        settings_.clear();
+        for (const PQconninfoOption* o = all.get(); o != nullptr && o->keyword != nullptr; ++o)
+            if (o->val != nullptr && std::string_view{o->keyword} != "client_encoding") set(o->keyword, o->val);
+        return all != nullptr;
+    }
+
     [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
         for (const auto& [k, v] : settings_)
             if (k == keyword) return v;

@@ -1,0 +1,99 @@
+// What the handles of one transaction share: who uses the connection now, and whether something has doomed it.
+//
+// One word says both that a statement runs and how deep the open savepoint is, so that one compare-and-swap finds a second task or
+// thread, the handle of an outer level while an inner one is open, and a transaction that has ended.
+#ifndef STRATA_CORE_TRANSACTION_USE_HPP
+#define STRATA_CORE_TRANSACTION_USE_HPP
+
+#include <strata/core/error.hpp>
+
+#include <atomic>
+#include <cstdint>
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// After this nothing but the whole, from the start, may succeed: the database has given up one of several that ran at once, or is gone.
+[[nodiscard]] constexpr bool dooms_transaction(errc c) noexcept {
+    return c == errc::serialization_failure || c == errc::deadlock || c == errc::busy_snapshot || c == errc::connection_lost;
+}
+
+class transaction_use {
+public:
+    /// For a handle of the level `depth`; false: `refusal` says why.
+    [[nodiscard]] STRATA_INLINE bool enter(unsigned depth) noexcept {
+        std::uint32_t expected = idle(depth);
+        return word_.compare_exchange_strong(expected, idle(depth) | busy, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+    /// By whoever has entered. `depth`: the level that is open now.
+    STRATA_INLINE void leave(unsigned depth) noexcept { word_.store(idle(depth), std::memory_order_release); }
+    [[nodiscard]] bool is_busy() const noexcept {
+        const std::uint32_t now = word_.load(std::memory_order_acquire);
+        return now != ended && (now & busy) != 0;
+    }
+    [[nodiscard]] bool has_ended() const noexcept { return word_.load(std::memory_order_acquire) == ended; }
+
+    /// A new attempt.
+    void begin() noexcept {
+        doom_ = {};
+        word_.store(0, std::memory_order_release);
+    }
+    /// From now on nobody may enter, whatever level is open. False: somebody is inside still.
+    [[nodiscard]] bool try_end() noexcept {
+        std::uint32_t now = word_.load(std::memory_order_relaxed);
+        while ((now & busy) == 0 || now == ended)
+            if (word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
+
+    [[nodiscard]] STRATA_COLD error refusal() const {
+        const std::uint32_t now = word_.load(std::memory_order_relaxed);
+        if (now == ended) return {errc::misuse, "the transaction has ended: its handle is of no use after its closure", phase::admission};
+        if ((now & busy) != 0)
+            return {errc::misuse, "another task or thread is using this transaction: one statement at a time", phase::admission};
+        return {errc::misuse, "a savepoint is open: within its closure use the handle that the closure was given", phase::admission};
+    }
+
+    /// After each statement that failed. What dooms the transaction does so even if a savepoint is rolled back and the closure goes on.
+    STRATA_COLD void note(const error& e) noexcept {
+        if (!dooms_transaction(e.code()) || doom_) return;
+        doom_ = error{e.code(), e.phase(), e.effect()};  // also where there is no memory for its texts
+        try {
+            doom_ = e;
+        } catch (...) {
+        }
+    }
+    /// A closure has ended while somebody uses its handle: nothing can be said on the connection now, and nothing will be committed.
+    STRATA_COLD void doom() noexcept {
+        if (!doom_) doom_ = error{errc::misuse, phase::execute};
+    }
+    [[nodiscard]] STRATA_COLD error doom_unfinished() {
+        doom();
+        return unfinished();
+    }
+    [[nodiscard]] STRATA_COLD static error unfinished() {
+        return {errc::misuse, "the closure has ended while another task or thread is using its transaction: wait for it", phase::execute};
+    }
+    /// Whether the savepoint of this level is the innermost one.
+    [[nodiscard]] bool is_open(unsigned depth) const noexcept {
+        const std::uint32_t now = word_.load(std::memory_order_relaxed);
+        return now != ended && (now & ~busy) == idle(depth);
+    }
+    [[nodiscard]] bool is_doomed() const noexcept { return static_cast<bool>(doom_); }
+    [[nodiscard]] STRATA_COLD error why_doomed() const { return doom_; }
+
+private:
+    static constexpr std::uint32_t busy = 1;
+    static constexpr std::uint32_t ended = ~std::uint32_t{0};
+    static constexpr std::uint32_t idle(unsigned depth) noexcept { return depth << 1; }
+
+    std::atomic<std::uint32_t> word_{0};
+    error doom_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
