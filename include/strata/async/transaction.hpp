@@ -354,7 +354,7 @@ private:
     asio::awaitable<void> run() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         co_await asio::this_coro::throw_if_cancelled(false);
-        handle tx{rt_, world_, *connection_, *op_, state, 0};
+        handle& tx = handle_.emplace(rt_, world_, *connection_, *op_, state, 0u);
         try {
             if constexpr (std::is_void_v<value>) {
                 co_await closure_(tx);
@@ -387,6 +387,7 @@ private:
     const asio_world& world_;
     Closure closure_;
     const transaction_plan<driver> plan_;
+    std::optional<handle> handle_;  // outlives the closure, so that it can refuse whoever uses it then
     connection* connection_ = nullptr;
     operation_base* op_ = nullptr;
     std::optional<transaction_course<driver>> course_;  // of this attempt

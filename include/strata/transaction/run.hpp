@@ -56,9 +56,9 @@ public:
 private:
     [[nodiscard]] error run(connection& c, operation_base& op) {
         state.use.begin();
-        handle tx{rt_, c, op, state, 0};
+        handle_.emplace(rt_, c, op, state, 0u);
         op.handed_over = runs_once<Closure>;
-        error e = call(tx);
+        error e = call(*handle_);
         if (!state.use.try_end()) [[unlikely]]
             e = state.end_late(op);
         return verdict_of(state.use, std::move(e));
@@ -83,6 +83,7 @@ private:
     Runtime& rt_;
     Closure& closure_;
     const transaction_plan<driver> plan_;
+    std::optional<handle> handle_;  // outlives the closure, so that it can refuse whoever uses it then
 };
 
 inline constexpr operation_facts transaction_facts{.kind = operation_kind::transaction};

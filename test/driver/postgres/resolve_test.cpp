@@ -1,0 +1,260 @@
+// What PostgreSQL makes of a transaction's options, and what is known of a COMMIT whose answer was lost.
+#include "fault_fixture.hpp"
+
+#include <strata/transaction/modes.hpp>
+
+#include <boost/hana/adapt_struct.hpp>
+
+#include <thread>
+
+using namespace strata_test;
+using strata::effect;
+using strata::isolation;
+
+namespace {
+
+using retrying_stack = strata::stack<strata::retry<>, strata::pool<>, strata::postgres>;
+using tx_options = strata::transaction_options<strata::postgres>;
+
+struct settings {
+    std::string isolation, read_only, deferrable;
+};
+
+constexpr auto show = "select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as read_only, "
+                      "current_setting('transaction_deferrable') as deferrable"_sql;
+const strata::retry_options soon{.max_attempts = 5, .base = 1ms, .cap = 5ms};
+const strata::pool_options none_yet{.min_size = 0, .max_size = 1};
+
+
+}  // namespace
+
+BOOST_HANA_ADAPT_STRUCT(settings, isolation, read_only, deferrable);
+
+TEST_CASE("the server runs a transaction as its options say", "[postgres][transaction]") {
+    bank<> b{1};
+    const auto what = [&](const tx_options& o) {
+        return b.db.transaction([](auto& tx) { return tx.template one<settings>(show()); }, o);
+    };
+    for (const bool reads : {false, true}) {
+        const std::string r = reads ? "on" : "off";
+        CHECK(what({.read_only = reads}).read_only == r);
+        CHECK(what({.read_only = reads}).isolation == "read committed");
+        CHECK(what({.read_only = reads, .isolation = isolation::read_committed}).isolation == "read committed");
+        CHECK(what({.read_only = reads, .isolation = isolation::repeatable_read}).isolation == "repeatable read");
+        CHECK(what({.read_only = reads, .isolation = isolation::serializable}).isolation == "serializable");
+        CHECK(what({.read_only = reads, .isolation = isolation::serializable}).read_only == r);
+        CHECK(what({.read_only = reads, .isolation = isolation::serializable}).deferrable == "off");
+    }
+    const settings s = what({.read_only = true, .isolation = isolation::serializable, .deferrable = true});
+    CHECK(s.isolation == "serializable");
+    CHECK(s.read_only == "on");
+    CHECK(s.deferrable == "on");
+}
+
+TEST_CASE("automatic transactions have the stack's isolation; what cannot run in one runs alone", "[postgres][transaction]") {
+    using stack = strata::stack<strata::transactions<strata::automatic>, strata::retry<>, strata::pool<>, strata::postgres>;
+    server in;
+    strata::database<stack> db{in.options(), server::one(), soon,
+                               strata::transactions_options{.isolation = isolation::serializable, .resolve_commit = true}};
+    CHECK(db.one<settings>(show()).isolation == "serializable");
+    CHECK(db.one<settings>(show()).read_only == "on");
+    db.execute("create table t (n bigint primary key)"_sql());
+    CHECK(db.execute("insert into t values (1), (2)"_sql()).affected == 2);
+    CHECK(db.execute("vacuum t"_sql()).affected == 0);
+    const auto twice = db.try_execute("insert into t values (2)"_sql());
+    CHECK(twice.error().code() == errc::unique_violation);
+    CHECK(twice.error().effect() == effect::rolled_back);
+    CHECK(db.one<std::int64_t>("select count(*) from t"_sql()) == 2);
+}
+
+TEST_CASE("a conflict in a savepoint runs the whole closure again, though the closure swallows it", "[postgres][transaction]") {
+    bank<retrying_stack> b{2};
+    int runs = 0;
+    b.db.transaction(
+        [&](auto& tx) {
+            ++runs;
+            static_cast<void>(tx.template one<std::int64_t>("select balance from account where id = 1"_sql()));
+            if (runs == 1) b.db.execute(add_balance(5, 1));
+            tx.execute(add_balance(1, 2));
+            static_cast<void>(tx.try_transaction([](auto& inner) { inner.execute(add_balance(1, 1)); }));
+        },
+        {.isolation = isolation::repeatable_read});
+    CHECK(runs == 2);
+    CHECK(b.balance_of(1) == 106);
+    CHECK(b.balance_of(2) == 101);
+}
+
+TEST_CASE("those who escalate come one after the other", "[postgres][transaction][escalation]") {
+    bank<retrying_stack> b{1, 6};
+    constexpr std::int64_t key = 0x7374726174610001;
+    std::atomic<int> inside{0}, most{0}, escalated{0};
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 4; ++i)
+        clients.emplace_back([&] {
+            strata::database<retrying_stack> db{b.in.options(), server::one(), strata::retry_options{.max_attempts = 60, .base = 1ms, .budget = 0}};
+            for (int n = 0; n < 15; ++n)
+                db.transaction(
+                    [&](auto& tx) {
+                        if (tx.attempt() >= 2) {
+                            ++escalated;
+                            int now = ++inside, seen = most;
+                            while (seen < now && !most.compare_exchange_weak(seen, now)) {
+                            }
+                        }
+                        const auto before = tx.template one<std::int64_t>("select balance from account where id = 1"_sql());
+                        std::this_thread::sleep_for(1ms);
+                        if (tx.attempt() >= 2) --inside;
+                        tx.execute("update account set balance = :n where id = 1"_sql(before + 1));
+                    },
+                    {.isolation = isolation::repeatable_read, .escalation = {.from = 2, .isolation = isolation::serializable, .lock = key}});
+        });
+    for (auto& c : clients) c.join();
+    CHECK(b.balance_of(1) == 160);
+    CHECK(escalated > 0);
+    CHECK(most == 1);
+    CHECK(b.db.one<std::int64_t>("select count(*) from pg_locks where locktype = 'advisory' and objid = :k"_sql(key & 0xffffffff)) == 0);
+}
+
+TEST_CASE("a COMMIT whose answer is lost is resolved", "[postgres][fault][resolve]") {
+    if (!proxied_bank::is_there()) return;
+    proxied_bank b;
+    strata::database<retrying_stack> db{b.options(), none_yet, soon};
+    std::int64_t n = 0;
+    int runs = 0;
+    std::vector<std::string> seen;
+    const auto body = [&](auto& tx) {
+        ++runs;
+        tx.on_commit([&] { seen.push_back("+"); });
+        tx.on_rollback([&] { seen.push_back("-"); });
+        return tx.template one<std::int64_t>(insert_echo(n));
+    };
+    CHECK(db.one<std::int64_t>(echo(0)) == 0);
+
+    SECTION("wherever the conversation breaks, the outcome is known and true") {
+        for (const way w : {way::to_server, way::to_client}) {
+            int committed_unheard = 0, repeated = 0, failed = 0;
+            const std::uint64_t longest = w == way::to_client ? 260 : 140;
+            for (std::uint64_t cut = 0; cut < longest; cut += count<std::uint64_t>(3, 1)) {
+                ++n;
+                runs = 0;
+                seen.clear();
+                CAPTURE(static_cast<int>(w), cut, n);
+                CHECK(db.one<std::int64_t>(echo(n)) == n);
+                const bool once = n % 2 == 0;
+                const int cuts = b.proxy.struck();
+                const auto cut_later = [&](auto& tx) {
+                    const auto v = body(tx);
+                    if (runs == 1) b.proxy.cut_after(w, cut);
+                    return v;
+                };
+                const auto r = once ? db.try_transaction(strata::once(cut_later), {.resolve_commit = true})
+                                    : db.try_transaction(cut_later, {.resolve_commit = true});
+                b.proxy.do_not_cut();
+                const bool was_cut = b.proxy.struck() != cuts;
+                if (r) {
+                    CHECK(*r == n);
+                    CHECK(b.holds(n));
+                    CHECK(seen.back() == "+");
+                    CHECK(seen.size() == static_cast<std::size_t>(runs));
+                    committed_unheard += was_cut && runs == 1;
+                    repeated += runs > 1;
+                    CHECK((runs == 1 || !once));
+                } else {
+                    ++failed;
+                    CAPTURE(r.error().to_string());
+                    CHECK(once);
+                    CHECK(r.error().effect() == effect::rolled_back);
+                    CHECK(r.error().code() == errc::connection_lost);
+                    CHECK(!b.holds(n));
+                    CHECK(seen == std::vector<std::string>{"-"});
+                }
+            }
+            CHECK(repeated > 0);
+            CHECK(failed > 0);
+            if (w == way::to_client) CHECK(committed_unheard > 0);
+        }
+    }
+}
+
+namespace {
+
+/// COMMIT of a row takes so many seconds.
+void slow_commit(proxied_bank& b, double seconds) {
+    b.behind.db.execute(strata::statement{"create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(" +
+                                          std::to_string(seconds) + "); return null; end $$"});
+    b.behind.db.execute("create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function "
+                        "slow()"_sql());
+}
+
+}  // namespace
+
+TEST_CASE("what is still going on is waited for, within the bound", "[postgres][fault][resolve]") {
+    if (!proxied_bank::is_there()) return;
+    const in_time guard;
+    proxied_bank b;
+    std::vector<std::string> seen;
+    std::string id;
+    int runs = 0;
+    const auto body = [&](auto& tx) {
+        ++runs;
+        tx.on_commit([&] { seen.push_back("+"); });
+        tx.on_rollback([&] { seen.push_back("-"); });
+        tx.execute(insert_echo(7));
+        id = tx.template one<std::string>("select pg_current_xact_id_if_assigned()::text"_sql());
+        return 5;
+    };
+    SECTION("the answer is lost while COMMIT runs") {
+        slow_commit(b, 1.0);
+        strata::database<retrying_stack> db{b.options(), none_yet, soon};
+        std::thread cutter([&] {
+            CHECK(comes_true([&] {
+                return b.behind.db.one<bool>("select exists (select from pg_stat_activity where query = 'commit' and state = 'active')"_sql());
+            }));
+            b.proxy.cut();
+        });
+        CHECK(db.transaction(body, {.resolve_commit = true}) == 5);
+        cutter.join();
+        CHECK(runs == 1);
+        CHECK(seen == std::vector<std::string>{"+"});
+        CHECK(b.holds(7));
+        CHECK(db.one<std::int64_t>(echo(1)) == 1);
+        CHECK(all_returned(db.connections()));
+    }
+    SECTION("COMMIT takes longer than anybody waits: unknown, with the id") {
+        slow_commit(b, 4.0);
+        auto o = b.options();
+        o.finish_limit = 300ms;
+        strata::database<retrying_stack> db{o, none_yet, soon};
+        const auto began = strata::clock::now();
+        const auto r = db.try_transaction(body, {.resolve_commit = true});
+        CHECK(strata::clock::now() - began < 3s);
+        CHECK(runs == 1);
+        CHECK(seen.empty());
+        REQUIRE(!r);
+        CAPTURE(r.error().to_string());
+        CHECK(r.error().code() == errc::outcome_unknown);
+        CHECK(r.error().effect() == effect::unknown);
+        CHECK(r.error().texts().detail.find("transaction " + id + ": the server says: in progress") == 0);
+        CHECK(r.error().texts().hint.find("pg_xact_status('" + id + "')") != std::string::npos);
+        CHECK(r.error().texts().detail.find("neither on_commit nor on_rollback") != std::string::npos);
+        CHECK(comes_true([&] { return b.holds(7); }));  // it would have been wrong to guess
+    }
+}
+
+TEST_CASE("a transaction that only read has no id, and costs no question where it is said to read", "[postgres][resolve]") {
+    bank<retrying_stack> b{1};
+    CHECK(b.db.transaction([](auto& tx) { return tx.template one<std::int64_t>("select count(*) from account"_sql()); },
+                           {.resolve_commit = true}) == 1);
+    CHECK(b.db.transaction([](auto& tx) { return tx.template one<std::int64_t>("select count(*) from account"_sql()); },
+                           {.read_only = true, .resolve_commit = true}) == 1);
+    // A failed statement that the closure swallows: COMMIT answers ROLLBACK, which is an error of its own.
+    const auto r = b.db.try_transaction(
+        [](auto& tx) {
+            tx.execute(add_balance(1, 1));
+            static_cast<void>(tx.try_execute("select 1 / 0"_sql()));
+        },
+        {.resolve_commit = true});
+    CHECK(r.error().code() == errc::commit_rolled_back);
+    CHECK(r.error().effect() == effect::rolled_back);
+    CHECK(b.balance_of(1) == 100);
+}
