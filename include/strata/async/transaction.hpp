@@ -322,9 +322,10 @@ private:
     [[nodiscard]] signal leave(connection& c, operation_base& op) {
         if (!ending_) {
             if (!state.use.try_end()) [[unlikely]] {  // a call that nobody waited for
-                late_ = true;
+                if (!std::exchange(late_, true)) was_cancelled_ = op.cancelled.exchange(true, std::memory_order_relaxed);
                 return signal::call;
             }
+            if (late_) op.cancelled.store(was_cancelled_, std::memory_order_relaxed);
             ending_ = true;
             error_ = {};
             if (thrown)
@@ -393,7 +394,8 @@ private:
     std::optional<transaction_course<driver>> course_;  // of this attempt
     error error_;
     bool ending_ = false;
-    bool late_ = false;
+    bool late_ = false;  // a call on the handle outlasts the closure; it is cancelled, and waited for
+    bool was_cancelled_ = false;
     bool commits_ = false;
     asio::cancellation_signal stop_;
 };
