@@ -179,7 +179,8 @@ TEST_CASE("a coroutine that ends before its calls do is not committed, and nothi
 TEST_CASE("options and modes mean the same to the asynchronous face", "[async][transaction]") {
     strata::script script = scripted_bank::answering();
     using stack = strata::stack<strata::transactions<strata::automatic>, strata::single, strata::scripted_postgres>;
-    strata::database<stack> db{strata::scripted_options{script}, strata::transactions_options{.isolation = strata::isolation::serializable}};
+    strata::database<stack> db{strata::scripted_options{script},
+                               strata::transactions_options{.isolation = strata::isolation::serializable}};
     asio::io_context io;
     auto adb = db.async(io.get_executor());
     run(io, [&]() -> asio::awaitable<void> {
@@ -191,7 +192,7 @@ TEST_CASE("options and modes mean the same to the asynchronous face", "[async][t
         auto tx = co_await adb.async_begin();
         co_await tx.async_commit();
     }());
-    CHECK(script.journal() == lines{"begin immediate serializable", "put", "commit",                             //
-                                    "begin immediate repeatable_read", "put", "pg_current_xact_id", "commit",    //
+    CHECK(script.journal() == lines{"begin immediate serializable", "put", "commit",                           //
+                                    "begin immediate repeatable_read", "put", "pg_current_xact_id", "commit",  //
                                     "begin immediate serializable", "commit"});
 }

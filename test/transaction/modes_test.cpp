@@ -52,8 +52,8 @@ TEST_CASE("what a transaction asks for is in its BEGIN, and nothing else", "[tra
     std::vector<std::string> begins;
     for (const auto& line : script.journal())
         if (line.starts_with("begin")) begins.push_back(line);
-    CHECK(begins == lines{"begin immediate", "begin deferred", "begin immediate read_committed",
-                          "begin deferred serializable deferrable", "begin immediate repeatable_read", "begin immediate"});
+    CHECK(begins == lines{"begin immediate", "begin deferred", "begin immediate read_committed", "begin deferred serializable deferrable",
+                          "begin immediate repeatable_read", "begin immediate"});
 }
 
 TEST_CASE("options that contradict each other are refused before anything is sent", "[transaction][modes]") {
@@ -84,10 +84,10 @@ TEST_CASE("a stack's defaults hold where a transaction does not say otherwise", 
     db.transaction(nothing, {.read_only = true, .deferrable = false});
     db.execute_many(put, std::vector<std::tuple<>>{{}});
     db.execute(put);
-    CHECK(script.journal() == lines{"begin immediate serializable", "pg_current_xact_id", "commit",     //
-                                    "begin immediate read_committed", "commit",                       //
-                                    "begin deferred serializable deferrable", "commit",               //
-                                    "begin deferred serializable", "commit",                          //
+    CHECK(script.journal() == lines{"begin immediate serializable", "pg_current_xact_id", "commit",  //
+                                    "begin immediate read_committed", "commit",                      //
+                                    "begin deferred serializable deferrable", "commit",              //
+                                    "begin deferred serializable", "commit",                         //
                                     "begin immediate serializable", "put", "pg_current_xact_id", "commit", "put"});
 }
 
@@ -99,8 +99,8 @@ TEST_CASE("automatic: each statement that reads or writes has a transaction of i
     CHECK(db.one<int>(get) == 1);
     db.execute(vacuum);
     db.transaction([](auto& tx) { tx.execute(put); });
-    CHECK(script.journal() == lines{"begin immediate repeatable_read", "put", "commit",             //
-                                    "begin deferred repeatable_read", "get", "commit", "vacuum",    //
+    CHECK(script.journal() == lines{"begin immediate repeatable_read", "put", "commit",           //
+                                    "begin deferred repeatable_read", "get", "commit", "vacuum",  //
                                     "begin immediate repeatable_read", "put", "commit"});
 
     // A write whose connection is lost before COMMIT was rolled back, and is repeated though it is not idempotent.
@@ -137,9 +137,9 @@ TEST_CASE("from an attempt on a transaction escalates, and gives its lock back w
         .escalation = {.from = 3, .isolation = strata::isolation::serializable, .lock = -7}};
     script.on(put).fails(errc::serialization_failure).times(3);
     db.transaction([](auto& tx) { tx.execute(put); }, o);
-    CHECK(script.journal() == lines{"begin immediate read_committed", "put", "rollback",                                //
-                                    "begin immediate read_committed", "put", "rollback",                                //
-                                    "lock -7", "begin immediate serializable", "put", "rollback", "unlock -7",          //
+    CHECK(script.journal() == lines{"begin immediate read_committed", "put", "rollback",                        //
+                                    "begin immediate read_committed", "put", "rollback",                        //
+                                    "lock -7", "begin immediate serializable", "put", "rollback", "unlock -7",  //
                                     "lock -7", "begin immediate serializable", "put", "commit", "unlock -7"});
 
     // Also when BEGIN or COMMIT fails. Nothing is weakened by escalating.

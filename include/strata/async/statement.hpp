@@ -26,8 +26,8 @@ class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
-    using work_type = typename work_of_statement<runtime_type, Bound, Sink,
-                                                 runtime_type::interceptors::automatic && Where == scope::database>::type;
+    using work_type =
+        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && Where == scope::database>::type;
 
 public:
     using form = Form;

@@ -331,8 +331,8 @@ struct scripted : detail::scripted_driver<dialect::sqlite, false> {
 struct scripted_single_writer : detail::scripted_driver<dialect::sqlite, true> {
     using locking = scripted_locking;
 };
-/// In the place of `postgres`. What `resolve_commit` asks is scripted as `script.on("pg_current_xact_id")` and `script.on("pg_xact_status")`,
-/// which answer a text; without, there is no id, and nothing is known.
+/// In the place of `postgres`. What `resolve_commit` asks is scripted as `script.on("pg_current_xact_id")` and
+/// `script.on("pg_xact_status")`, which answer a text; without, there is no id, and nothing is known.
 struct scripted_postgres : detail::scripted_driver<dialect::postgres, false> {
     static constexpr bool deferrable = true;
     static constexpr bool resolves_commits = true;

@@ -6,8 +6,8 @@
 #define STRATA_TRANSACTION_CONTROL_HPP
 
 #include <strata/core/guarded.hpp>
-#include <strata/core/operation.hpp>
 #include <strata/core/joined.hpp>
+#include <strata/core/operation.hpp>
 #include <strata/core/pacing.hpp>
 #include <strata/transaction/plan.hpp>
 

@@ -223,7 +223,8 @@ public:
 
     /// Made by `begin()`.
     explicit owned_transaction(std::unique_ptr<held> h)
-        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, held_->work.state, 0u)) {}
+        : held_(std::move(h)),
+          handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, held_->work.state, 0u)) {}
 
 private:
     [[nodiscard]] STRATA_COLD static error gone() {

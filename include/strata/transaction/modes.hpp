@@ -2,7 +2,8 @@
 //
 //   stack<transactions<automatic>, metrics<>, retry<>, pool<>, postgres>
 //
-//   manual      As without the layer: a statement stands for itself, transactions are closures, `begin()` and batches. The layer only brings
+//   manual      As without the layer: a statement stands for itself, transactions are closures, `begin()` and batches. The layer only
+//   brings
 //               the defaults of all of them, as its options.
 //   automatic   Besides, each statement that reads or writes, and is called on the database itself, runs in a transaction of its own with
 //               these defaults: BEGIN, the statement, COMMIT. That costs two round trips (none for a batch, which has them anyway), and

@@ -116,9 +116,9 @@ struct transaction_options {
     /// SQLite: when the locks are taken. By default `deferred` with `read_only`, else `immediate`, so that what may write never finds that
     /// another has written since it read.
     typename detail::locking_of<Driver>::option locking = {};
-    /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip before
-    /// each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with the id.
-    /// Not asked for where the transaction only reads.
+    /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip
+    /// before each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with
+    /// the id. Not asked for where the transaction only reads.
     std::conditional_t<detail::resolves_commits<Driver>, std::optional<bool>, detail::no_resolve_option> resolve_commit = {};
     transaction_escalation<Driver> escalation = {};
 };

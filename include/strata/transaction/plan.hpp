@@ -16,9 +16,7 @@ struct transaction_plan {
     bool resolves = false;
 
     [[nodiscard]] bool escalates(unsigned attempt) const noexcept { return escalation.from != 0 && attempt >= escalation.from; }
-    [[nodiscard]] mode_of<Driver> mode_at(unsigned attempt) const noexcept {
-        return escalates(attempt) ? escalated() : mode;
-    }
+    [[nodiscard]] mode_of<Driver> mode_at(unsigned attempt) const noexcept { return escalates(attempt) ? escalated() : mode; }
     /// The advisory lock that an attempt takes first.
     [[nodiscard]] std::optional<std::int64_t> lock_at([[maybe_unused]] unsigned attempt) const noexcept {
         if constexpr (has_advisory_locks<Driver>)

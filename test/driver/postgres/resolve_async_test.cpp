@@ -78,10 +78,12 @@ TEST_CASE("the loop goes on while a COMMIT is looked up; escalation waits for it
     const in_time guard;
     proxied_bank b{1};
     b.behind.db.execute("create function slow() returns trigger language plpgsql as 'begin perform pg_sleep(0.7); return null; end'"_sql());
-    b.behind.db.execute("create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function "
-                        "slow()"_sql());
+    b.behind.db.execute(
+        "create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function "
+        "slow()"_sql());
     using stack = strata::stack<strata::retry<>, strata::pool<>, strata::postgres>;
-    strata::database<stack> db{b.options(), strata::pool_options{.min_size = 0, .max_size = 1}, strata::retry_options{.base = 1ms, .cap = 1ms}};
+    strata::database<stack> db{b.options(), strata::pool_options{.min_size = 0, .max_size = 1},
+                               strata::retry_options{.base = 1ms, .cap = 1ms}};
     asio::io_context io;
     auto adb = db.async(io.get_executor());
     bool over = false;
@@ -111,8 +113,8 @@ TEST_CASE("the loop goes on while a COMMIT is looked up; escalation waits for it
             const auto conflict = [&](auto& tx) -> asio::awaitable<void> {
                 attempts = tx.attempt();
                 if (attempts == 2) {
-                    const auto held =
-                        co_await tx.template async_one<bool>("select exists (select from pg_locks where locktype = 'advisory' and objid = 99)"_sql());
+                    const auto held = co_await tx.template async_one<bool>(
+                        "select exists (select from pg_locks where locktype = 'advisory' and objid = 99)"_sql());
                     CHECK(held);
                 }
                 if (attempts < 2) strata::throw_failure(strata::error{errc::deadlock, strata::phase::execute});
@@ -120,7 +122,8 @@ TEST_CASE("the loop goes on while a COMMIT is looked up; escalation waits for it
             const strata::transaction_options<strata::postgres> escalating{.escalation = {.from = 2, .lock = 99}};
             co_await adb.async_transaction(conflict, escalating);
             CHECK(attempts == 2);
-            const auto held = co_await adb.template async_one<bool>("select exists (select from pg_locks where locktype = 'advisory' and objid = 99)"_sql());
+            const auto held = co_await adb.template async_one<bool>(
+                "select exists (select from pg_locks where locktype = 'advisory' and objid = 99)"_sql());
             CHECK(!held);
             over = true;
         },

@@ -20,11 +20,11 @@ struct settings {
     std::string isolation, read_only, deferrable;
 };
 
-constexpr auto show = "select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as read_only, "
-                      "current_setting('transaction_deferrable') as deferrable"_sql;
+constexpr auto show =
+    "select current_setting('transaction_isolation') as isolation, current_setting('transaction_read_only') as read_only, "
+    "current_setting('transaction_deferrable') as deferrable"_sql;
 const strata::retry_options soon{.max_attempts = 5, .base = 1ms, .cap = 5ms};
 const strata::pool_options none_yet{.min_size = 0, .max_size = 1};
-
 
 }  // namespace
 
@@ -32,9 +32,7 @@ BOOST_HANA_ADAPT_STRUCT(settings, isolation, read_only, deferrable);
 
 TEST_CASE("the server runs a transaction as its options say", "[postgres][transaction]") {
     bank<> b{1};
-    const auto what = [&](const tx_options& o) {
-        return b.db.transaction([](auto& tx) { return tx.template one<settings>(show()); }, o);
-    };
+    const auto what = [&](const tx_options& o) { return b.db.transaction([](auto& tx) { return tx.template one<settings>(show()); }, o); };
     for (const bool reads : {false, true}) {
         const std::string r = reads ? "on" : "off";
         CHECK(what({.read_only = reads}).read_only == r);
@@ -91,7 +89,8 @@ TEST_CASE("those who escalate come one after the other", "[postgres][transaction
     std::vector<std::thread> clients;
     for (int i = 0; i < 4; ++i)
         clients.emplace_back([&] {
-            strata::database<retrying_stack> db{b.in.options(), server::one(), strata::retry_options{.max_attempts = 60, .base = 1ms, .budget = 0}};
+            strata::database<retrying_stack> db{b.in.options(), server::one(),
+                                                strata::retry_options{.max_attempts = 60, .base = 1ms, .budget = 0}};
             for (int n = 0; n < 15; ++n)
                 db.transaction(
                     [&](auto& tx) {
@@ -106,7 +105,8 @@ TEST_CASE("those who escalate come one after the other", "[postgres][transaction
                         if (tx.attempt() >= 2) --inside;
                         tx.execute("update account set balance = :n where id = 1"_sql(before + 1));
                     },
-                    {.isolation = isolation::repeatable_read, .escalation = {.from = 2, .isolation = isolation::serializable, .lock = key}});
+                    {.isolation = isolation::repeatable_read,
+                     .escalation = {.from = 2, .isolation = isolation::serializable, .lock = key}});
         });
     for (auto& c : clients) c.join();
     CHECK(b.balance_of(1) == 160);
@@ -182,8 +182,9 @@ namespace {
 void slow_commit(proxied_bank& b, double seconds) {
     b.behind.db.execute(strata::statement{"create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(" +
                                           std::to_string(seconds) + "); return null; end $$"});
-    b.behind.db.execute("create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function "
-                        "slow()"_sql());
+    b.behind.db.execute(
+        "create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function "
+        "slow()"_sql());
 }
 
 }  // namespace
@@ -208,7 +209,8 @@ TEST_CASE("what is still going on is waited for, within the bound", "[postgres][
         strata::database<retrying_stack> db{b.options(), none_yet, soon};
         std::thread cutter([&] {
             CHECK(comes_true([&] {
-                return b.behind.db.one<bool>("select exists (select from pg_stat_activity where query = 'commit' and state = 'active')"_sql());
+                return b.behind.db.one<bool>(
+                    "select exists (select from pg_stat_activity where query = 'commit' and state = 'active')"_sql());
             }));
             b.proxy.cut();
         });

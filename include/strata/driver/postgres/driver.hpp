@@ -64,7 +64,9 @@ struct postgres {
         return texts[m.isolation ? 1 + static_cast<std::size_t>(*m.isolation) : 0][m.read_only ? 1 : 0];
     }
     /// The session's, so that a transaction may begin when it has it.
-    [[nodiscard]] static std::string lock(std::int64_t key) { return detail::joined({"select pg_advisory_lock(", detail::digits_of(key), ")"}); }
+    [[nodiscard]] static std::string lock(std::int64_t key) {
+        return detail::joined({"select pg_advisory_lock(", detail::digits_of(key), ")"});
+    }
     [[nodiscard]] static std::string unlock(std::int64_t key) {
         return detail::joined({"select pg_advisory_unlock(", detail::digits_of(key), ")"});
     }
