@@ -1188,7 +1188,8 @@ class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
-    using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
+    using work_type =
+        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && Where == scope::database>::type;
 
 public:
     using form = Form;
@@ -1197,6 +1198,7 @@ public:
         : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),
           work_(statement_, sink_), flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.outer = home_.outer();
+        if constexpr (requires { work_.runs_in(home_.runtime()); }) work_.runs_in(home_.runtime());
         if (error e = check_made_at_run_time<runtime_type::driver::dialect, Where>(statement_)) {
             flight_.result().replace(std::move(e));
             return;
@@ -1954,9 +1956,8 @@ public:
     using driver = typename Runtime::driver;
     using source_type = pinned_source<driver>;
 
-    pinned_home(Runtime& rt, typename driver::connection& c, bool needs_transaction, const interruption* outer,
-                std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(c, needs_transaction), outer_(outer), keep_(std::move(keep)) {}
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
     [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
     [[nodiscard]] source_type& source() noexcept { return source_; }
     [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
@@ -1967,6 +1968,125 @@ private:
     const interruption* outer_;
     std::shared_ptr<void> keep_;
 };
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A savepoint of an asynchronous transaction: entering, leaving and undoing it are operations of their own.
+#ifndef STRATA_ASYNC_SAVEPOINT_HPP
+#define STRATA_ASYNC_SAVEPOINT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Enters, leaves or undoes a savepoint.
+template <class Runtime>
+class control_job {
+    using driver = typename Runtime::driver;
+    using connection = typename driver::connection;
+
+public:
+    using form = trying<void>;
+    enum class what : std::uint8_t { enter, leave, undo };
+
+    /// `depth`: that of the savepoint.
+    control_job(typename driver::connection& c, operation_base& outer, transaction_use& use, what w, unsigned depth) noexcept
+        : connection_(c), use_(use), what_(w), depth_(depth), savepoint_(depth) {
+        op_.deadline = outer.deadline;
+    }
+    control_job(const control_job&) = delete;
+    control_job& operator=(const control_job&) = delete;
+    ~control_job() {
+        if (inside_) use_.leave(depth_);
+    }
+    [[nodiscard]] operation_base& op() noexcept { return op_; }
+    [[nodiscard]] control_job& flown() noexcept { return *this; }
+    [[nodiscard]] need start() noexcept {
+        inside_ = use_.enter(what_ == what::enter ? depth_ - 1 : depth_);
+        if (!inside_) return refuse();
+        if constexpr (driver::blocking)
+            return need::work;
+        else
+            return resume();
+    }
+    [[nodiscard]] need resume() noexcept {
+        const guarded unhurried{connection_, nullptr};
+        if constexpr (yielding_connection<connection>) connection_.may_yield(true);
+        signal s = signal::done;
+        try {
+            s = step();
+        } catch (...) {
+            failed_ = error{errc::out_of_memory, phase::execute};
+        }
+        if (has_ended(s)) {
+            if (failed_) use_.note(failed_);
+            inside_ = false;
+            use_.leave(stays_open() ? depth_ : depth_ - 1);
+        }
+        return has_ended(s) ? need::done : s == signal::io ? need::io : need::work;
+    }
+    [[nodiscard]] time_point parked_until() const noexcept { return never; }
+    [[nodiscard]] io_wait awaited() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.awaited();
+    }
+    [[nodiscard]] watch_place& watch() noexcept
+        requires yielding_connection<connection>
+    {
+        return connection_.watch();
+    }
+    [[nodiscard]] answer<form> take_result() {
+        answer<form> a{std::move(failed_), nullptr, {}};
+        if (!a.failed) a.value.emplace();
+        return a;
+    }
+
+private:
+    [[nodiscard]] bool stays_open() const noexcept {
+        return what_ == what::enter ? !failed_ : what_ == what::leave && static_cast<bool>(failed_);
+    }
+    [[nodiscard]] STRATA_COLD need refuse() noexcept {
+        try {
+            failed_ = what_ == what::enter ? use_.refusal() : use_.doom_unfinished();
+        } catch (...) {  // no memory
+            failed_ = error{errc::misuse, phase::execute};
+        }
+        return need::done;
+    }
+    [[nodiscard]] signal step() {
+        if (what_ == what::undo) return savepoint_.undo(connection_);
+        if (!connection_.in_transaction()) {
+            failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
+            return signal::failed;
+        }
+        return what_ == what::enter ? savepoint_.enter(connection_, failed_) : savepoint_.leave(connection_, failed_);
+    }
+
+    connection& connection_;
+    operation_base op_;
+    transaction_use& use_;
+    what what_;
+    unsigned depth_;
+    savepoint<driver> savepoint_;
+    error failed_;
+    bool inside_ = false;
+};
+
+/// Out of a savepoint that was rolled back.
+[[noreturn]] STRATA_COLD inline void rethrow_undone(const std::exception_ptr& thrown) {
+    try {
+        std::rethrow_exception(thrown);
+    } catch (const failure& f) {
+        error e = told_by_closure(f.error());
+        if (e.effect() == effect::none) e.set(effect::rolled_back);
+        throw_failure(std::move(e));
+    }
+}
 
 }  // namespace detail
 
@@ -2000,76 +2120,10 @@ struct awaited<asio::awaitable<T, Executor>> {
 template <class Closure, class Handle>
 using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>>::type;
 
-/// Enters, leaves or undoes a savepoint.
-template <class Runtime>
-class control_job {
-    using driver = typename Runtime::driver;
-    using connection = typename driver::connection;
-
-public:
-    using form = trying<void>;
-    enum class what : std::uint8_t { enter, leave, undo };
-
-    control_job(typename driver::connection& c, operation_base& outer, what w, unsigned depth) noexcept
-        : connection_(c), what_(w), savepoint_(depth) {
-        op_.deadline = outer.deadline;
-    }
-    [[nodiscard]] operation_base& op() noexcept { return op_; }
-    [[nodiscard]] control_job& flown() noexcept { return *this; }
-    [[nodiscard]] need start() noexcept {
-        if constexpr (driver::blocking)
-            return need::work;
-        else
-            return resume();
-    }
-    [[nodiscard]] need resume() noexcept {
-        const guarded unhurried{connection_, nullptr};
-        if constexpr (yielding_connection<connection>) connection_.may_yield(true);
-        signal s = signal::done;
-        try {
-            s = step();
-        } catch (...) {
-            failed_ = error{errc::out_of_memory, phase::execute};
-        }
-        return has_ended(s) ? need::done : s == signal::io ? need::io : need::work;
-    }
-    [[nodiscard]] time_point parked_until() const noexcept { return never; }
-    [[nodiscard]] io_wait awaited() noexcept
-        requires yielding_connection<connection>
-    {
-        return connection_.awaited();
-    }
-    [[nodiscard]] watch_place& watch() noexcept
-        requires yielding_connection<connection>
-    {
-        return connection_.watch();
-    }
-    [[nodiscard]] answer<form> take_result() {
-        answer<form> a{std::move(failed_), nullptr, {}};
-        if (!a.failed) a.value.emplace();
-        return a;
-    }
-
-private:
-    [[nodiscard]] signal step() {
-        if (what_ == what::undo) return savepoint_.undo(connection_);
-        if (!connection_.in_transaction()) {
-            failed_ = error{errc::transaction_aborted, "the transaction has ended", phase::execute, effect::rolled_back};
-            return signal::failed;
-        }
-        return what_ == what::enter ? savepoint_.enter(connection_, failed_) : savepoint_.leave(connection_, failed_);
-    }
-
-    connection& connection_;
-    operation_base op_;
-    what what_;
-    savepoint<driver> savepoint_;
-    error failed_;
-};
-
 }  // namespace detail
 
-/// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time.
+/// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time: a second one
+/// is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
 class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
 public:
@@ -2079,8 +2133,9 @@ public:
     static constexpr strata::dialect dialect = driver::dialect;
     static constexpr scope where = scope::transaction;
 
-    async_transaction_handle(Runtime& rt, const asio_world& world, connection& c, operation_base& op, unsigned depth)
-        : rt_(rt), world_(world), connection_(c), op_(op), depth_(depth) {}
+    async_transaction_handle(Runtime& rt, const asio_world& world, connection& c, operation_base& op, detail::transaction_state& state,
+                             unsigned depth)
+        : rt_(rt), world_(world), connection_(c), op_(op), state_(state), depth_(depth) {}
     async_transaction_handle(const async_transaction_handle&) = delete;
     async_transaction_handle& operator=(const async_transaction_handle&) = delete;
 
@@ -2089,9 +2144,11 @@ public:
     auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, async_transaction_handle>> {
         using value = detail::awaited_value<Closure, async_transaction_handle>;
         using what = typename detail::control_job<Runtime>::what;
+        detail::assert_kept<value, async_transaction_handle>();
         auto entered = co_await control(what::enter);
         if (!entered) throw_failure(std::move(entered).error());
-        async_transaction_handle inner{rt_, world_, connection_, op_, depth_ + 1};
+        const detail::transaction_hooks::mark before = state_.hooks.now();
+        async_transaction_handle inner{rt_, world_, connection_, op_, state_, depth_ + 1};
         std::exception_ptr thrown;
         std::optional<detail::storable<value>> returned;
         try {
@@ -2104,10 +2161,24 @@ public:
         } catch (...) {
             thrown = std::current_exception();
         }
-        const bool failed = thrown || detail::holds_error(*returned);
-        auto left = co_await control(failed ? what::undo : what::leave);
-        if (thrown) std::rethrow_exception(thrown);
-        if (!failed && !left) throw_failure(std::move(left).error());
+        bool failed = thrown || detail::holds_error(*returned);
+        if (!failed) {
+            auto left = co_await control(what::leave);
+            failed = !left;
+            if (failed) thrown = std::make_exception_ptr(failure(std::move(left).error()));
+        }
+        if (failed) {
+            const auto undone = co_await control(what::undo);
+            if (undone) state_.hooks.run(false, before);
+        }
+        if (thrown) detail::rethrow_undone(thrown);
+        if constexpr (detail::our_result<value>) {
+            if (failed) {
+                error e = returned->error();
+                e.set(effect::rolled_back);
+                co_return detail::failed_value(std::move(*returned), std::move(e));
+            }
+        }
         if constexpr (!std::is_void_v<value>) co_return std::move(*returned);
     }
     /// The same; failures of the database come as a `result`, exceptions of the closure are thrown.
@@ -2116,11 +2187,23 @@ public:
         return detail::caught<detail::awaited_value<Closure, async_transaction_handle>>(async_transaction(std::move(closure)));
     }
 
+    /// See `basic_transaction::on_commit`; the hook is a plain function and runs on the handler's executor.
+    template <class F>
+    void on_commit(F&& f) {
+        state_.hooks.add(true, std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        state_.hooks.add(false, std::forward<F>(f));
+    }
+
     /// Number of the attempt, from 1.
     [[nodiscard]] unsigned attempt() const noexcept { return op_.attempt; }
 
     // For `async_calls`.
-    [[nodiscard]] auto home() { return detail::pinned_home<Runtime>{rt_, connection_, true, &op_, nullptr}; }
+    [[nodiscard]] auto home(bool alone = true) {
+        return detail::pinned_home<Runtime>{rt_, detail::pinned_source<driver>{connection_, state_.use, depth_, alone}, &op_, nullptr};
+    }
     [[nodiscard]] unsigned depth_of_batch() const noexcept { return depth_ + 1; }
     [[nodiscard]] const asio_world& world() const noexcept { return world_; }
     template <class Form, class Bound, class Sink, class Token>
@@ -2130,19 +2213,21 @@ public:
     template <class T, class Bound>
     auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
         using state = detail::async_stream_state<detail::pinned_home<Runtime>, Bound, T, true>;
-        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world_};
+        return async_row_stream<T, state>{std::make_shared<state>(home(false), std::move(statement), o, batch), world_};
     }
 
 private:
     auto control(typename detail::control_job<Runtime>::what w) {
         detail::default_token token;
-        return detail::start<detail::control_job<Runtime>>(world_, token, std::ref(connection_), std::ref(op_), w, depth_ + 1);
+        return detail::start<detail::control_job<Runtime>>(world_, token, std::ref(connection_), std::ref(op_), std::ref(state_.use), w,
+                                                           depth_ + 1);
     }
 
     Runtime& rt_;
     const asio_world& world_;
     connection& connection_;
     operation_base& op_;
+    detail::transaction_state& state_;
     unsigned depth_;
 };
 
@@ -2157,19 +2242,30 @@ class async_transaction_work {
     using value = awaited_value<Closure, handle>;
 
 public:
-    async_transaction_work(Runtime& rt, const asio_world& world, Closure closure, typename driver::locking locking)
-        : rt_(rt), world_(world), closure_(std::move(closure)), locking_(locking) {}
+    async_transaction_work(Runtime& rt, const asio_world& world, Closure closure, const transaction_plan<driver>& plan)
+        : rt_(rt), world_(world), closure_(std::move(closure)), plan_(plan) {
+        assert_kept<value, handle>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = connection_ == nullptr ? enter(c, op) : leave(c, op);
         if (s == signal::failed) result.replace(std::move(error_));
         return s;
     }
-    void end() noexcept { connection_ = nullptr; }
+    void end() noexcept {
+        connection_ = nullptr;
+        course_.reset();
+    }
 
-    /// Starts the closure; `done` is called on the executor when it has ended.
+    /// Does on the executor what only the user's code can, and calls `done` there when it has ended: the closure; before another attempt,
+    /// the hooks of the one before; after the closure, nothing, until whoever still uses its handle has left.
     template <class Executor, class Done>
     void call(const Executor& ex, Done done) {
+        if (!course_) {
+            state.run_before_attempt();
+            return done();
+        }
+        if (late_) return await_others(ex, std::move(done));
         if (op_->is_cancelled()) return done();
         op_->handed_over = runs_once<Closure>;
         asio::co_spawn(asio::any_io_executor(ex), run(),
@@ -2182,38 +2278,63 @@ public:
 
     std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
     std::optional<storable<value>> returned;
+    transaction_state state;
 
 private:
     [[nodiscard]] signal enter(connection& c, operation_base& op) {
-        thrown = nullptr;
-        returned.reset();
+        if (!state.hooks.empty()) return signal::call;  // of the attempt before
+        if (!course_) {
+            thrown = nullptr;
+            returned.reset();
+            error_ = {};
+            course_.emplace(plan_, op.attempt);
+        }
         const guarded guard{c, &op};
-        const signal s = control(c, driver::begin(locking_), error_);
+        const signal s = course_->begin(c, error_);
         if (s != signal::done) return s;
+        state.use.begin();
         connection_ = &c;
         op_ = &op;
-        ending_ = false;
+        ending_ = late_ = false;
         return signal::call;
     }
     [[nodiscard]] signal leave(connection& c, operation_base& op) {
-        if (!std::exchange(ending_, true)) {
-            end_ = {};
+        if (!ending_) {
+            if (!state.use.try_end()) [[unlikely]] {  // a call that nobody waited for
+                if (!std::exchange(late_, true)) was_cancelled_ = op.cancelled.exchange(true, std::memory_order_relaxed);
+                return signal::call;
+            }
+            if (late_) op.cancelled.store(was_cancelled_, std::memory_order_relaxed);
+            ending_ = true;
             error_ = {};
             if (thrown)
                 error_ = own_error();
             else if (returned && holds_error(*returned))
                 error_ = error_in(*returned);
             if (!error_) error_ = stopped(op, rt_.world());  // also when the cancel was there before the closure
+            if (late_) error_ = state.use.doom_unfinished();
+            error_ = verdict_of(state.use, std::move(error_));
             commits_ = !error_;
         }
-        return commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        return commits_ ? course_->commit(c, error_) : course_->roll_back(c, error_);
+    }
+
+    /// Looks now and then.
+    template <class Executor, class Done>
+    STRATA_COLD void await_others(const Executor& ex, Done done) {
+        auto timer = std::make_unique<asio::steady_timer>(ex, std::chrono::milliseconds{1});
+        asio::steady_timer& t = *timer;
+        t.async_wait([this, ex, timer = std::move(timer), done = std::move(done)](const boost::system::error_code&) mutable {
+            if (state.use.is_busy()) return await_others(ex, std::move(done));
+            done();
+        });
     }
 
     /// Total cancellation is let through: by default a coroutine would not see it.
     asio::awaitable<void> run() {
         co_await asio::this_coro::reset_cancellation_state(asio::enable_total_cancellation());
         co_await asio::this_coro::throw_if_cancelled(false);
-        handle tx{rt_, world_, *connection_, *op_, 0};
+        handle& tx = handle_.emplace(rt_, world_, *connection_, *op_, state, 0u);
         try {
             if constexpr (std::is_void_v<value>) {
                 co_await closure_(tx);
@@ -2245,12 +2366,15 @@ private:
     Runtime& rt_;
     const asio_world& world_;
     Closure closure_;
-    typename driver::locking locking_;
+    const transaction_plan<driver> plan_;
+    std::optional<handle> handle_;  // outlives the closure, so that it can refuse whoever uses it then
     connection* connection_ = nullptr;
     operation_base* op_ = nullptr;
-    transaction_end<driver> end_;
+    std::optional<transaction_course<driver>> course_;  // of this attempt
     error error_;
     bool ending_ = false;
+    bool late_ = false;  // a call on the handle outlasts the closure; it is cancelled, and waited for
+    bool was_cancelled_ = false;
     bool commits_ = false;
     asio::cancellation_signal stop_;
 };
@@ -2265,8 +2389,9 @@ public:
     using form = Form;
 
     transaction_job(Home home, const asio_world& world, Closure closure, const transaction_options<typename runtime_type::driver>& o)
-        : home_(std::move(home)), world_(world), work_(home_.runtime(), world_, std::move(closure), o.locking_or_default()),
+        : home_(std::move(home)), world_(world), work_(home_.runtime(), world_, std::move(closure), plan_of(home_.runtime(), o)),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        assert_transactions<runtime_type>();
         op_.name = o.name;
         op_.tags = o.tags;
         op_.priority = o.priority;
@@ -2285,6 +2410,7 @@ public:
     void cancel(asio::cancellation_type type) { work_.cancel(type); }
 
     [[nodiscard]] answer<Form> take_result() {
+        work_.state.run_hooks(flight_.result().error());
         answer<Form> a{std::move(flight_.result().error()), flight_.thrown() ? flight_.thrown() : work_.thrown, {}};
         if (work_.returned && !a.failed) {
             a.value.emplace(std::move(*work_.returned));
@@ -2346,7 +2472,7 @@ public:
 
     /// Takes a connection.
     holding_job(const std::shared_ptr<Runtime>& rt, const asio_world& world, const transaction_options<typename Runtime::driver>& o,
-                std::optional<typename Runtime::driver::locking> begin, const std::source_location& where)
+                const std::optional<transaction_plan<typename Runtime::driver>>& begin, const std::source_location& where)
         : state_(new state(rt, begin), give_back_later<Runtime, Facts>{world}), world_(world) {
         state_->where = where;
         state_->op.name = o.name;
@@ -2361,6 +2487,8 @@ public:
     [[nodiscard]] operation_base& op() noexcept { return state_->op; }
     [[nodiscard]] need begin() noexcept {
         if (!how_) return state_->f.start();
+        in_use_ = !state_->work.state.use.try_end();
+        if (in_use_) return need::done;  // who uses it keeps it alive; then it is rolled back
         state_->work.how = *how_;
         if constexpr (Runtime::driver::blocking)
             return need::work;
@@ -2371,6 +2499,11 @@ public:
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a;
+        if (in_use_) {
+            a.failed = state_->work.state.use.doom_unfinished();
+            return a;
+        }
+        if (how_) state_->run_hooks();
         const bool here = state_->work.held != nullptr;
         state_->note_place();
         if (!here) {
@@ -2390,6 +2523,7 @@ private:
     std::shared_ptr<state> state_;
     asio_world world_;
     std::optional<ending> how_;
+    bool in_use_ = false;
 };
 
 /// What a handle owns.
@@ -2435,9 +2569,12 @@ public:
     [[nodiscard]] auto native_handle() { return held_.get().work.held->native_handle(); }
 
     // For `async_calls`.
-    [[nodiscard]] auto home() {
+    [[nodiscard]] auto home(bool alone = true) {
         auto& s = held_.get();
-        return pinned_home<Runtime>{*s.rt, *s.work.held, Scope == scope::transaction, &s.op, held_.shared()};
+        using source = pinned_source<driver>;
+        return pinned_home<Runtime>{*s.rt,
+                                    Scope == scope::transaction ? source{*s.work.held, s.work.state.use, 0, alone} : source{*s.work.held},
+                                    &s.op, held_.shared()};
     }
     [[nodiscard]] unsigned depth_of_batch() const noexcept { return Scope == scope::transaction ? 1 : 0; }
     [[nodiscard]] const asio_world& world() const noexcept { return held_.world(); }
@@ -2448,7 +2585,7 @@ public:
     template <class T, class Bound>
     auto stream_of(Bound statement, const call_options& o, std::size_t batch) {
         using state = async_stream_state<pinned_home<Runtime>, Bound, T, true>;
-        return async_row_stream<T, state>{std::make_shared<state>(home(), std::move(statement), o, batch), world()};
+        return async_row_stream<T, state>{std::make_shared<state>(home(false), std::move(statement), o, batch), world()};
     }
 
 protected:
@@ -2520,7 +2657,7 @@ public:
     auto async_transaction(Closure closure) -> asio::awaitable<detail::awaited_value<Closure, transaction_type>> {
         const auto keep = this->shared();
         const asio_world w = this->world();
-        transaction_type self{*keep->rt, w, *keep->work.held, keep->op, 0};
+        transaction_type self{*keep->rt, w, *keep->work.held, keep->op, keep->work.state, 0};
         co_return co_await self.async_transaction(std::move(closure));
     }
     template <class Closure>
@@ -2528,7 +2665,18 @@ public:
         return detail::caught<detail::awaited_value<Closure, transaction_type>>(async_transaction(std::move(closure)));
     }
 
-    /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out.
+    /// See `basic_transaction::on_commit`; they run on the handler's executor, on a work thread where the handle is dropped.
+    template <class F>
+    void on_commit(F&& f) {
+        this->shared()->work.state.hooks.add(true, std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        this->shared()->work.state.hooks.add(false, std::forward<F>(f));
+    }
+
+    /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out. `errc::misuse`, and a rollback, while a
+    /// call on it is on its way.
     template <class Token = detail::default_token>
     auto async_commit(Token&& token = {}) {
         return this->template finish<detail::throwing<void>>(detail::ending::commit, std::forward<Token>(token));
@@ -2724,8 +2872,7 @@ public:
     }
     template <detail::completion Token = detail::default_token>
     auto async_begin(const transaction_options<driver>& o, Token&& token = {}, std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, detail::throwing<owned_transaction_type>>(o, o.locking_or_default(), at,
-                                                                                         std::forward<Token>(token));
+        return begun<detail::throwing<owned_transaction_type>>(o, at, std::forward<Token>(token));
     }
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(Token&& token = {}, std::source_location at = std::source_location::current()) {
@@ -2734,8 +2881,7 @@ public:
     template <detail::completion Token = detail::default_token>
     auto async_try_begin(const transaction_options<driver>& o, Token&& token = {},
                          std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, detail::trying<owned_transaction_type>>(o, o.locking_or_default(), at,
-                                                                                       std::forward<Token>(token));
+        return begun<detail::trying<owned_transaction_type>>(o, at, std::forward<Token>(token));
     }
 
     /// A pinned connection.
@@ -2799,9 +2945,14 @@ public:
     }
 
 private:
+    template <class Form, class Token>
+    auto begun(const transaction_options<driver>& o, const std::source_location& at, Token&& token) {
+        detail::assert_transactions<runtime_type>();
+        return hold<detail::transaction_facts, Form>(o, detail::plan_of(*rt_, o), at, std::forward<Token>(token));
+    }
     template <operation_facts Facts, class Form, class Token>
-    auto hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin, const std::source_location& at,
-              Token&& token) {
+    auto hold(const transaction_options<driver>& o, const std::optional<detail::transaction_plan<driver>>& begin,
+              const std::source_location& at, Token&& token) {
         return detail::start<detail::holding_job<runtime_type, Facts, Form>>(world_, std::forward<Token>(token), rt_, world_, o, begin, at);
     }
 

@@ -199,7 +199,7 @@ class copy_work {
     using connection = typename driver::connection;
 
 public:
-    copy_work(Runtime& rt, Copy& copy, unsigned depth) noexcept : rt_(rt), copy_(copy), depth_(depth) {}
+    copy_work(Runtime& rt, Copy& copy, unsigned depth) noexcept : rt_(rt), copy_(copy), depth_(depth), plan_(plan_of(rt)) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
@@ -209,7 +209,7 @@ public:
                 result.replace(error{errc::cancelled, phase::execute});
                 return signal::failed;
             }
-            whole_.emplace(depth_);
+            whole_.emplace(depth_, plan_);
             error_ = {};
             may_block_ = op.make_waker == nullptr;
         }
@@ -227,6 +227,7 @@ private:
     Runtime& rt_;
     Copy& copy_;
     unsigned depth_;
+    const transaction_plan<driver> plan_;
     std::optional<enclosed<driver>> whole_;
     error error_;
     bool may_block_ = true;

@@ -16,6 +16,7 @@
 #include <cstring>
 #include <ctime>
 #include <exception>
+#include <functional>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
@@ -26,6 +27,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -214,8 +216,8 @@ enum class errc : std::uint8_t {
     no_rows, too_many_rows, missing_column, type_mismatch, out_of_range, null_value,
     // the machine
     disk_full, io_error, corrupt, out_of_memory, not_a_database,
-    // transactions
-    transaction_aborted, outcome_unknown,
+    // transactions; commit_rolled_back: COMMIT was asked for, but the database had rolled back, or answered ROLLBACK
+    transaction_aborted, commit_rolled_back, outcome_unknown,
     // a statement of a pipeline that was skipped, since one before it failed
     not_run,
     // the user's code and ours
@@ -246,7 +248,8 @@ enum class health : std::uint8_t {
         "not_null_violation", "check_violation", "constraint_violation", "syntax_error", "undefined_object", "invalid_argument",
         "invalid_statement", "read_only", "too_big", "permission_denied", "no_rows", "too_many_rows", "missing_column",
         "type_mismatch", "out_of_range", "null_value", "disk_full", "io_error", "corrupt", "out_of_memory", "not_a_database",
-        "transaction_aborted", "outcome_unknown", "not_run", "user_exception", "user_error", "misuse", "unsupported", "unknown"};
+        "transaction_aborted", "commit_rolled_back", "outcome_unknown", "not_run", "user_exception", "user_error",
+        "misuse", "unsupported", "unknown"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<std::size_t>(errc::unknown) + 1);
     return names[static_cast<std::size_t>(code)];
 }
@@ -5668,6 +5671,12 @@ inline constexpr bool goes_inside_transaction = requires { requires P::inside_tr
 template <class P>
 inline constexpr bool asks_priority = requires { requires P::asks_priority; };
 
+/// What a stack says of its transactions; see transaction/modes.hpp.
+template <class P>
+inline constexpr bool is_automatic = requires { requires P::automatic_transactions; };
+template <class P>
+inline constexpr bool forbids_transactions = requires { requires P::no_transactions; };
+
 template <class P>
 inline constexpr bool caches = requires { requires P::caches; };
 template <class P>
@@ -5797,6 +5806,9 @@ struct layers {
     /// Whether a layer caches results, and whether one takes failures away for which a call has something to put in their place.
     static constexpr bool caches = (detail::caches<P> || ... || false);
     static constexpr bool replaces = (detail::replaces<P> || ... || false);
+    /// Whether each statement runs in a transaction of its own, and whether there are any others.
+    static constexpr bool automatic = (detail::is_automatic<P> || ... || false);
+    static constexpr bool forbids_transactions = (detail::forbids_transactions<P> || ... || false);
     using frames = detail::frame_slots<std::index_sequence_for<P...>, typename detail::frame_type<P>::type...>;
 
     layers() = default;
@@ -6298,7 +6310,11 @@ private:
     STRATA_INLINE void end_of_work() noexcept {
         at_ = at::outside;
         work_.end();
-        source_.release(lease_, op_, result().ok() ? health::good : detail::health_after(result().error()));
+        source_.release(lease_, op_, result().ok() ? health::good : after_failure());
+    }
+    [[nodiscard]] STRATA_COLD health after_failure() noexcept {
+        if constexpr (requires { source_.note(result().error()); }) source_.note(result().error());
+        return detail::health_after(result().error());
     }
 
     /// An exception of the user's sink, codec or closure, or out of memory: an outcome like others, rethrown by the face.
@@ -6432,6 +6448,101 @@ STRATA_INLINE need drive(Flight& f, World& world, need n) noexcept {
 
 #endif
 
+// What the handles of one transaction share: who uses the connection now, and whether something has doomed it.
+//
+// One word says both that a statement runs and how deep the open savepoint is, so that one compare-and-swap finds a second task or
+// thread, the handle of an outer level while an inner one is open, and a transaction that has ended.
+#ifndef STRATA_CORE_TRANSACTION_USE_HPP
+#define STRATA_CORE_TRANSACTION_USE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// After this nothing but the whole, from the start, may succeed: the database has given up one of several that ran at once, or is gone.
+[[nodiscard]] constexpr bool dooms_transaction(errc c) noexcept {
+    return c == errc::serialization_failure || c == errc::deadlock || c == errc::busy_snapshot || c == errc::connection_lost;
+}
+
+class transaction_use {
+public:
+    /// For a handle of the level `depth`; false: `refusal` says why.
+    [[nodiscard]] STRATA_INLINE bool enter(unsigned depth) noexcept {
+        std::uint32_t expected = idle(depth);
+        return word_.compare_exchange_strong(expected, idle(depth) | busy, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+    /// By whoever has entered. `depth`: the level that is open now.
+    STRATA_INLINE void leave(unsigned depth) noexcept { word_.store(idle(depth), std::memory_order_release); }
+    [[nodiscard]] bool is_busy() const noexcept {
+        const std::uint32_t now = word_.load(std::memory_order_acquire);
+        return now != ended && (now & busy) != 0;
+    }
+    [[nodiscard]] bool has_ended() const noexcept { return word_.load(std::memory_order_acquire) == ended; }
+
+    /// A new attempt.
+    void begin() noexcept {
+        doom_ = {};
+        word_.store(0, std::memory_order_release);
+    }
+    /// From now on nobody may enter, whatever level is open. False: somebody is inside still.
+    [[nodiscard]] bool try_end() noexcept {
+        std::uint32_t now = word_.load(std::memory_order_relaxed);
+        while ((now & busy) == 0 || now == ended)
+            if (word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        return false;
+    }
+
+    [[nodiscard]] STRATA_COLD error refusal() const {
+        const std::uint32_t now = word_.load(std::memory_order_relaxed);
+        if (now == ended) return {errc::misuse, "the transaction has ended: its handle is of no use after its closure", phase::admission};
+        if ((now & busy) != 0)
+            return {errc::misuse, "another task or thread is using this transaction: one statement at a time", phase::admission};
+        return {errc::misuse, "a savepoint is open: within its closure use the handle that the closure was given", phase::admission};
+    }
+
+    /// After each statement that failed. What dooms the transaction does so even if a savepoint is rolled back and the closure goes on.
+    STRATA_COLD void note(const error& e) noexcept {
+        if (!dooms_transaction(e.code()) || doom_) return;
+        doom_ = error{e.code(), e.phase(), e.effect()};  // also where there is no memory for its texts
+        try {
+            doom_ = e;
+        } catch (...) {
+        }
+    }
+    /// A closure has ended while somebody uses its handle: nothing can be said on the connection now, and nothing will be committed.
+    STRATA_COLD void doom() noexcept {
+        if (!doom_) doom_ = error{errc::misuse, phase::execute};
+    }
+    [[nodiscard]] STRATA_COLD error doom_unfinished() {
+        doom();
+        return unfinished();
+    }
+    [[nodiscard]] STRATA_COLD static error unfinished() {
+        return {errc::misuse, "the closure has ended while another task or thread is using its transaction: wait for it", phase::execute};
+    }
+    /// Whether the savepoint of this level is the innermost one.
+    [[nodiscard]] bool is_open(unsigned depth) const noexcept {
+        const std::uint32_t now = word_.load(std::memory_order_relaxed);
+        return now != ended && (now & ~busy) == idle(depth);
+    }
+    [[nodiscard]] bool is_doomed() const noexcept { return static_cast<bool>(doom_); }
+    [[nodiscard]] STRATA_COLD error why_doomed() const { return doom_; }
+
+private:
+    static constexpr std::uint32_t busy = 1;
+    static constexpr std::uint32_t ended = ~std::uint32_t{0};
+    static constexpr std::uint32_t idle(unsigned depth) noexcept { return depth << 1; }
+
+    std::atomic<std::uint32_t> word_{0};
+    error doom_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // The source of statements inside a session or a transaction: the one connection that these hold.
 #ifndef STRATA_SOURCE_PINNED_HPP
 #define STRATA_SOURCE_PINNED_HPP
@@ -6447,20 +6558,29 @@ public:
     using connection = typename Driver::connection;
     using lease = connection*;
 
-    /// `needs_transaction`: nothing runs once the transaction has ended, for it would run outside of one.
-    explicit pinned_source(connection& c, bool needs_transaction = false) noexcept
-        : connection_(&c), needs_transaction_(needs_transaction) {}
+    explicit pinned_source(connection& c) noexcept : connection_(&c) {}
+    /// Of the transaction's level `depth`: nothing runs once it has ended, for it would run outside of one. `alone`: nor beside another
+    /// statement; a stream, which lies still between its rows, minds none.
+    pinned_source(connection& c, transaction_use& use, unsigned depth, bool alone = true) noexcept
+        : connection_(&c), use_(&use), depth_(depth), alone_(alone) {}
 
     STRATA_INLINE acquired acquire(operation_base&, waiter&, lease& out) noexcept {
-        if (needs_transaction_ && !connection_->in_transaction()) [[unlikely]]
+        if (use_ != nullptr && !may_use()) [[unlikely]]
             return acquired::refused;
         out = connection_;
         return acquired::ready;
     }
-    STRATA_INLINE void release(lease& l, operation_base&, health) noexcept { l = nullptr; }
+    STRATA_INLINE void release(lease& l, operation_base&, health) noexcept {
+        l = nullptr;
+        if (use_ != nullptr && alone_) use_->leave(depth_);
+    }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return *l; }
+    /// Of an operation that failed.
+    STRATA_COLD void note(const error& e) noexcept {
+        if (use_ != nullptr) use_->note(e);
+    }
 
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept { return ended(); }
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) { return has_ended_ ? ended() : use_->refusal(); }
     [[nodiscard]] STRATA_COLD static error ended() {
         return {errc::transaction_aborted, "the transaction has ended: the database rolled it back, or it was committed", phase::admission,
                 effect::rolled_back};
@@ -6473,8 +6593,21 @@ public:
     [[nodiscard]] duration wait_limit() const noexcept { return {}; }
 
 private:
+    [[nodiscard]] STRATA_INLINE bool may_use() noexcept {
+        if (alone_ ? !use_->enter(depth_) : use_->has_ended()) [[unlikely]]
+            return false;
+        if (connection_->in_transaction()) [[likely]]
+            return true;
+        has_ended_ = true;
+        if (alone_) use_->leave(depth_);
+        return false;
+    }
+
     connection* connection_;
-    bool needs_transaction_;
+    transaction_use* use_ = nullptr;
+    unsigned depth_ = 0;
+    bool alone_ = false;
+    bool has_ended_ = false;
 };
 
 }  // namespace detail
@@ -6609,6 +6742,12 @@ private:
     execution executed_;
 };
 
+/// What carries a statement out. `Alone`: in a transaction of its own; see transaction/modes.hpp.
+template <class Runtime, class Bound, class Sink, bool Alone>
+struct work_of_statement {
+    using type = statement_work<typename Runtime::driver, Bound, Sink>;
+};
+
 }  // namespace detail
 
 }  // namespace strata::inline STRATA_ABI
@@ -6646,8 +6785,8 @@ template <bool InsideTransaction, class Runtime, class Source, class Bound, clas
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
     using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
-    using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
     using layers_type = typename Runtime::interceptors;
+    using work_type = typename work_of_statement<Runtime, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
     using way = passage<layers_type, op_type, outcome&>;
     moment m{};  // first: what lay in memory by then would have to be read again after the clock
     if constexpr (way::timed) m = rt.world().moment();
@@ -6661,6 +6800,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
     if (entered == step::done) [[unlikely]]
         return;
     work_type work{statement, sink};
+    if constexpr (requires { work.runs_in(rt); }) work.runs_in(rt);
     flight<typename Runtime::world_type, layers_type, Source, op_type, work_type, way&> f{rt.world(), through, source, op, work};
     static_cast<void>(drive(f, rt.world(), f.go_on_here(entered)));
     if (ended.ok()) [[likely]] {
@@ -6830,6 +6970,292 @@ private:
 
 #endif
 
+// How a transaction begins, once all defaults are in: what a driver makes its BEGIN of.
+#ifndef STRATA_CORE_TRANSACTION_MODE_HPP
+#define STRATA_CORE_TRANSACTION_MODE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What transactions that run at once may see of each other, at most. A database may give more than it is asked for: SQLite's transactions
+/// are always serializable. From weak to strong, so that they compare.
+enum class isolation : std::uint8_t {
+    read_committed,   ///< each statement sees what was committed before it
+    repeatable_read,  ///< all statements see one snapshot; a write that conflicts is `errc::serialization_failure`
+    serializable      ///< as if one ran after the other; may end with `errc::serialization_failure` at any statement, and at COMMIT
+};
+
+[[nodiscard]] constexpr std::string_view to_string(isolation i) noexcept {
+    constexpr std::string_view names[] = {"read_committed", "repeatable_read", "serializable"};
+    return names[static_cast<std::size_t>(i)];
+}
+
+namespace detail {
+
+/// For a database whose locks are taken when statements need them.
+struct no_locking {};
+
+/// `Locking`: the driver's kinds of BEGIN, where it has some.
+template <class Locking = no_locking>
+struct transaction_mode {
+    bool read_only = false;
+    bool deferrable = false;
+    std::optional<strata::isolation> isolation = std::nullopt;  ///< empty: the database's default
+    std::optional<Locking> locking = std::nullopt;              ///< empty: what is right for reading or writing
+
+    /// Why there can be no such transaction; null when there can.
+    [[nodiscard]] constexpr const char* contradiction() const noexcept {
+        if (deferrable && !(read_only && isolation == strata::isolation::serializable))
+            return "deferrable means something for a serializable transaction that only reads: set read_only = true and isolation = "
+                   "strata::isolation::serializable too";
+        return nullptr;
+    }
+};
+
+/// What a database says of a COMMIT whose answer was lost.
+enum class commit_fate : std::uint8_t { unknown, committed, rolled_back };
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// How a transaction begins, and what is done when it meets a conflict.
+//
+//   db.transaction(pay, {.isolation = strata::isolation::serializable});
+//   db.transaction(report, {.read_only = true, .isolation = strata::isolation::serializable, .deferrable = true});   // PostgreSQL
+//   db.transaction(book, {.isolation = strata::isolation::repeatable_read, .escalation = {.from = 3, .lock = 4711}});
+//
+// What is left out is as the stack says (policy/transactions.hpp), or else as the database does it by default.
+#ifndef STRATA_TRANSACTION_OPTIONS_HPP
+#define STRATA_TRANSACTION_OPTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// An option that a database does not have: it may be left out, and nothing else compiles.
+struct no_locking_option {
+    constexpr no_locking_option() noexcept = default;
+    template <class T>
+        requires(!std::is_same_v<std::remove_cvref_t<T>, no_locking_option>)
+    constexpr no_locking_option(T&&) noexcept {
+        static_assert(sizeof(T) == 0,
+                      "strata: this database locks rows when statements need them, not at BEGIN: leave .locking out, and write .isolation "
+                      "= strata::isolation::serializable, or lock rows by `select ... for update`");
+    }
+};
+struct no_deferrable_option {
+    constexpr no_deferrable_option() noexcept = default;
+    template <class T>
+        requires(!std::is_same_v<std::remove_cvref_t<T>, no_deferrable_option>)
+    constexpr no_deferrable_option(T&&) noexcept {
+        static_assert(sizeof(T) == 0,
+                      "strata: this database has no deferrable transactions, and needs none, for a transaction that only reads never meets "
+                      "a conflict there: leave .deferrable out, and write .read_only = true");
+    }
+};
+struct no_resolve_option {
+    constexpr no_resolve_option() noexcept = default;
+    template <class T>
+        requires(!std::is_same_v<std::remove_cvref_t<T>, no_resolve_option>)
+    constexpr no_resolve_option(T&&) noexcept {
+        static_assert(sizeof(T) == 0,
+                      "strata: COMMIT always answers where the database is part of this process, so there is nothing to resolve: leave "
+                      ".resolve_commit out");
+    }
+};
+struct no_lock_option {
+    constexpr no_lock_option() noexcept = default;
+    template <class T>
+        requires(!std::is_same_v<std::remove_cvref_t<T>, no_lock_option>)
+    constexpr no_lock_option(T&&) noexcept {
+        static_assert(sizeof(T) == 0,
+                      "strata: this database has no advisory locks: leave .lock out; from attempt .from on the transaction takes the "
+                      "write lock at its beginning, which nobody else can hold then");
+    }
+    [[nodiscard]] constexpr bool has_value() const noexcept { return false; }
+};
+
+template <class Driver>
+struct locking_of {
+    using kind = no_locking;
+    using option = no_locking_option;
+};
+template <class Driver>
+    requires requires { typename Driver::locking; }
+struct locking_of<Driver> {
+    using kind = typename Driver::locking;
+    using option = std::optional<kind>;
+};
+template <class Driver>
+inline constexpr bool defers = requires { requires Driver::deferrable; };
+template <class Driver>
+inline constexpr bool resolves_commits = requires { requires Driver::resolves_commits; };
+template <class Driver>
+inline constexpr bool has_advisory_locks = requires { requires Driver::advisory_locks; };
+
+template <class Driver>
+using mode_of = transaction_mode<typename locking_of<Driver>::kind>;
+
+}  // namespace detail
+
+/// Against livelock: closures that are repeated again and again, because they conflict with each other. For closures only.
+template <class Driver>
+struct transaction_escalation {
+    /// The attempt from which on it holds, from 2; 0: never. On SQLite the transaction then takes the write lock at its beginning.
+    unsigned from = 0;
+    /// At least so isolated then.
+    std::optional<strata::isolation> isolation = std::nullopt;
+    /// PostgreSQL: the advisory lock of this number is taken before the attempt begins, and given back when it has ended, so that those who
+    /// escalate come one after the other. A session's lock, for a transaction would have its snapshot before it has the lock; so not
+    /// behind a pooler that gives each transaction another server.
+    std::conditional_t<detail::has_advisory_locks<Driver>, std::optional<std::int64_t>, detail::no_lock_option> lock = {};
+};
+
+/// Options of one transaction on `Driver`'s database. What the database cannot do does not compile.
+template <class Driver>
+struct transaction_options {
+    duration deadline{};  ///< over all attempts, from the start of the call; zero: none of its own
+    std::span<const tag> tags = {};
+    std::string_view name = {};                            ///< for metrics and logs
+    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
+    /// Only reads: runs on a reading connection, where a write fails with `errc::read_only`. A pool of one connection has
+    /// none; there it is the caller's promise.
+    bool read_only = false;
+    /// At least so isolated.
+    std::optional<strata::isolation> isolation = std::nullopt;
+    /// PostgreSQL: a serializable transaction that only reads waits at its beginning for a snapshot with which it cannot meet a conflict.
+    /// With others it is `errc::invalid_argument`.
+    std::conditional_t<detail::defers<Driver>, std::optional<bool>, detail::no_deferrable_option> deferrable = {};
+    /// SQLite: when the locks are taken. By default `deferred` with `read_only`, else `immediate`, so that what may write never finds that
+    /// another has written since it read.
+    typename detail::locking_of<Driver>::option locking = {};
+    /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip
+    /// before each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with
+    /// the id. Not asked for where the transaction only reads.
+    std::conditional_t<detail::resolves_commits<Driver>, std::optional<bool>, detail::no_resolve_option> resolve_commit = {};
+    transaction_escalation<Driver> escalation = {};
+};
+
+/// Marks a closure that must not run twice: `db.transaction(strata::once([&](auto& tx) { ... }))` is never repeated.
+template <class Closure>
+struct once {
+    Closure closure;
+    explicit once(Closure c) : closure(std::move(c)) {}
+    template <class Transaction>
+    decltype(auto) operator()(Transaction& tx) {
+        return closure(tx);
+    }
+    template <class Transaction>
+    decltype(auto) operator()(Transaction& tx) const {
+        return closure(tx);
+    }
+};
+
+namespace detail {
+
+template <class Closure>
+inline constexpr bool runs_once = false;
+template <class Closure>
+inline constexpr bool runs_once<once<Closure>> = true;
+template <class Closure>
+inline constexpr bool runs_once<const once<Closure>> = true;
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a transaction's options come to: how each of its attempts begins, and how much is asked about its end.
+#ifndef STRATA_TRANSACTION_PLAN_HPP
+#define STRATA_TRANSACTION_PLAN_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Driver>
+struct transaction_plan {
+    mode_of<Driver> mode;
+    transaction_escalation<Driver> escalation;
+    bool resolves = false;
+
+    [[nodiscard]] bool escalates(unsigned attempt) const noexcept { return escalation.from != 0 && attempt >= escalation.from; }
+    [[nodiscard]] mode_of<Driver> mode_at(unsigned attempt) const noexcept { return escalates(attempt) ? escalated() : mode; }
+    /// The advisory lock that an attempt takes first.
+    [[nodiscard]] std::optional<std::int64_t> lock_at([[maybe_unused]] unsigned attempt) const noexcept {
+        if constexpr (has_advisory_locks<Driver>)
+            if (escalates(attempt)) return escalation.lock;
+        return std::nullopt;
+    }
+    /// Why there can be no such transaction; null when there can.
+    [[nodiscard]] const char* contradiction() const noexcept {
+        if (escalation.from == 1)
+            return "escalation.from counts attempts, of which the first cannot escalate: begin so from the start, or write 2 or more";
+        return mode.contradiction();
+    }
+
+private:
+    [[nodiscard]] STRATA_COLD mode_of<Driver> escalated() const noexcept {
+        mode_of<Driver> m = mode;
+        if (escalation.isolation && (!m.isolation || *m.isolation < *escalation.isolation)) m.isolation = escalation.isolation;
+        if (!m.read_only) m.locking.reset();  // the default is the write lock at once
+        return m;
+    }
+};
+
+/// The layer of a stack that speaks of transactions, if there is one.
+template <class Layers>
+struct transactions_layer {
+    using type = void;
+};
+template <class First, class... Rest>
+struct transactions_layer<layers<First, Rest...>> : transactions_layer<layers<Rest...>> {};
+template <class First, class... Rest>
+    requires requires(const First& f) { f.transaction_defaults(); }
+struct transactions_layer<layers<First, Rest...>> {
+    using type = First;
+};
+
+/// The options with the stack's defaults in the place of what they leave out.
+template <class Runtime>
+[[nodiscard]] transaction_plan<typename Runtime::driver> plan_of([[maybe_unused]] Runtime& rt,
+                                                                 const transaction_options<typename Runtime::driver>& o = {}) {
+    using driver = typename Runtime::driver;
+    using layer = typename transactions_layer<typename Runtime::interceptors>::type;
+    transaction_plan<driver> p;
+    p.mode.read_only = o.read_only;
+    p.mode.isolation = o.isolation;
+    if constexpr (requires { typename driver::locking; }) p.mode.locking = o.locking;
+    if constexpr (!std::is_void_v<layer>) {
+        const auto& all = rt.template policy<layer>().transaction_defaults();
+        if (!p.mode.isolation) p.mode.isolation = all.isolation;
+        const bool may_wait = all.deferrable && o.read_only && p.mode.isolation == isolation::serializable;
+        if constexpr (defers<driver>) p.mode.deferrable = o.deferrable.value_or(may_wait);
+        if constexpr (resolves_commits<driver>) p.resolves = o.resolve_commit.value_or(all.resolve_commit) && !o.read_only;
+    } else {
+        if constexpr (defers<driver>) p.mode.deferrable = o.deferrable.value_or(false);
+        if constexpr (resolves_commits<driver>) p.resolves = o.resolve_commit.value_or(false) && !o.read_only;
+    }
+    p.escalation = o.escalation;
+    return p;
+}
+
+/// Where the user begins a transaction, or a batch.
+template <class Runtime>
+constexpr void assert_transactions() {
+    static_assert(!Runtime::interceptors::forbids_transactions,
+                  "strata: the stack says transactions<none>: run statements one by one, or take that layer out of the stack");
+}
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Begin, commit and roll back on a leased connection, with the truth about the effect. Shared by all forms of transactions.
 //
 // Each goes over several resumes where the connection waits for its descriptor: it is called again, with the same arguments, until it
@@ -6855,20 +7281,41 @@ template <class Connection>
     }
 }
 
+/// What the end of a transaction knows beside it, where the driver can look a COMMIT up.
+template <bool Resolves>
+struct resolution {
+    explicit resolution(bool) noexcept {}
+};
+template <>
+struct resolution<true> {
+    enum class at : std::uint8_t { asking_id, committing, resolving };
+
+    explicit resolution(bool w) noexcept : wanted(w) {}
+    bool wanted;
+    at stage = at::asking_id;
+    std::string id;
+};
+
 /// The end of a transaction: one of the two.
 template <class Driver>
 class transaction_end {
     using connection = typename Driver::connection;
 
 public:
+    /// `resolves`: a COMMIT that got no answer is looked up.
+    explicit transaction_end(bool resolves = false) noexcept : look_up_(resolves) {}
+
     /// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
     [[nodiscard]] signal commit(connection& c, error& e) {
         if (rolls_back_) return roll_back(c, e);
         const guarded unhurried{c, nullptr};
         if (!std::exchange(begun_, true) && !c.in_transaction()) {
-            e = error{errc::transaction_aborted, "the database had already rolled the transaction back", phase::commit,
-                      effect::rolled_back};
+            e = error{errc::commit_rolled_back, "the database had already rolled the transaction back", phase::commit, effect::rolled_back};
             return signal::failed;
+        }
+        if constexpr (resolves_commits<Driver>) {
+            if (look_up_.wanted) [[unlikely]]
+                return commit_and_resolve(c, e);
         }
         const signal s = control(c, Driver::commit(), e);
         if (s != signal::failed) return s;
@@ -6891,9 +7338,116 @@ public:
     }
 
 private:
+    using at = resolution<true>::at;
+
+    /// The transaction's id, COMMIT, and if that is not answered what became of the id.
+    [[nodiscard]] STRATA_COLD signal commit_and_resolve(connection& c, error& e) {
+        if (look_up_.stage == at::asking_id) {
+            const signal s = c.transaction_id_step(look_up_.id, second_);
+            if (!has_ended(s)) return s;
+            if (s == signal::failed && !c.in_transaction()) {  // lost before COMMIT was sent
+                e = std::move(second_.set(phase::commit).set(effect::rolled_back));
+                return signal::failed;
+            }
+            look_up_.stage = at::committing;  // COMMIT will say whatever else is wrong
+        }
+        if (look_up_.stage == at::committing) {
+            const signal s = control(c, Driver::commit(), e);
+            if (s != signal::failed) return s;
+            e.set(phase::commit);
+            if (e.effect() != effect::unknown) return c.in_transaction() ? roll_back(c, e) : signal::failed;
+            look_up_.stage = at::resolving;
+            if (c.yields()) return signal::work;  // to where it may block
+        }
+        return resolve(c, e);
+    }
+    [[nodiscard]] signal resolve(connection& c, error& e) {
+        if (look_up_.id.empty()) {
+            e.edit_texts().detail = "the transaction had no id: as far as rows go it has changed nothing";
+            return signal::failed;
+        }
+        std::string why;
+        switch (c.resolve_commit(look_up_.id, why)) {
+            case commit_fate::committed:
+                e = {};
+                return signal::done;
+            case commit_fate::rolled_back:
+                e.set(errc::connection_lost).set(effect::rolled_back);
+                e.edit_texts().detail =
+                    joined({"COMMIT was not answered; the server says that transaction ", look_up_.id, " was rolled back"});
+                return signal::failed;
+            case commit_fate::unknown:
+                break;
+        }
+        error_texts& t = e.edit_texts();
+        t.detail = joined({"transaction ", look_up_.id, ": ", why});
+        t.hint = joined({"ask the server: select ", Driver::status_function(), "('", look_up_.id, "')"});
+        return signal::failed;
+    }
+
     bool begun_ = false;
     bool rolls_back_ = false;
-    error second_;  // of the rollback
+    [[no_unique_address]] resolution<resolves_commits<Driver>> look_up_;
+    error second_;  // of the rollback, or of the question for the id
+};
+
+/// One attempt of a transaction from BEGIN to its end, with the advisory lock around it where the attempt escalates. What it cannot give
+/// back is given up with the connection.
+template <class Driver>
+class transaction_course {
+    using connection = typename Driver::connection;
+
+public:
+    transaction_course() noexcept = default;
+    transaction_course(const transaction_plan<Driver>& plan, unsigned attempt) : plan_(&plan), attempt_(attempt), end_(plan.resolves) {}
+
+    /// It ends early when the guard says so.
+    [[nodiscard]] signal begin(connection& c, error& e) {
+        if (unlocks_) [[unlikely]]
+            return after(c, signal::failed);
+        if (const char* const why = plan_->contradiction()) [[unlikely]] {
+            e = error{errc::invalid_argument, why, phase::admission};
+            return signal::failed;
+        }
+        if constexpr (has_advisory_locks<Driver>) {
+            if (!locked_ && plan_->lock_at(attempt_)) [[unlikely]] {
+                const signal s = control(c, Driver::lock(*plan_->lock_at(attempt_)), e);
+                if (s != signal::done) return s;
+                locked_ = true;
+            }
+        }
+        const signal s = control(c, Driver::begin(plan_->mode_at(attempt_)), e);
+        return s == signal::failed ? after(c, s) : s;
+    }
+    /// As `transaction_end`.
+    [[nodiscard]] signal commit(connection& c, error& e) { return unlocks_ ? after(c, ended_) : after(c, end_.commit(c, e)); }
+    [[nodiscard]] signal roll_back(connection& c, error& why) { return unlocks_ ? after(c, ended_) : after(c, end_.roll_back(c, why)); }
+
+private:
+    [[nodiscard]] signal after([[maybe_unused]] connection& c, signal s) {
+        if constexpr (has_advisory_locks<Driver>) {
+            if (has_ended(s) && locked_) [[unlikely]]
+                return unlock(c, s);
+        }
+        return s;
+    }
+    [[nodiscard]] STRATA_COLD signal unlock(connection& c, signal s) {
+        const guarded unhurried{c, nullptr};
+        unlocks_ = true;
+        ended_ = s;
+        error ignored;
+        const signal u = control(c, Driver::unlock(*plan_->lock_at(attempt_)), ignored);
+        if (!has_ended(u)) return u;
+        unlocks_ = locked_ = false;
+        return s;
+    }
+
+    const transaction_plan<Driver>* plan_ = nullptr;
+    unsigned attempt_ = 1;
+    transaction_end<Driver> end_;
+    signal ended_ = signal::done;
+    bool locked_ = false;
+    bool unlocks_ = false;
 };
 
 /// A savepoint of the transaction that is open.
@@ -6962,13 +7516,14 @@ class enclosed {
     using connection = typename Driver::connection;
 
 public:
-    explicit enclosed(unsigned depth) noexcept : savepoint_(depth), in_savepoint_(depth != 0) {}
+    /// `plan`: of a transaction of its own; it must live as long.
+    enclosed(unsigned depth, const transaction_plan<Driver>& plan) : savepoint_(depth), course_(plan, 1), in_savepoint_(depth != 0) {}
 
     /// `body(error&)` answers a signal, and is called again until that is `done` or `failed`. So is this, with the error in `e`.
     template <class World, class Body>
     [[nodiscard]] signal resume(connection& c, const operation_base& op, World& world, error& e, Body&& body) {
         if (at_ == at::entering) {
-            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : control(c, Driver::begin(Driver::locking::immediate), e);
+            const signal s = in_savepoint_ ? savepoint_.enter(c, e) : course_.begin(c, e);
             if (s != signal::done) return s;
             at_ = at::inside;
         }
@@ -6984,12 +7539,12 @@ public:
             at_ = e ? at::undoing : at::leaving;
         }
         if (at_ == at::leaving) {
-            if (!in_savepoint_) return end_.commit(c, e);
+            if (!in_savepoint_) return course_.commit(c, e);
             const signal s = savepoint_.leave(c, e);
             if (s != signal::failed) return s;
             at_ = at::undoing;
         }
-        const signal s = in_savepoint_ ? savepoint_.undo(c) : end_.roll_back(c, e);
+        const signal s = in_savepoint_ ? savepoint_.undo(c) : course_.roll_back(c, e);
         if (!has_ended(s)) return s;
         if (in_savepoint_) e.set(effect::rolled_back);
         if (thrown_) std::rethrow_exception(thrown_);
@@ -7000,7 +7555,7 @@ private:
     enum class at : std::uint8_t { entering, inside, leaving, undoing };
 
     savepoint<Driver> savepoint_;
-    transaction_end<Driver> end_;
+    transaction_course<Driver> course_;
     std::exception_ptr thrown_;  // by the body
     at at_ = at::entering;
     bool in_savepoint_;
@@ -7158,12 +7713,14 @@ class batch_work {
 
 public:
     batch_work(Runtime& rt, const Statement& statement, const Range& elements, unsigned depth) noexcept
-        : rt_(rt), statement_(statement), elements_(elements), depth_(depth) {}
+        : rt_(rt), statement_(statement), elements_(elements), depth_(depth), plan_(plan_of(rt)) {
+        assert_transactions<Runtime>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
         if (!whole_) {
-            whole_.emplace(depth_);
+            whole_.emplace(depth_, plan_);
             next_.emplace(std::begin(elements_));
             number_ = 0;
             executed_ = {};
@@ -7209,6 +7766,7 @@ private:
     const Statement& statement_;
     const Range& elements_;
     unsigned depth_;
+    const transaction_plan<driver> plan_;
     std::optional<enclosed<driver>> whole_;
     std::optional<iterator> next_;
     std::optional<part> now_;
@@ -7259,6 +7817,18 @@ namespace detail {
 
 template <class Closure, class Handle>
 using closure_value = std::remove_cvref_t<std::invoke_result_t<Closure&, Handle&>>;
+
+template <class T, class Handle>
+inline constexpr bool lets_out = std::is_same_v<T, Handle> || std::is_same_v<T, Handle*> || std::is_same_v<T, const Handle*> ||
+                                 std::is_same_v<T, std::reference_wrapper<Handle>>;
+
+/// The handle stays where it is.
+template <class Value, class Handle>
+constexpr void assert_kept() {
+    static_assert(!lets_out<Value, Handle>,
+                  "strata: a transaction's handle must not leave its closure, with which the transaction ends: return values, or use "
+                  "db.begin() for a transaction that you end by hand");
+}
 
 /// `void` as something that can be stored.
 struct nothing {};
@@ -7685,61 +8255,6 @@ private:
 
 #endif
 
-// How a transaction begins.
-#ifndef STRATA_TRANSACTION_OPTIONS_HPP
-#define STRATA_TRANSACTION_OPTIONS_HPP
-
-namespace strata::inline STRATA_ABI {
-
-/// Options of one transaction on `Driver`'s database.
-template <class Driver>
-struct transaction_options {
-    duration deadline{};  ///< over all attempts, from the start of the call; zero: none of its own
-    std::span<const tag> tags = {};
-    std::string_view name = {};                            ///< for metrics and logs
-    strata::priority priority = strata::priority::normal;  ///< who goes first where calls wait for a slot of a bulkhead or limit
-    /// Only reads: runs on a reading connection, where a write fails with `errc::read_only`. A pool of one connection has
-    /// none; there it is the caller's promise.
-    bool read_only = false;
-    /// How the database locks; by default what is right for reading or writing (SQLite: deferred, immediate).
-    std::optional<typename Driver::locking> locking = std::nullopt;
-
-    [[nodiscard]] typename Driver::locking locking_or_default() const noexcept {
-        if (locking) return *locking;
-        return read_only ? Driver::locking::deferred : Driver::locking::immediate;
-    }
-};
-
-/// Marks a closure that must not run twice: `db.transaction(strata::once([&](auto& tx) { ... }))` is never repeated.
-template <class Closure>
-struct once {
-    Closure closure;
-    explicit once(Closure c) : closure(std::move(c)) {}
-    template <class Transaction>
-    decltype(auto) operator()(Transaction& tx) {
-        return closure(tx);
-    }
-    template <class Transaction>
-    decltype(auto) operator()(Transaction& tx) const {
-        return closure(tx);
-    }
-};
-
-namespace detail {
-
-template <class Closure>
-inline constexpr bool runs_once = false;
-template <class Closure>
-inline constexpr bool runs_once<once<Closure>> = true;
-template <class Closure>
-inline constexpr bool runs_once<const once<Closure>> = true;
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // A session whose stack and driver are not known: for code compiled apart from both.
 //
 //   account load(strata::any_session& s, std::int64_t id);     // a .cpp that sees no stack and no driver
@@ -7933,6 +8448,139 @@ any_session::any_session(Session& session) noexcept : session_(&session), table_
 
 #endif
 
+// What runs after a transaction has ended: `tx.on_commit(f)` and `tx.on_rollback(f)`, plain functions without arguments.
+//
+// They run after the fact, in the order in which they were registered, where the closure ran: the thread of the call, or the handler's
+// executor. When they run the connection has gone back, so they may use the database.
+//
+//   committed                 on_commit; the others are dropped
+//   rolled back               on_rollback; the others are dropped
+//   a savepoint rolled back   at once, the on_rollback of its closure; its on_commit are dropped
+//   an attempt repeated       its on_rollback, before the next attempt begins, which has its connection by then
+//   outcome unknown           neither, and the error says so
+//   never ended               neither, where the operation itself was destroyed on its way
+//
+// What a hook throws is dropped and the others run: what has happened has happened. One that wants to be heard catches by itself.
+#ifndef STRATA_TRANSACTION_HOOKS_HPP
+#define STRATA_TRANSACTION_HOOKS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A list in the order of registration. Each hook is one allocation; the list has none of its own.
+class transaction_hooks {
+    struct hook {
+        explicit hook(bool c) noexcept : after_commit(c) {}
+        hook(const hook&) = delete;
+        hook& operator=(const hook&) = delete;
+        virtual ~hook() = default;
+        virtual void run() = 0;
+        hook* next = nullptr;
+        const bool after_commit;
+    };
+    template <class F>
+    struct hook_of final : hook {
+        template <class G>
+        hook_of(bool c, G&& g) : hook(c), function(std::forward<G>(g)) {}
+        void run() override { function(); }
+        F function;
+    };
+
+public:
+    /// The newest hook at that time; what comes after it is younger.
+    using mark = hook*;
+
+    transaction_hooks() noexcept = default;
+    transaction_hooks(const transaction_hooks&) = delete;
+    transaction_hooks& operator=(const transaction_hooks&) = delete;
+    ~transaction_hooks() {
+        if (first_ != nullptr) [[unlikely]]
+            drop(nullptr);
+    }
+
+    template <class F>
+    void add(bool after_commit, F&& f) {
+        static_assert(std::is_invocable_r_v<void, std::decay_t<F>&> && std::is_void_v<std::invoke_result_t<std::decay_t<F>&>>,
+                      "strata: a hook of a transaction is a plain function without arguments that returns nothing: write "
+                      "tx.on_commit([&] { ... })");
+        hook* const h = new hook_of<std::decay_t<F>>(after_commit, std::forward<F>(f));
+        (last_ != nullptr ? last_->next : first_) = h;
+        last_ = h;
+    }
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    [[nodiscard]] mark now() const noexcept { return last_; }
+
+    /// Runs those of one kind that are younger than `since` (null: all) and drops these and the others.
+    STRATA_COLD void run(bool after_commit, mark since = nullptr) noexcept {
+        hook* h = since != nullptr ? std::exchange(since->next, nullptr) : std::exchange(first_, nullptr);
+        last_ = since;
+        while (h != nullptr) {
+            hook* const next = h->next;
+            if (h->after_commit == after_commit) {
+                try {
+                    h->run();
+                } catch (...) {
+                }
+            }
+            delete h;
+            h = next;
+        }
+    }
+    STRATA_COLD void drop(mark since) noexcept {
+        hook* h = since != nullptr ? std::exchange(since->next, nullptr) : std::exchange(first_, nullptr);
+        last_ = since;
+        while (h != nullptr) delete std::exchange(h, h->next);
+    }
+
+private:
+    hook* first_ = nullptr;
+    hook* last_ = nullptr;
+};
+
+/// What lies beside a transaction from its first attempt to its last.
+struct transaction_state {
+    transaction_use use;
+    transaction_hooks hooks;
+
+    /// After the last attempt, when the connection has gone back. `e`: how it ended, no error after a commit.
+    void run_hooks(error& e) noexcept {
+        if (!hooks.empty()) [[unlikely]]
+            run_after(e);
+    }
+    /// Before another attempt: what was to follow the rollback of the one before.
+    void run_before_attempt() noexcept {
+        if (!hooks.empty()) [[unlikely]]
+            hooks.run(false);
+    }
+
+    /// Another thread uses the connection at the end of the closure: its statement is cancelled, and waited for.
+    STRATA_COLD error end_late(operation_base& op) {
+        op.cancelled.store(true, std::memory_order_relaxed);
+        while (!use.try_end()) std::this_thread::sleep_for(std::chrono::microseconds{200});
+        op.cancelled.store(false, std::memory_order_relaxed);
+        return use.doom_unfinished();
+    }
+
+private:
+    STRATA_COLD void run_after(error& e) noexcept {
+        if (!e) return hooks.run(true);
+        if (e.effect() != effect::unknown) return hooks.run(false);
+        hooks.drop(nullptr);
+        try {
+            std::string& detail = e.edit_texts().detail;
+            detail.append(detail.empty() ? "" : "; ").append("neither on_commit nor on_rollback was run");
+        } catch (...) {  // no memory
+        }
+    }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // What runs inside a transaction: the handle that a closure gets, with savepoints by nesting.
 #ifndef STRATA_TRANSACTION_TRANSACTION_HPP
 #define STRATA_TRANSACTION_TRANSACTION_HPP
@@ -7941,7 +8589,7 @@ namespace strata::inline STRATA_ABI {
 
 /// An open transaction (or savepoint) as a closure sees it. Not copied, not moved: it lives as long as the closure
 /// runs. Statements on it ask only the layers that stand inside transactions; they share its deadline.
-/// Not thread-safe: one thread at a time.
+/// One thread at a time: a second one is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
 class basic_transaction : public calls<basic_transaction<Runtime>> {
 public:
@@ -7951,29 +8599,32 @@ public:
     using transaction_type = basic_transaction;
     static constexpr scope where = scope::transaction;
 
-    basic_transaction(Runtime& rt, connection& c, operation_base& op, unsigned depth) noexcept
-        : rt_(rt), connection_(c), op_(op), depth_(depth) {}
+    basic_transaction(Runtime& rt, connection& c, operation_base& op, detail::transaction_state& state, unsigned depth) noexcept
+        : rt_(rt), connection_(c), op_(op), state_(state), depth_(depth) {}
     basic_transaction(const basic_transaction&) = delete;
     basic_transaction& operator=(const basic_transaction&) = delete;
 
     /// A savepoint: the closure's value comes out; when it throws or returns an error, only what it did is rolled
-    /// back and this transaction stays usable. Never repeated by itself.
+    /// back and this transaction stays usable. Never repeated by itself: a conflict in it is one of the whole transaction, which is rolled
+    /// back at its end and repeated where the stack does so, even if the closure goes on.
     template <class Closure>
     auto transaction(Closure&& closure) {
         using value = detail::closure_value<Closure, basic_transaction>;
+        detail::assert_kept<value, basic_transaction>();
         if (error e = enter()) throw_failure(std::move(e));
-        basic_transaction inner{rt_, connection_, op_, depth_ + 1};
+        const detail::transaction_hooks::mark before = state_.hooks.now();
+        basic_transaction inner{rt_, connection_, op_, state_, depth_ + 1};
         try {
             if constexpr (std::is_void_v<value>) {
                 closure(inner);
-                leave();
+                leave(before);
             } else {
                 value v = closure(inner);
                 if (!detail::holds_error(v)) {
-                    leave();
+                    leave(before);
                     return v;
                 }
-                undo();
+                undo(before);
                 if constexpr (detail::our_result<value>) {
                     error e = v.error();
                     e.set(effect::rolled_back);
@@ -7983,14 +8634,25 @@ public:
                 }
             }
         } catch (const failure& f) {
-            undo();
+            undo(before);
             error e = detail::told_by_closure(f.error());
             if (e.effect() == effect::none) e.set(effect::rolled_back);
             throw_failure(std::move(e));
         } catch (...) {
-            undo();
+            undo(before);
             throw;
         }
+    }
+
+    /// Calls `f()` when the transaction has been committed; see hooks.hpp. One allocation.
+    template <class F>
+    void on_commit(F&& f) {
+        state_.hooks.add(true, std::forward<F>(f));
+    }
+    /// Calls `f()` when the transaction, or the savepoint whose closure this is, has been rolled back.
+    template <class F>
+    void on_rollback(F&& f) {
+        state_.hooks.add(false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1: the closure may run again after a conflict.
@@ -8001,25 +8663,25 @@ public:
     /// For `calls`.
     template <class Bound, class Sink>
     void perform(const Bound& statement, Sink& sink, execution& done, const call_options& o, outcome& ended) {
-        source_type source{connection_, true};
+        source_type source{connection_, state_.use, depth_};
         detail::perform_statement<true>(rt_, source, statement, sink, done, o, &op_, ended);
     }
     template <class Statement, class Range>
     error perform_batch(const Statement& statement, const Range& elements, execution& done, const call_options& o) {
-        source_type source{connection_, true};
+        source_type source{connection_, state_.use, depth_};
         return detail::perform_batch<true>(rt_, source, statement, elements, depth_ + 1, done, o, &op_);
     }
     template <class F>
     error on_source(F&& f) {
-        source_type source{connection_, true};
+        source_type source{connection_, state_.use, depth_};
         return f(rt_, source, depth_ + 1, static_cast<const interruption*>(&op_));
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
         using source = detail::own_source<source_type>;
         using state = detail::stream_state<Runtime, source, Bound, Sink, true>;
-        return std::make_unique<state>(rt_, source{source_type{connection_, true}}, std::move(statement), std::move(sink), o, &op_,
-                                       nullptr);
+        return std::make_unique<state>(rt_, source{source_type{connection_, state_.use, depth_, false}}, std::move(statement),
+                                       std::move(sink), o, &op_, nullptr);
     }
 
 private:
@@ -8027,22 +8689,35 @@ private:
     using savepoint_type = detail::savepoint<driver>;
 
     [[nodiscard]] error enter() {
-        if (!connection_.in_transaction()) return source_type::ended();
-        error e;
-        static_cast<void>(savepoint_type{depth_ + 1}.enter(connection_, e));
+        if (!state_.use.enter(depth_)) return state_.use.refusal();
+        error e = connection_.in_transaction() ? error{} : source_type::ended();
+        if (!e) static_cast<void>(savepoint_type{depth_ + 1}.enter(connection_, e));
+        if (e) state_.use.note(e);
+        state_.use.leave(e ? depth_ : depth_ + 1);
         return e;
     }
-    void leave() {
+    void leave(detail::transaction_hooks::mark before) {
         error e;
-        if (savepoint_type{depth_ + 1}.leave(connection_, e) == signal::done) return;
-        undo();
+        if (!state_.use.enter(depth_ + 1)) throw_failure(state_.use.doom_unfinished());
+        const signal s = savepoint_type{depth_ + 1}.leave(connection_, e);
+        if (s == signal::failed) state_.use.note(e);
+        state_.use.leave(s == signal::done ? depth_ : depth_ + 1);
+        if (s == signal::done) return;
+        undo(before);
         throw_failure(std::move(e));
     }
-    void undo() noexcept { static_cast<void>(savepoint_type{depth_ + 1}.undo(connection_)); }
+    void undo(detail::transaction_hooks::mark before) noexcept {
+        if (!state_.use.is_open(depth_ + 1)) return;  // undone by `leave`
+        if (!state_.use.enter(depth_ + 1)) return state_.use.doom();
+        static_cast<void>(savepoint_type{depth_ + 1}.undo(connection_));
+        state_.use.leave(depth_);
+        state_.hooks.run(false, before);
+    }
 
     Runtime& rt_;
     connection& connection_;
     operation_base& op_;
+    detail::transaction_state& state_;
     unsigned depth_;
 };
 
@@ -8058,6 +8733,14 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
+/// What a closure that ended with `e` comes to: what has doomed the transaction, though the closure went on, goes before success and before
+/// its own consequences, but not before what the closure itself has thrown or returned.
+[[nodiscard]] inline error verdict_of(const transaction_use& use, error e) {
+    if (use.is_doomed() && (!e || e.code() == errc::transaction_aborted)) [[unlikely]]
+        return use.why_doomed();
+    return e;
+}
+
 template <class Runtime, class Closure>
 class transaction_work {
     using driver = typename Runtime::driver;
@@ -8066,20 +8749,23 @@ class transaction_work {
     using value = closure_value<Closure, handle>;
 
 public:
-    transaction_work(Runtime& rt, Closure& closure, typename driver::locking locking) noexcept
-        : rt_(rt), closure_(closure), locking_(locking) {}
+    transaction_work(Runtime& rt, Closure& closure, const transaction_plan<driver>& plan) noexcept
+        : rt_(rt), closure_(closure), plan_(plan) {
+        assert_kept<value, handle>();
+    }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         thrown = nullptr;
         returned.reset();
+        state.run_before_attempt();
         const guarded guard{c, &op};
         error e;
-        signal s = control(c, driver::begin(locking_), e);  // it blocks: each step answers its end
+        transaction_course<driver> course{plan_, op.attempt};
+        signal s = course.begin(c, e);  // it blocks: each step answers its end
         if (s == signal::done) {
             e = run(c, op);
             if (!e) e = stopped(op, rt_.world());
-            transaction_end<driver> end;
-            s = e ? end.roll_back(c, e) : end.commit(c, e);
+            s = e ? course.roll_back(c, e) : course.commit(c, e);
         }
         if (s == signal::failed) result.replace(std::move(e));
         return s;
@@ -8088,11 +8774,19 @@ public:
 
     std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
     std::optional<storable<value>> returned;
+    transaction_state state;
 
 private:
     [[nodiscard]] error run(connection& c, operation_base& op) {
-        handle tx{rt_, c, op, 0};
+        state.use.begin();
+        handle_.emplace(rt_, c, op, state, 0u);
         op.handed_over = runs_once<Closure>;
+        error e = call(*handle_);
+        if (!state.use.try_end()) [[unlikely]]
+            e = state.end_late(op);
+        return verdict_of(state.use, std::move(e));
+    }
+    [[nodiscard]] error call(handle& tx) {
         try {
             if constexpr (std::is_void_v<value>) {
                 closure_(tx);
@@ -8109,10 +8803,10 @@ private:
             return error{errc::user_exception, phase::execute};
         }
     }
-
     Runtime& rt_;
     Closure& closure_;
-    typename driver::locking locking_;
+    const transaction_plan<driver> plan_;
+    std::optional<handle> handle_;  // outlives the closure, so that it can refuse whoever uses it then
 };
 
 inline constexpr operation_facts transaction_facts{.kind = operation_kind::transaction};
@@ -8132,6 +8826,7 @@ error drive_transaction(Runtime& rt, Source& source, Work& work, const transacti
     flight<typename Runtime::world_type, typename Runtime::interceptors, Source, op_type, Work> f{rt.world(), rt.policies(), source, op,
                                                                                                   work};
     static_cast<void>(drive(f, rt.world(), f.start()));
+    work.state.run_hooks(f.result().error());
     if (f.thrown()) std::rethrow_exception(f.thrown());
     return std::move(f.result().error());
 }
@@ -8141,7 +8836,8 @@ template <class Runtime, class Source, class Closure>
 auto run_transaction(Runtime& rt, Source& source, Closure& closure, const transaction_options<typename Runtime::driver>& o,
                      const interruption* outer = nullptr) {
     using value = closure_value<Closure, basic_transaction<Runtime>>;
-    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    assert_transactions<Runtime>();
+    transaction_work<Runtime, Closure> work{rt, closure, plan_of(rt, o)};
     error e = drive_transaction(rt, source, work, o, outer);
     if (e) [[unlikely]] {
         if (work.thrown) std::rethrow_exception(work.thrown);
@@ -8159,7 +8855,8 @@ auto try_run_transaction(Runtime& rt, Source& source, Closure& closure, const tr
                          const interruption* outer = nullptr) ->
     typename as_result<closure_value<Closure, basic_transaction<Runtime>>>::type {
     using value = closure_value<Closure, basic_transaction<Runtime>>;
-    transaction_work<Runtime, Closure> work{rt, closure, o.locking_or_default()};
+    assert_transactions<Runtime>();
+    transaction_work<Runtime, Closure> work{rt, closure, plan_of(rt, o)};
     error e = drive_transaction(rt, source, work, o, outer);
     if (e) [[unlikely]] {
         if (work.thrown) std::rethrow_exception(work.thrown);
@@ -8885,7 +9582,8 @@ class held_work {
     using connection = typename driver::connection;
 
 public:
-    explicit held_work(Runtime& rt, std::optional<typename driver::locking> begin) noexcept : rt_(rt), begin_(begin) {}
+    /// `begin`: how the transaction begins; none for a session.
+    explicit held_work(Runtime& rt, const std::optional<transaction_plan<driver>>& begin) noexcept : rt_(rt), begin_(begin) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = held == nullptr ? take(c, op) : give_back(c, op);
@@ -8896,6 +9594,7 @@ public:
 
     connection* held = nullptr;
     ending how = ending::give_back;
+    transaction_state state;
 
     /// By the user, who can reach it through a session.
     [[nodiscard]] static bool is_closed(const connection& c) noexcept {
@@ -8909,27 +9608,30 @@ private:
     [[nodiscard]] signal take(connection& c, operation_base& op) {
         const guarded guard{c, &op};
         error_ = {};
+        if (!course_) begin_ ? course_.emplace(*begin_, 1u) : course_.emplace();
         if (begin_) {
-            const signal s = control(c, driver::begin(*begin_), error_);
+            const signal s = course_->begin(c, error_);
+            if (s == signal::failed) course_.reset();
             if (s != signal::done) return s;
         }
-        end_ = {};
+        state.use.begin();
         ending_ = false;
         held = &c;
         return signal::item;
     }
     [[nodiscard]] signal give_back(connection& c, operation_base& op) {
-        if (!std::exchange(ending_, true)) {
+        if (!ending_) {
+            ending_ = true;
             if (is_closed(c)) {
                 error_ = error{errc::misuse, "the connection was closed while it was held", phase::execute}.set(health::lost);
                 return signal::failed;
             }
             if (how != ending::commit && !c.in_transaction()) return signal::done;
             left_open_ = how == ending::give_back;
-            if (how == ending::commit) error_ = stopped(op, rt_.world());
+            if (how == ending::commit) error_ = verdict_of(state.use, stopped(op, rt_.world()));
             commits_ = how == ending::commit && !error_;
         }
-        const signal s = commits_ ? end_.commit(c, error_) : end_.roll_back(c, error_);
+        const signal s = commits_ ? course_->commit(c, error_) : course_->roll_back(c, error_);
         if (s != signal::failed || how == ending::commit) return s;
         const bool lost = error_.health() != health::good;
         if (lost)
@@ -8943,8 +9645,8 @@ private:
     }
 
     Runtime& rt_;
-    std::optional<typename driver::locking> begin_;
-    transaction_end<driver> end_;
+    const std::optional<transaction_plan<driver>> begin_;
+    std::optional<transaction_course<driver>> course_;
     error error_;
     bool ending_ = false;
     bool commits_ = false;
@@ -8957,7 +9659,7 @@ struct holding {
     using op_type = operation<Facts>;
     using work_type = held_work<Runtime>;
 
-    holding(std::shared_ptr<Runtime> r, std::optional<typename Runtime::driver::locking> begin)
+    holding(std::shared_ptr<Runtime> r, const std::optional<transaction_plan<typename Runtime::driver>>& begin)
         : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
 
     std::shared_ptr<Runtime> rt;
@@ -8980,11 +9682,22 @@ struct holding {
     }
     /// Blocks until the connection has been given back as told.
     [[nodiscard]] error give_back(ending how) {
+        if (!work.state.use.try_end()) [[unlikely]]
+            work.state.end_late(op);
         work.how = how;
         op.make_waker = nullptr;  // also where it was taken by a drive that waits
         static_cast<void>(drive(f, rt->world(), f.resume()));
+        run_hooks();
         return std::move(f.result().error());
     }
+    /// After its end.
+    void run_hooks() noexcept {
+        if (work.state.hooks.empty()) return;
+        if (how_rolled_back()) return work.state.hooks.run(false);
+        work.state.run_hooks(f.result().error());
+    }
+    /// As told, and so without an error.
+    [[nodiscard]] bool how_rolled_back() noexcept { return work.how != ending::commit && f.result().ok(); }
 };
 
 inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_session};
@@ -9032,6 +9745,16 @@ public:
         return handle().transaction(closure);
     }
 
+    /// See `basic_transaction::on_commit`; here they run in `commit`, `rollback` or the destructor.
+    template <class F>
+    void on_commit(F&& f) {
+        handle().on_commit(std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        handle().on_rollback(std::forward<F>(f));
+    }
+
     /// The same handle that a closure gets, for functions that take one.
     [[nodiscard]] basic_transaction<Runtime>& handle() {
         if (!handle_) throw_failure(gone());
@@ -9059,7 +9782,8 @@ public:
 
     /// Made by `begin()`.
     explicit owned_transaction(std::unique_ptr<held> h)
-        : held_(std::move(h)), handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, 0u)) {}
+        : held_(std::move(h)),
+          handle_(std::make_unique<basic_transaction<Runtime>>(*held_->rt, *held_->work.held, held_->op, held_->work.state, 0u)) {}
 
 private:
     [[nodiscard]] STRATA_COLD static error gone() {
@@ -9235,7 +9959,7 @@ public:
     }
     [[nodiscard]] result<owned_transaction_type> try_begin(const transaction_options<driver>& o = {},
                                                            std::source_location at = std::source_location::current()) {
-        return hold<detail::transaction_facts, owned_transaction_type>(o, o.locking_or_default(), at);
+        return begun(o, at);
     }
 
     /// A pinned connection; the writing one unless `read_only`.
@@ -9311,8 +10035,12 @@ public:
     }
 
 private:
+    [[nodiscard]] result<owned_transaction_type> begun(const transaction_options<driver>& o, const std::source_location& at) {
+        detail::assert_transactions<runtime_type>();
+        return hold<detail::transaction_facts, owned_transaction_type>(o, detail::plan_of(*rt_, o), at);
+    }
     template <operation_facts Facts, class Handle>
-    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<typename driver::locking> begin,
+    [[nodiscard]] result<Handle> hold(const transaction_options<driver>& o, std::optional<detail::transaction_plan<driver>> begin,
                                       const std::source_location& at) {
         auto h = std::make_unique<detail::holding<runtime_type, Facts>>(rt_, begin);
         h->where = at;
@@ -9542,6 +10270,7 @@ struct condition_traits {
         case errc::out_of_range:
         case errc::null_value:
         case errc::transaction_aborted:
+        case errc::commit_rolled_back:
             return answer;
         // refused here, the caller's own doing, or never sent
         case errc::circuit_open:
@@ -10341,6 +11070,7 @@ inline constexpr std::size_t outcome_classes = 13;
         case errc::user_error:
             return outcome_class::user;
         case errc::transaction_aborted:
+        case errc::commit_rolled_back:
         case errc::not_run:
         case errc::misuse:
         case errc::unsupported:

@@ -33,15 +33,29 @@ template <class Connection>
     }
 }
 
+/// What the end of a transaction knows beside it, where the driver can look a COMMIT up.
+template <bool Resolves>
+struct resolution {
+    explicit resolution(bool) noexcept {}
+};
+template <>
+struct resolution<true> {
+    enum class at : std::uint8_t { asking_id, committing, resolving };
+
+    explicit resolution(bool w) noexcept : wanted(w) {}
+    bool wanted;
+    at stage = at::asking_id;
+    std::string id;
+};
+
 /// The end of a transaction: one of the two.
 template <class Driver>
 class transaction_end {
     using connection = typename Driver::connection;
 
 public:
-    transaction_end() noexcept = default;
     /// `resolves`: a COMMIT that got no answer is looked up.
-    explicit transaction_end(bool resolves) noexcept : resolves_(resolves) {}
+    explicit transaction_end(bool resolves = false) noexcept : look_up_(resolves) {}
 
     /// COMMIT. On a failure the transaction is rolled back as far as possible, and the error says so.
     [[nodiscard]] signal commit(connection& c, error& e) {
@@ -52,7 +66,7 @@ public:
             return signal::failed;
         }
         if constexpr (resolves_commits<Driver>) {
-            if (resolves_) [[unlikely]]
+            if (look_up_.wanted) [[unlikely]]
                 return commit_and_resolve(c, e);
         }
         const signal s = control(c, Driver::commit(), e);
@@ -76,57 +90,56 @@ public:
     }
 
 private:
-    enum class at : std::uint8_t { asking_id, committing, resolving };
+    using at = resolution<true>::at;
 
     /// The transaction's id, COMMIT, and if that is not answered what became of the id.
     [[nodiscard]] STRATA_COLD signal commit_and_resolve(connection& c, error& e) {
-        if (at_ == at::asking_id) {
-            const signal s = c.transaction_id_step(id_, second_);
+        if (look_up_.stage == at::asking_id) {
+            const signal s = c.transaction_id_step(look_up_.id, second_);
             if (!has_ended(s)) return s;
             if (s == signal::failed && !c.in_transaction()) {  // lost before COMMIT was sent
                 e = std::move(second_.set(phase::commit).set(effect::rolled_back));
                 return signal::failed;
             }
-            at_ = at::committing;  // COMMIT will say whatever else is wrong
+            look_up_.stage = at::committing;  // COMMIT will say whatever else is wrong
         }
-        if (at_ == at::committing) {
+        if (look_up_.stage == at::committing) {
             const signal s = control(c, Driver::commit(), e);
             if (s != signal::failed) return s;
             e.set(phase::commit);
             if (e.effect() != effect::unknown) return c.in_transaction() ? roll_back(c, e) : signal::failed;
-            at_ = at::resolving;
+            look_up_.stage = at::resolving;
             if (c.yields()) return signal::work;  // to where it may block
         }
         return resolve(c, e);
     }
     [[nodiscard]] signal resolve(connection& c, error& e) {
-        if (id_.empty()) {
+        if (look_up_.id.empty()) {
             e.edit_texts().detail = "the transaction had no id: as far as rows go it has changed nothing";
             return signal::failed;
         }
         std::string why;
-        switch (c.resolve_commit(id_, why)) {
+        switch (c.resolve_commit(look_up_.id, why)) {
             case commit_fate::committed:
                 e = {};
                 return signal::done;
             case commit_fate::rolled_back:
                 e.set(errc::connection_lost).set(effect::rolled_back);
-                e.edit_texts().detail = joined({"COMMIT was not answered; the server says that transaction ", id_, " was rolled back"});
+                e.edit_texts().detail =
+                    joined({"COMMIT was not answered; the server says that transaction ", look_up_.id, " was rolled back"});
                 return signal::failed;
             case commit_fate::unknown:
                 break;
         }
         error_texts& t = e.edit_texts();
-        t.detail = joined({"transaction ", id_, ": ", why});
-        t.hint = joined({"ask the server: select ", Driver::status_function(), "('", id_, "')"});
+        t.detail = joined({"transaction ", look_up_.id, ": ", why});
+        t.hint = joined({"ask the server: select ", Driver::status_function(), "('", look_up_.id, "')"});
         return signal::failed;
     }
 
     bool begun_ = false;
     bool rolls_back_ = false;
-    bool resolves_ = false;
-    at at_ = at::asking_id;
-    std::string id_;
+    [[no_unique_address]] resolution<resolves_commits<Driver>> look_up_;
     error second_;  // of the rollback, or of the question for the id
 };
 

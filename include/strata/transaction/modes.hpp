@@ -19,11 +19,14 @@
 #include <strata/core/place.hpp>
 #include <strata/core/transaction_mode.hpp>
 #include <strata/perform.hpp>
-#include <strata/policy/tagged.hpp>
 #include <strata/transaction/enclosed.hpp>
+
+#include <optional>
+#include <type_traits>
 
 namespace strata::inline STRATA_ABI {
 
+/// The modes of `transactions<>`; see above.
 struct automatic {};
 struct manual {};
 struct none {};

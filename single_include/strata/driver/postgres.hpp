@@ -181,6 +181,15 @@ public:
         return check(o);
     }
 
+    /// As this connection was made, whatever the environment and files say now. False without memory.
+    [[nodiscard]] STRATA_COLD bool read(PGconn* c) {
+        const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> all{::PQconninfo(c), &::PQconninfoFree};
+        settings_.clear();
+        for (const PQconninfoOption* o = all.get(); o != nullptr && o->keyword != nullptr; ++o)
+            if (o->val != nullptr && std::string_view{o->keyword} != "client_encoding") set(o->keyword, o->val);
+        return all != nullptr;
+    }
+
     [[nodiscard]] std::string_view value(std::string_view keyword) const noexcept {
         for (const auto& [k, v] : settings_)
             if (k == keyword) return v;
@@ -3143,7 +3152,7 @@ public:
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
         db_ = nullptr;
-        lost_ = busy_ = waiting_ = fencing_ = false;
+        lost_ = busy_ = locked_ = waiting_ = fencing_ = false;
     }
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
@@ -3174,12 +3183,26 @@ public:
         return e;
     }
     /// The same over several resumes, each with the same text: `io`, `work`, `done` or `failed` with the error in `e`.
-    [[nodiscard]] signal control_step(std::string_view sql, error& e);
+    [[nodiscard]] signal control_step(std::string_view sql, error& e) { return control_step(sql, e, nullptr); }
+    /// The same; `answer` takes the first column of the first row, if there is one.
+    [[nodiscard]] signal control_step(std::string_view sql, error& e, std::string* answer);
+
+    // For `transaction_options::resolve_commit`.
+    /// The id of the open transaction, empty where it has none, in steps.
+    [[nodiscard]] signal transaction_id_step(std::string& id, error& e) {
+        const bool old = db_ != nullptr && ::PQserverVersion(db_) < 130000;
+        return control_step(old ? "select txid_current_if_assigned()" : "select pg_current_xact_id_if_assigned()", e, &id);
+    }
+    /// What became of a transaction of the connection, which is lost: asked on a new one, opened as this one was, for up to `finish_limit`.
+    /// `why`: what there was instead of an answer. Blocks; see resolve.hpp.
+    [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why);
+    /// The drive waits for the descriptor, and must not be blocked.
+    [[nodiscard]] bool yields() const noexcept { return yields_; }
 
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
-        if (is_lost() || busy_) return health::lost;
+        if (is_lost() || busy_ || locked_) return health::lost;
         if (!in_transaction()) return health::good;
         try {
             const error e = control("rollback");
@@ -3239,6 +3262,11 @@ private:
         return {};
     }
 
+    STRATA_COLD void take_answer(std::string& text) {
+        const PGresult* const r = round_.last.get();
+        text.clear();
+        if (r != nullptr && ::PQntuples(r) > 0 && ::PQgetisnull(r, 0, 0) == 0) text = ::PQgetvalue(r, 0, 0);
+    }
     /// Before a statement of this kind.
     void look_at(statement_kind k) noexcept {
         limit_.look_at(k);
@@ -3257,13 +3285,14 @@ private:
     bool prepares_ = true;
     bool owned_ = false;
     bool changed_session_ = false;
+    bool locked_ = false;                // an attempt that escalates holds an advisory lock
     bool busy_ = false;                  // a stream stands on the connection
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = changed_session_ = farewell_ = false;
+    lost_ = busy_ = locked_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -3334,7 +3363,7 @@ STRATA_COLD inline error postgres_connection::adopt(PGconn* handle, const postgr
     return {};
 }
 
-inline signal postgres_connection::control_step(std::string_view sql, error& e) {
+inline signal postgres_connection::control_step(std::string_view sql, error& e, std::string* answer) {
     const bool commit = sql == "commit";
     const phase at = commit ? phase::commit : phase::execute;
     const std::uint64_t key = hash_text(sql).low | 1;
@@ -3366,12 +3395,17 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e) 
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
     } else if (commit && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
         // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
-        e = error{errc::transaction_aborted, "a statement of the transaction had failed, so COMMIT rolled it back", at,
-                  effect::rolled_back};
+        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so COMMIT rolled it back", at, effect::rolled_back};
         return signal::failed;
     }
+    if (answer != nullptr) [[unlikely]]
+        take_answer(*answer);
     round_.last.reset();
-    if (!e) return signal::done;
+    if (!e) {
+        if (sql.starts_with("select pg_advisory_")) [[unlikely]]
+            locked_ = sql.starts_with("select pg_advisory_lock");
+        return signal::done;
+    }
     if (lost_) e.set_lost();
     if (commit && lost_)
         e.set(errc::outcome_unknown).set(effect::unknown);
@@ -5561,6 +5595,72 @@ private:
 
 #endif
 
+// What became of a COMMIT whose answer was lost: the server is asked by the transaction's id, on a new connection.
+//
+// "in progress" is no answer yet: the COMMIT may still be on its way, or the server has not noticed that the client is gone. Nor is what a
+// standby says, which may not have heard. "aborted" is one: the transaction can never be committed any more.
+#ifndef STRATA_DRIVER_POSTGRES_RESOLVE_HPP
+#define STRATA_DRIVER_POSTGRES_RESOLVE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// One try; empty where there was no answer, with the reason in `why`.
+[[nodiscard]] STRATA_COLD inline std::string ask_transaction_status(const postgres_target& target, const std::string& id, time_point until,
+                                                                    std::string& why) {
+    PGconn* made = nullptr;
+    postgres_dialling thread{target, true, until};
+    if (!thread.wait(nullptr, until, made)) {
+        why = "no new connection in time to ask the server";
+        return {};
+    }
+    const std::unique_ptr<PGconn, void (*)(PGconn*)> c{made, &::PQfinish};
+    if (c == nullptr || ::PQstatus(c.get()) != CONNECTION_OK) {
+        why = c == nullptr ? "no memory" : one_line(::PQerrorMessage(c.get()));
+        return {};
+    }
+    interruption limit{until};
+    postgres_connection asked;
+    if (error e = asked.adopt(c.get())) {
+        why = e.message();
+        return {};
+    }
+    asked.guard(&limit);
+    const bool old = ::PQserverVersion(c.get()) < 130000;
+    const std::string sql = joined({"select case when pg_is_in_recovery() then 'unknown to a standby' else coalesce(",
+                                    old ? "txid_status(" : "pg_xact_status('", id, old ? ")" : "'::xid8)", ", 'forgotten') end"});
+    std::string status;
+    error e;
+    static_cast<void>(asked.control_step(sql, e, &status));
+    why = e ? e.message() : joined({"the server says: ", status});
+    asked.close();  // before the handle goes
+    return e ? std::string{} : status;
+}
+
+}  // namespace detail
+
+STRATA_COLD inline detail::commit_fate postgres_connection::resolve_commit(const std::string& id, std::string& why) {
+    detail::postgres_target target;
+    if (db_ == nullptr || !target.read(db_)) {
+        why = "the lost connection does not say any more where it led to";
+        return detail::commit_fate::unknown;
+    }
+    const time_point until = add_saturated(clock::now(), finish_limit_);
+    for (duration pause = std::chrono::milliseconds{2};; pause = pause < std::chrono::milliseconds{500} ? pause * 2 : pause) {
+        const std::string status = detail::ask_transaction_status(target, id, until, why);
+        if (status == "committed") return detail::commit_fate::committed;
+        if (status == "aborted") return detail::commit_fate::rolled_back;
+        if (status == "forgotten") return detail::commit_fate::unknown;
+        if (add_saturated(clock::now(), pause) >= until) return detail::commit_fate::unknown;
+        std::this_thread::sleep_for(pause);
+    }
+}
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Statements that only differ in a number, such as `savepoint strata_3`, without an allocation.
 #ifndef STRATA_SQL_CONTROL_TEXT_HPP
 #define STRATA_SQL_CONTROL_TEXT_HPP
@@ -5597,14 +5697,6 @@ private:
 
 namespace strata::inline STRATA_ABI {
 
-/// How a PostgreSQL transaction is isolated, and whether it may write.
-enum class postgres_locking : std::uint8_t {
-    immediate,        ///< reads and writes at the server's default isolation
-    deferred,         ///< only reads: a write fails with `errc::read_only`
-    repeatable_read,  ///< one snapshot; a conflicting write is `errc::serialization_failure`
-    serializable,     ///< as if one after the other; may end with `errc::serialization_failure`
-};
-
 namespace detail {
 template <class Rows>
 class postgres_copy_in;
@@ -5619,7 +5711,6 @@ struct postgres {
     static constexpr auto place = strata::place::driver;
     using options = postgres_options;
     using connection = postgres_connection;
-    using locking = postgres_locking;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
     /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
     /// COPY, and the wait for the end of a cancel.
@@ -5638,11 +5729,28 @@ struct postgres {
 
     [[nodiscard]] static constexpr int role_of(bool, bool) noexcept { return 0; }
 
-    [[nodiscard]] static constexpr std::string_view begin(postgres_locking how) noexcept {
-        constexpr std::string_view texts[] = {"begin", "begin read only", "begin isolation level repeatable read",
-                                              "begin isolation level serializable"};
-        return texts[static_cast<std::size_t>(how)];
+    static constexpr bool deferrable = true;        ///< SERIALIZABLE READ ONLY DEFERRABLE
+    static constexpr bool resolves_commits = true;  ///< `transaction_options::resolve_commit`
+    static constexpr bool advisory_locks = true;
+
+    [[nodiscard]] static constexpr std::string_view begin(const detail::transaction_mode<>& m) noexcept {
+        constexpr std::string_view texts[4][2] = {
+            {"begin", "begin read only"},
+            {"begin isolation level read committed", "begin isolation level read committed, read only"},
+            {"begin isolation level repeatable read", "begin isolation level repeatable read, read only"},
+            {"begin isolation level serializable", "begin isolation level serializable, read only"}};
+        if (m.deferrable) return "begin isolation level serializable, read only, deferrable";
+        return texts[m.isolation ? 1 + static_cast<std::size_t>(*m.isolation) : 0][m.read_only ? 1 : 0];
     }
+    /// The session's, so that a transaction may begin when it has it.
+    [[nodiscard]] static std::string lock(std::int64_t key) {
+        return detail::joined({"select pg_advisory_lock(", detail::digits_of(key), ")"});
+    }
+    [[nodiscard]] static std::string unlock(std::int64_t key) {
+        return detail::joined({"select pg_advisory_unlock(", detail::digits_of(key), ")"});
+    }
+    /// What tells a transaction's fate on servers of this time, for people.
+    [[nodiscard]] static constexpr std::string_view status_function() noexcept { return "pg_xact_status"; }
     [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
     [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
     [[nodiscard]] static constexpr control_text savepoint(unsigned depth) noexcept { return {"savepoint strata_", depth}; }

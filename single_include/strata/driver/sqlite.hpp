@@ -1531,6 +1531,10 @@ struct sqlite {
         return !split ? connection_role::both : reads ? connection_role::reader : connection_role::writer;
     }
 
+    /// Always serializable, and so at least as isolated as one may ask for.
+    [[nodiscard]] static constexpr std::string_view begin(const detail::transaction_mode<sqlite_locking>& m) noexcept {
+        return begin(m.locking.value_or(m.read_only ? sqlite_locking::deferred : sqlite_locking::immediate));
+    }
     [[nodiscard]] static constexpr std::string_view begin(sqlite_locking how) noexcept {
         constexpr std::string_view texts[] = {"begin deferred", "begin immediate", "begin exclusive"};
         return texts[static_cast<std::size_t>(how)];

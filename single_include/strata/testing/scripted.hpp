@@ -556,6 +556,22 @@ public:
         if (event != savepoint) in_transaction_ = event == begin;
         return {};
     }
+    /// For `resolve_commit`: the answer scripted for `pg_current_xact_id`.
+    [[nodiscard]] signal transaction_id_step(std::string& id, error& e) {
+        e = lost_ ? lost_error() : asked("pg_current_xact_id", {}, id);
+        return e ? signal::failed : signal::done;
+    }
+    /// The answer scripted for `pg_xact_status`; its failure says why nothing is known.
+    [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why) {
+        std::string status;
+        const error e = asked("pg_xact_status", id, status);
+        why = e ? e.message() : status;
+        return status == "committed" ? detail::commit_fate::committed
+               : status == "aborted" ? detail::commit_fate::rolled_back
+                                     : detail::commit_fate::unknown;
+    }
+    [[nodiscard]] static constexpr bool yields() noexcept { return false; }
+
     [[nodiscard]] health tidy() noexcept {
         guard_ = nullptr;
         if (lost_) return health::lost;
@@ -615,6 +631,15 @@ private:
     }
     [[nodiscard]] static error lost_error() {
         return error{errc::connection_lost, "the connection was lost before", phase::execute}.set(health::lost);
+    }
+    [[nodiscard]] error asked(std::string_view what, const std::string& about, std::string& text) {
+        scripted_call call{{}, std::string(what), {}, number_};
+        if (!about.empty()) call.arguments.emplace_back(about);
+        const auto a = script_->state().answer(detail::scripted_event::statement, call);
+        if (a == nullptr) return {};
+        if (a->failure) return failed(a->failure);
+        if (!a->rows.empty() && !a->rows.front().empty()) text = a->rows.front().front().text();
+        return {};
     }
     /// What an error does to the connection.
     [[nodiscard]] error failed(const error& e) {
@@ -738,7 +763,7 @@ private:
     bool came_ = false;
 };
 
-enum class scripted_locking : std::uint8_t { deferred, immediate };
+enum class scripted_locking : std::uint8_t { deferred, immediate, exclusive };
 
 namespace detail {
 
@@ -747,7 +772,6 @@ struct scripted_driver {
     static constexpr auto place = strata::place::driver;
     using options = scripted_options;
     using connection = scripted_connection;
-    using locking = scripted_locking;
     static constexpr strata::dialect dialect = Dialect;
     static constexpr bool blocking = false;
     static constexpr bool single_writer = SingleWriter;
@@ -756,8 +780,17 @@ struct scripted_driver {
     [[nodiscard]] static error check_shared(const scripted_options&) noexcept { return {}; }
     [[nodiscard]] static error check_reopened(const scripted_options&) noexcept { return {}; }
 
-    [[nodiscard]] static constexpr std::string_view begin(scripted_locking how) noexcept {
-        return how == scripted_locking::deferred ? "begin deferred" : "begin immediate";
+    /// `begin immediate`, or `begin deferred` for one that reads, and what else was asked for: `begin immediate serializable`.
+    template <class Locking>
+    [[nodiscard]] static std::string begin(const transaction_mode<Locking>& m) {
+        std::string text = m.read_only ? "begin deferred" : "begin immediate";
+        if constexpr (std::is_same_v<Locking, scripted_locking>) {
+            constexpr std::string_view kinds[] = {"deferred", "immediate", "exclusive"};
+            if (m.locking) text = joined({"begin ", kinds[static_cast<std::size_t>(*m.locking)]});
+        }
+        if (m.isolation) text.append(" ").append(to_string(*m.isolation));
+        if (m.deferrable) text.append(" deferrable");
+        return text;
     }
     [[nodiscard]] static constexpr std::string_view commit() noexcept { return "commit"; }
     [[nodiscard]] static constexpr std::string_view rollback() noexcept { return "rollback"; }
@@ -769,11 +802,23 @@ struct scripted_driver {
 }  // namespace detail
 
 /// In the place of `sqlite`; its pool does not tell readers from the writer.
-struct scripted : detail::scripted_driver<dialect::sqlite, false> {};
+struct scripted : detail::scripted_driver<dialect::sqlite, false> {
+    using locking = scripted_locking;
+};
 /// In the place of `sqlite`, with one writing connection as SQLite's pool has.
-struct scripted_single_writer : detail::scripted_driver<dialect::sqlite, true> {};
-/// In the place of `postgres`.
-struct scripted_postgres : detail::scripted_driver<dialect::postgres, false> {};
+struct scripted_single_writer : detail::scripted_driver<dialect::sqlite, true> {
+    using locking = scripted_locking;
+};
+/// In the place of `postgres`. What `resolve_commit` asks is scripted as `script.on("pg_current_xact_id")` and
+/// `script.on("pg_xact_status")`, which answer a text; without, there is no id, and nothing is known.
+struct scripted_postgres : detail::scripted_driver<dialect::postgres, false> {
+    static constexpr bool deferrable = true;
+    static constexpr bool resolves_commits = true;
+    static constexpr bool advisory_locks = true;
+    [[nodiscard]] static std::string lock(std::int64_t key) { return "lock " + std::to_string(key); }
+    [[nodiscard]] static std::string unlock(std::int64_t key) { return "unlock " + std::to_string(key); }
+    [[nodiscard]] static constexpr std::string_view status_function() noexcept { return "pg_xact_status"; }
+};
 
 }  // namespace strata::inline STRATA_ABI
 

@@ -38,9 +38,8 @@ public:
     using driver = typename Runtime::driver;
     using source_type = pinned_source<driver>;
 
-    pinned_home(Runtime& rt, typename driver::connection& c, bool needs_transaction, const interruption* outer,
-                std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(c, needs_transaction), outer_(outer), keep_(std::move(keep)) {}
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
     [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
     [[nodiscard]] source_type& source() noexcept { return source_; }
     [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
@@ -134,9 +133,9 @@ private:
 
 #endif
 
-// The face of a stack for simulated clients: `co_await db.one<account>(find("id"_arg = 7))`.
-#ifndef STRATA_TESTING_SIMULATED_DATABASE_HPP
-#define STRATA_TESTING_SIMULATED_DATABASE_HPP
+// The calls of simulated clients: `co_await db.one<account>(find("id"_arg = 7))`.
+#ifndef STRATA_TESTING_SIMULATED_CALLS_HPP
+#define STRATA_TESTING_SIMULATED_CALLS_HPP
 
 namespace strata::inline STRATA_ABI {
 
@@ -164,12 +163,14 @@ template <class Home, class Bound, class Sink, class T, bool InsideTransaction, 
 class simulated_statement {
     using runtime_type = typename Home::runtime_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(InsideTransaction))>;
-    using work_type = statement_work<typename runtime_type::driver, Bound, Sink>;
+    using work_type =
+        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && !InsideTransaction>::type;
 
 public:
     simulated_statement(Home home, Bound&& statement, const call_options& o, Wish wish = {})
         : home_(std::move(home)), statement_(std::move(statement)), wish_(std::move(wish)), work_(statement_, sink_),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
+        if constexpr (requires { work_.runs_in(home_.runtime()); }) work_.runs_in(home_.runtime());
         describe(op_, statement_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
@@ -267,6 +268,16 @@ private:
     }
 };
 
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// The face of a stack for simulated clients, and their transactions, whose closures are coroutines of the simulation.
+#ifndef STRATA_TESTING_SIMULATED_DATABASE_HPP
+#define STRATA_TESTING_SIMULATED_DATABASE_HPP
+
+namespace strata::inline STRATA_ABI {
+
 /// An open transaction (or savepoint) as a simulated client sees it. Lives as long as the closure runs; one call at a time.
 template <class Runtime>
 class simulated_transaction : public simulated_calls<simulated_transaction<Runtime>> {
@@ -276,8 +287,8 @@ public:
     static constexpr strata::dialect dialect = driver::dialect;
     static constexpr scope where = scope::transaction;
 
-    simulated_transaction(Runtime& rt, connection& c, operation_base& op, unsigned depth) noexcept
-        : rt_(rt), connection_(c), op_(op), depth_(depth) {}
+    simulated_transaction(Runtime& rt, connection& c, operation_base& op, detail::transaction_state& state, unsigned depth) noexcept
+        : rt_(rt), connection_(c), op_(op), state_(state), depth_(depth) {}
     simulated_transaction(const simulated_transaction&) = delete;
     simulated_transaction& operator=(const simulated_transaction&) = delete;
 
@@ -285,8 +296,12 @@ public:
     template <class Closure>
     auto transaction(Closure closure) -> std::invoke_result_t<Closure&, simulated_transaction&> {
         using value = typename std::invoke_result_t<Closure&, simulated_transaction&>::value_type;
-        if (error e = connection_.control(driver::savepoint(depth_ + 1))) throw_failure(std::move(e));
-        simulated_transaction inner{rt_, connection_, op_, depth_ + 1};
+        if (!state_.use.enter(depth_)) throw_failure(state_.use.refusal());
+        error entered = connection_.control(driver::savepoint(depth_ + 1));
+        state_.use.leave(entered ? depth_ : depth_ + 1);
+        if (entered) throw_failure(std::move(entered));
+        const detail::transaction_hooks::mark before = state_.hooks.now();
+        simulated_transaction inner{rt_, connection_, op_, state_, depth_ + 1};
         std::exception_ptr thrown;
         std::optional<detail::storable<value>> returned;
         try {
@@ -300,7 +315,12 @@ public:
             thrown = std::current_exception();
         }
         const bool failed = thrown || detail::holds_error(*returned);
-        if (error e = failed ? undo() : connection_.control(driver::release(depth_ + 1)); e && !thrown) throw_failure(std::move(e));
+        if (!state_.use.enter(depth_ + 1)) throw_failure(state_.use.doom_unfinished());
+        error left = failed ? undo() : connection_.control(driver::release(depth_ + 1));
+        state_.use.leave(depth_);
+        if (failed) state_.hooks.run(false, before);
+        if (left) state_.use.note(left);
+        if (left && !thrown) throw_failure(std::move(left));
         if (thrown) std::rethrow_exception(thrown);
         if constexpr (!std::is_void_v<value>) co_return std::move(*returned);
     }
@@ -308,8 +328,20 @@ public:
     /// Number of the attempt, from 1.
     [[nodiscard]] unsigned attempt() const noexcept { return op_.attempt; }
 
+    /// See `basic_transaction::on_commit`.
+    template <class F>
+    void on_commit(F&& f) {
+        state_.hooks.add(true, std::forward<F>(f));
+    }
+    template <class F>
+    void on_rollback(F&& f) {
+        state_.hooks.add(false, std::forward<F>(f));
+    }
+
     /// For `simulated_calls`.
-    [[nodiscard]] auto home() { return detail::pinned_home<Runtime>{rt_, connection_, true, &op_, nullptr}; }
+    [[nodiscard]] auto home() {
+        return detail::pinned_home<Runtime>{rt_, detail::pinned_source<driver>{connection_, state_.use, depth_}, &op_, nullptr};
+    }
 
 private:
     [[nodiscard]] error undo() {
@@ -321,6 +353,7 @@ private:
     Runtime& rt_;
     connection& connection_;
     operation_base& op_;
+    detail::transaction_state& state_;
     unsigned depth_;
 };
 
@@ -337,27 +370,31 @@ class simulated_transaction_work {
 public:
     using value = typename task::value_type;
 
-    simulated_transaction_work(Runtime& rt, Closure closure, typename driver::locking locking)
-        : rt_(rt), closure_(std::move(closure)), locking_(locking) {}
+    simulated_transaction_work(Runtime& rt, Closure closure, const transaction_plan<driver>& plan)
+        : rt_(rt), closure_(std::move(closure)), plan_(plan) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
         if (!handle_) {
             thrown = nullptr;
             returned.reset();
+            state.run_before_attempt();
+            course_.emplace(plan_, op.attempt);
             error e;
-            if (control(c, driver::begin(locking_), e) == signal::failed) {  // the drivers that are simulated take no time for it
+            if (course_->begin(c, e) == signal::failed) {  // the drivers that are simulated take no time for it
                 result.replace(std::move(e));
                 return signal::failed;
             }
-            handle_.emplace(rt_, c, op, 0u);
+            state.use.begin();
+            handle_.emplace(rt_, c, op, state, 0u);
             op.handed_over = runs_once<Closure>;
             return signal::call;
         }
         error e = take();
+        if (!state.use.try_end() && !e) e = state.use.doom_unfinished();
+        e = verdict_of(state.use, std::move(e));
         if (!e) e = stopped(op, rt_.world());
-        transaction_end<driver> end;
-        const signal s = e ? end.roll_back(c, e) : end.commit(c, e);
+        const signal s = e ? course_->roll_back(c, e) : course_->commit(c, e);
         if (s == signal::failed) result.replace(std::move(e));
         return s;
     }
@@ -372,6 +409,7 @@ public:
 
     std::exception_ptr thrown;  ///< what the closure threw, unless it was ours
     std::optional<storable<value>> returned;
+    transaction_state state;
 
 private:
     [[nodiscard]] error take() {
@@ -394,7 +432,8 @@ private:
 
     Runtime& rt_;
     Closure closure_;
-    typename driver::locking locking_;
+    const transaction_plan<driver> plan_;
+    std::optional<transaction_course<driver>> course_;
     std::optional<handle> handle_;
     std::optional<task> running_;
 };
@@ -406,7 +445,7 @@ class simulated_transaction_job {
 
 public:
     simulated_transaction_job(runtime_home<Runtime> home, Closure closure, const transaction_options<typename Runtime::driver>& o)
-        : home_(std::move(home)), work_(home_.runtime(), std::move(closure), o.locking_or_default()),
+        : home_(std::move(home)), work_(home_.runtime(), std::move(closure), plan_of(home_.runtime(), o)),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         op_.name = o.name;
         op_.tags = o.tags;
@@ -423,6 +462,7 @@ public:
     void call(simulated_loop& loop, continuation done) { work_.call(loop, done); }
     [[nodiscard]] auto take() {
         using value = typename work_type::value;
+        work_.state.run_hooks(flight_.result().error());
         error& failed = flight_.result().error();
         // An error-valued result comes out as it is, unless the database had another say.
         if (failed && work_.returned && holds_error(*work_.returned) && !Tries) failed = {};
