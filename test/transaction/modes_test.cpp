@@ -127,6 +127,15 @@ TEST_CASE("none: statements stand for themselves", "[transaction][modes]") {
     postgres_like<strata::transactions<strata::none>> db{strata::scripted_options{script}};
     db.execute(put);
     CHECK(script.journal() == lines{"put"});
+    // Where the session's type is forgotten, only the call can tell.
+    const auto refuses = [](strata::any_session erased) {
+        erased.execute(put);
+        CHECK(erased.try_transaction([](strata::any_session&) {}).error().code() == errc::unsupported);
+    };
+    refuses(db);
+    auto pinned = db.session();
+    refuses(pinned);
+    CHECK(script.journal() == lines{"put", "put", "put"});
 }
 
 TEST_CASE("from an attempt on a transaction escalates, and gives its lock back whatever happens", "[transaction][modes]") {

@@ -186,7 +186,17 @@ struct async_session_functions {
         Session& session = *static_cast<Session*>(s);
         static_cast<void>(session.template async_perform<erased_outcome>(statement, sink_ref{sink}, o, std::move(handler)));
     }
-    static asio::awaitable<error> transact(void* s, void* closure, erased_closure call, bool only_once) {
+    static asio::awaitable<error> transact([[maybe_unused]] void* s, [[maybe_unused]] void* closure, [[maybe_unused]] erased_closure call,
+                                           [[maybe_unused]] bool only_once) {
+        if constexpr (begins_no_transaction<Session>)
+            co_return error{errc::unsupported, "the stack of this session says transactions<none>", phase::admission};
+        else
+            co_return co_await begin(s, closure, call, only_once);
+    }
+    static constexpr async_session_table table{Session::dialect, Session::where, &world, &start, &transact};
+
+private:
+    static asio::awaitable<error> begin(void* s, void* closure, erased_closure call, bool only_once) {
         auto body = [closure, call](auto& tx) -> asio::awaitable<result<void>> {
             any_async_session inner{tx};
             error e = co_await call(closure, inner);
@@ -201,7 +211,6 @@ struct async_session_functions {
             r = co_await session.async_transaction(body);
         co_return r ? error{} : std::move(r).error();
     }
-    static constexpr async_session_table table{Session::dialect, Session::where, &world, &start, &transact};
 };
 
 }  // namespace detail

@@ -175,6 +175,7 @@ class async_session_handle : public detail::async_held<Runtime, detail::session_
 public:
     using detail::async_held<Runtime, detail::session_facts, scope::session>::async_held;
 
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = async_transaction_handle<Runtime>;
 

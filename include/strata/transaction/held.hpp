@@ -248,6 +248,7 @@ class basic_session : public calls<basic_session<Runtime>> {
     using held = detail::holding<Runtime, detail::session_facts>;
 
 public:
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = basic_transaction<Runtime>;
     static constexpr strata::dialect dialect = driver::dialect;

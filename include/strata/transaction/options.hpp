@@ -80,6 +80,10 @@ inline constexpr bool resolves_commits = requires { requires Driver::resolves_co
 template <class Driver>
 inline constexpr bool has_advisory_locks = requires { requires Driver::advisory_locks; };
 
+/// A session of a stack that says transactions<none>; asked where the session's type is to be forgotten.
+template <class Session>
+inline constexpr bool begins_no_transaction = requires { requires Session::runtime_type::interceptors::forbids_transactions; };
+
 template <class Driver>
 using mode_of = transaction_mode<typename locking_of<Driver>::kind>;
 
