@@ -1847,7 +1847,17 @@ struct async_session_functions {
         Session& session = *static_cast<Session*>(s);
         static_cast<void>(session.template async_perform<erased_outcome>(statement, sink_ref{sink}, o, std::move(handler)));
     }
-    static asio::awaitable<error> transact(void* s, void* closure, erased_closure call, bool only_once) {
+    static asio::awaitable<error> transact([[maybe_unused]] void* s, [[maybe_unused]] void* closure, [[maybe_unused]] erased_closure call,
+                                           [[maybe_unused]] bool only_once) {
+        if constexpr (begins_no_transaction<Session>)
+            co_return error{errc::unsupported, "the stack of this session says transactions<none>", phase::admission};
+        else
+            co_return co_await begin(s, closure, call, only_once);
+    }
+    static constexpr async_session_table table{Session::dialect, Session::where, &world, &start, &transact};
+
+private:
+    static asio::awaitable<error> begin(void* s, void* closure, erased_closure call, bool only_once) {
         auto body = [closure, call](auto& tx) -> asio::awaitable<result<void>> {
             any_async_session inner{tx};
             error e = co_await call(closure, inner);
@@ -1862,7 +1872,6 @@ struct async_session_functions {
             r = co_await session.async_transaction(body);
         co_return r ? error{} : std::move(r).error();
     }
-    static constexpr async_session_table table{Session::dialect, Session::where, &world, &start, &transact};
 };
 
 }  // namespace detail
@@ -2609,6 +2618,7 @@ class async_session_handle : public detail::async_held<Runtime, detail::session_
 public:
     using detail::async_held<Runtime, detail::session_facts, scope::session>::async_held;
 
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = async_transaction_handle<Runtime>;
 

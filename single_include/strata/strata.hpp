@@ -7095,6 +7095,10 @@ inline constexpr bool resolves_commits = requires { requires Driver::resolves_co
 template <class Driver>
 inline constexpr bool has_advisory_locks = requires { requires Driver::advisory_locks; };
 
+/// A session of a stack that says transactions<none>; asked where the session's type is to be forgotten.
+template <class Session>
+inline constexpr bool begins_no_transaction = requires { requires Session::runtime_type::interceptors::forbids_transactions; };
+
 template <class Driver>
 using mode_of = transaction_mode<typename locking_of<Driver>::kind>;
 
@@ -8339,18 +8343,21 @@ private:
             std::remove_reference_t<Closure>& closure;
             std::optional<detail::storable<value>> returned;
         } here{closure, {}};
-        error e = table_->transact(session_, &here, [](void* c, any_session& inner) -> error {
-            context& at = *static_cast<context*>(c);
-            at.returned.reset();
-            if constexpr (std::is_void_v<value>) {
-                at.closure(inner);
-                at.returned.emplace();
-            } else {
-                at.returned.emplace(at.closure(inner));
-                if (detail::holds_error(*at.returned)) return detail::error_in(*at.returned);
-            }
-            return {};
-        }, detail::runs_once<std::remove_reference_t<Closure>>, o);
+        error e = table_->transact(
+            session_, &here,
+            [](void* c, any_session& inner) -> error {
+                context& at = *static_cast<context*>(c);
+                at.returned.reset();
+                if constexpr (std::is_void_v<value>) {
+                    at.closure(inner);
+                    at.returned.emplace();
+                } else {
+                    at.returned.emplace(at.closure(inner));
+                    if (detail::holds_error(*at.returned)) return detail::error_in(*at.returned);
+                }
+                return {};
+            },
+            detail::runs_once<std::remove_reference_t<Closure>>, o);
         if (e) {
             if constexpr (!std::is_void_v<value>) {
                 if (here.returned && detail::holds_error(*here.returned))
@@ -8418,7 +8425,17 @@ struct session_functions {
     static any_stream open(void* s, any_statement statement, any_sink& sink, const call_options& o) {
         return any_stream{static_cast<Session*>(s)->open_stream(statement, stream_sink_ref{sink}, o)};
     }
-    static error transact(void* s, void* closure, error (*call)(void*, any_session&), bool only_once, const call_options& o) {
+    static error transact([[maybe_unused]] void* s, [[maybe_unused]] void* closure, [[maybe_unused]] error (*call)(void*, any_session&),
+                          [[maybe_unused]] bool only_once, [[maybe_unused]] const call_options& o) {
+        if constexpr (begins_no_transaction<Session>)
+            return {errc::unsupported, "the stack of this session says transactions<none>", phase::admission};
+        else
+            return begin(s, closure, call, only_once, o);
+    }
+    static constexpr session_table table{Session::dialect, Session::where, &perform, &open, &transact};
+
+private:
+    static error begin(void* s, void* closure, error (*call)(void*, any_session&), bool only_once, const call_options& o) {
         const auto body = [&](auto& tx) -> result<void> {
             any_session inner{tx};
             if (error e = call(closure, inner)) return e;
@@ -8435,7 +8452,6 @@ struct session_functions {
         result<void> r = only_once ? run(once(body)) : run(body);
         return r ? error{} : std::move(r).error();
     }
-    static constexpr session_table table{Session::dialect, Session::where, &perform, &open, &transact};
 };
 
 }  // namespace detail
@@ -9807,6 +9823,7 @@ class basic_session : public calls<basic_session<Runtime>> {
     using held = detail::holding<Runtime, detail::session_facts>;
 
 public:
+    using runtime_type = Runtime;
     using driver = typename Runtime::driver;
     using transaction_type = basic_transaction<Runtime>;
     static constexpr strata::dialect dialect = driver::dialect;
