@@ -8819,6 +8819,7 @@ private:
             return error{errc::user_exception, phase::execute};
         }
     }
+
     Runtime& rt_;
     Closure& closure_;
     const transaction_plan<driver> plan_;

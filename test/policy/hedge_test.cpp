@@ -270,7 +270,7 @@ bool is_an_answer(bool first, end e) {
         errc::ok,         errc::unique_violation,     errc::foreign_key_violation, errc::not_null_violation, errc::check_violation,
         errc::no_rows,    errc::constraint_violation, errc::syntax_error,          errc::undefined_object,   errc::read_only,
         errc::too_big,    errc::permission_denied,    errc::too_many_rows,         errc::missing_column,     errc::type_mismatch,
-        errc::null_value, errc::transaction_aborted,  errc::out_of_range};
+        errc::null_value, errc::transaction_aborted,  errc::commit_rolled_back,    errc::out_of_range};
     static constexpr errc the_callers[] = {errc::user_exception,    errc::user_error,       errc::misuse,           errc::unsupported,
                                            errc::unknown,           errc::invalid_argument, errc::not_run,          errc::access_denied,
                                            errc::invalid_statement, errc::refused,          errc::circuit_open,     errc::bulkhead_full,

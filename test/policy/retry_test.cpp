@@ -56,7 +56,8 @@ TEST_CASE("a passing failure without effect is repeated, up to max_attempts", "[
 
 TEST_CASE("lasting failures, cancels and the user's own errors are never repeated", "[retry]") {
     for (const errc code : {errc::unique_violation, errc::syntax_error, errc::no_rows, errc::corrupt, errc::io_error, errc::cancelled,
-                            errc::user_exception, errc::user_error, errc::transaction_aborted, errc::disk_full}) {
+                            errc::user_exception, errc::user_error, errc::transaction_aborted,
+                            errc::commit_rolled_back, errc::disk_full}) {
         CAPTURE(code);
         CHECK(attempts_at(code, effect::rolled_back) == 1);
         CHECK(attempts_at<idempotent_operation>(code) == 1);

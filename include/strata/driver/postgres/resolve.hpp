@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 
 namespace strata::inline STRATA_ABI {
 
@@ -59,8 +60,12 @@ STRATA_COLD inline detail::commit_fate postgres_connection::resolve_commit(const
         return detail::commit_fate::unknown;
     }
     const time_point until = add_saturated(clock::now(), finish_limit_);
+    bool answered = false;  // what the server has said is worth more than why it does not answer now
     for (duration pause = std::chrono::milliseconds{2};; pause = pause < std::chrono::milliseconds{500} ? pause * 2 : pause) {
-        const std::string status = detail::ask_transaction_status(target, id, until, why);
+        std::string reason;
+        const std::string status = detail::ask_transaction_status(target, id, until, reason);
+        if (!answered || !status.empty()) why = std::move(reason);
+        answered = answered || !status.empty();
         if (status == "committed") return detail::commit_fate::committed;
         if (status == "aborted") return detail::commit_fate::rolled_back;
         if (status == "forgotten") return detail::commit_fate::unknown;
