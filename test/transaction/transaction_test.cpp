@@ -571,3 +571,28 @@ TEST_CASE("a savepoint that failed says that it was rolled back", "[face][transa
     });
     CHECK(b.count() == 0);
 }
+
+TEST_CASE("a busy snapshot that a savepoint swallows repeats the whole; an escalated attempt keeps others out", "[face][transaction]") {
+    file_of_its_own f;
+    strata::database<retrying_stack> db{f.impatient(), strata::retry_options{.max_attempts = 5, .base = {}, .cap = {}}};
+    db.execute(create_account);
+    stranger other{f.target.path};
+    strata::database<plain_stack> third{f.impatient()};
+    unsigned attempts = 0;
+    db.transaction(
+        [&](auto& tx) {
+            attempts = tx.attempt();
+            const auto n = tx.template one<std::int64_t>(count_accounts);
+            if (attempts < 3) {
+                const std::string sql = "insert into account values (" + std::to_string(attempts) + ", 'x" + std::to_string(n) + "', 0)";
+                other.run(sql.c_str());
+            } else {
+                CHECK(third.try_execute(insert_account(99, "late", 0)).error().code() == errc::busy);
+            }
+            static_cast<void>(tx.try_transaction([](auto& inner) { inner.execute(insert_account(10, "Ada", 1)); }));
+        },
+        {.isolation = strata::isolation::serializable, .locking = strata::sqlite_locking::deferred, .escalation = {.from = 3}});
+    CHECK(attempts == 3);
+    CHECK(db.one<std::int64_t>(count_accounts) == 3);
+    check_at_rest(db);
+}
