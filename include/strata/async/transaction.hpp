@@ -106,7 +106,8 @@ private:
 
 /// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time.
 template <class Runtime>
-class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
+class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>>,
+                                 public detail::async_extensions<async_transaction_handle<Runtime>, typename Runtime::interceptors> {
 public:
     using transaction_type = async_transaction_handle;
     using driver = typename Runtime::driver;

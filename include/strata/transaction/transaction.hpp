@@ -3,6 +3,7 @@
 #define STRATA_TRANSACTION_TRANSACTION_HPP
 
 #include <strata/calls.hpp>
+#include <strata/core/extensions.hpp>
 #include <strata/core/health.hpp>
 #include <strata/perform.hpp>
 #include <strata/stream.hpp>
@@ -16,7 +17,8 @@ namespace strata::inline STRATA_ABI {
 /// runs. Statements on it ask only the layers that stand inside transactions; they share its deadline.
 /// Not thread-safe: one thread at a time.
 template <class Runtime>
-class basic_transaction : public calls<basic_transaction<Runtime>> {
+class basic_transaction : public calls<basic_transaction<Runtime>>,
+                          public detail::extensions<basic_transaction<Runtime>, typename Runtime::interceptors> {
 public:
     using driver = typename Runtime::driver;
     using connection = typename driver::connection;

@@ -1,0 +1,259 @@
+// Optimistic locking: rows with versions, and writes that are done only if the version is the one that was read.
+//
+//   using bank = strata::stack<strata::optimistic_locking<>, strata::pool<>, strata::sqlite>;
+//
+//   std::optional<strata::versioned<account>> row = db.find_versioned<account>(7);
+//   (*row)->balance += 100;
+//   if (auto done = db.update_versioned(*row)) row->written(done.version);
+//   else if (done.status == strata::write_status::conflict) show(done.row);             // as it is now
+//
+//   db.update_versioned<account>(7, strata::recompute{[](account& a) { a.balance += 100; }});      // no update is lost
+//   db.update_versioned(*row, strata::merge{strata::field<"balance">(strata::add_numbers)});       // puts both sides' changes together
+//
+// Table, key, version and columns are those of `strata::mapping<T>`. The check and the write are one statement. A call with all its tries
+// is one operation: admitted once by the layers below, and each of its statements stands for itself, so what it tells about the effect of a
+// failure is that of the statement which failed: those before it have written nothing. Inside a transaction it is part of that.
+#ifndef STRATA_OPTIMISTIC_LOCKING_HPP
+#define STRATA_OPTIMISTIC_LOCKING_HPP
+
+#include <strata/calls.hpp>
+#include <strata/policy/tagged.hpp>
+#include <strata/transaction/optimistic/work.hpp>
+
+namespace strata::inline STRATA_ABI {
+
+struct optimistic_locking_options {
+    unsigned max_attempts = 10;                      ///< writes that recompute and merge try; 1 to 1,000,000
+    duration base = std::chrono::microseconds{500};  ///< bound of the first pause between tries, drawn with full jitter; not negative
+    duration cap = std::chrono::milliseconds{50};    ///< bound of every pause; not below `base`. The connection is kept meanwhile
+    std::size_t hot_keys = 16;                       ///< keys that are counted; at most 4,096
+    std::size_t history = 64;                        ///< conflicts that are remembered; at most 65,536
+
+    [[nodiscard]] error validate() const {
+        if (max_attempts < 1 || max_attempts > 1'000'000)
+            return detail::bad_option("optimistic_locking_options.max_attempts", "must lie in 1 to 1,000,000");
+        if (base < duration::zero()) return detail::bad_option("optimistic_locking_options.base", "must not be negative");
+        if (cap < base) return detail::bad_option("optimistic_locking_options.cap", "must not be less than base");
+        if (cap > std::chrono::hours{1}) return detail::bad_option("optimistic_locking_options.cap", "must be at most an hour");
+        if (hot_keys > 4096) return detail::bad_option("optimistic_locking_options.hot_keys", "must be at most 4,096");
+        if (history > 65'536) return detail::bad_option("optimistic_locking_options.history", "must be at most 65,536");
+        return {};
+    }
+};
+
+namespace detail {
+
+/// Filled in by async/optimistic_locking.hpp.
+template <class Policy, class Self, bool AsyncIncluded>
+struct async_versioned_calls {
+    template <class... Any>
+    static int refuse(const Any&...) {
+        static_assert(sizeof...(Any) == 0, "strata: asynchronous versioned calls need  #include <strata/async/optimistic_locking.hpp>");
+        return 0;
+    }
+};
+
+template <class>
+inline constexpr bool is_versioned = false;
+template <class T>
+inline constexpr bool is_versioned<versioned<T>> = true;
+
+template <class S>
+concept conflict_strategy = requires {
+    { S::checks } -> std::convertible_to<bool>;
+    { S::repeats } -> std::convertible_to<bool>;
+};
+
+template <class Row>
+struct row_of {
+    using type = Row;
+};
+template <class T>
+struct row_of<versioned<T>> {
+    using type = T;
+};
+
+/// What the caller gave for a row, kept as `Kept` (by reference, or for a call that outlives its expression by value).
+template <class Kept>
+[[nodiscard]] auto given_for(Kept&& row) {
+    using given = std::remove_cvref_t<Kept>;
+    using kept = std::conditional_t<std::is_lvalue_reference_v<Kept>, const given&, given>;
+    if constexpr (is_versioned<given>)
+        return given_versioned<typename given::row_type, kept>{std::forward<Kept>(row)};
+    else
+        return given_row<given, kept>{std::forward<Kept>(row)};
+}
+
+/// The key of a row that was read must still be its key.
+template <class Table, class Given>
+[[nodiscard]] error check_given(const Given& g) {
+    if constexpr (requires { g.base(); }) {
+        if (Table::key_of(g.value()) != Table::key_of(g.base()))
+            return {errc::invalid_argument, "the key of a row that was read has been changed: insert another row, and remove this one",
+                    phase::admission};
+    }
+    return {};
+}
+
+}  // namespace detail
+
+/// The policy; it adds the members below to the faces of its stack, and has no part in other calls. `Way` says what versions are where a
+/// mapping names no version column: `by_version_column` (then each must), `by_xmin`, `by_row_hash`. Thread-safe.
+template <class Way = by_version_column>
+class optimistic_locking {
+public:
+    using options = optimistic_locking_options;
+    static constexpr auto place = strata::place::extend;
+
+    explicit optimistic_locking(const options& o) : log_(o.hot_keys, o.history), repetition_{o.max_attempts, o.base, o.cap} {}
+
+    [[nodiscard]] conflict_snapshot snapshot() const { return log_.snapshot(); }
+
+    template <class T, class Session>
+    using table = detail::versioned_table<T, Way, Session::dialect>;
+
+    // For the calls.
+    [[nodiscard]] detail::conflict_log& log() noexcept { return log_; }
+    [[nodiscard]] const detail::repetition& repeats() const noexcept { return repetition_; }
+
+    /// Of `database`, transactions and sessions. The forms without `try_` throw `failure` for errors, never for a conflict. A row is given
+    /// as `find_versioned` returned it, or as a T that carries its version in the member of its version column. Keys: a value, or a tuple
+    /// for a key of several columns.
+    template <class Self>
+    class members {
+    public:
+        /// The row with this key and its version; none if there is no such row. A read like others: it may be repeated.
+        template <class T, class Key>
+        [[nodiscard]] std::optional<versioned<T>> find_versioned(const Key& key, const call_options& o = no_call_options) {
+            return try_find_versioned<T>(key, o).value();
+        }
+        template <class T, class Key>
+        result<std::optional<versioned<T>>> try_find_versioned(const Key& key, const call_options& o = no_call_options) {
+            using rows = table<T, Self>;
+            return read<detail::versioned_sink<T>>(rows::find(rows::key_from(key)), o);
+        }
+
+        /// Inserts the row, with 1 in its version column, and returns it as the database has it. A key that is there already is
+        /// `errc::unique_violation`.
+        template <class T>
+        versioned<T> insert_versioned(const T& row, const call_options& o = no_call_options) {
+            return try_insert_versioned(row, o).value();
+        }
+        template <class T>
+        result<versioned<T>> try_insert_versioned(const T& row, const call_options& o = no_call_options) {
+            return read<detail::inserted_sink<T>>(table<T, Self>::insert(row), o);
+        }
+
+        /// Writes all columns of the row but its key, if it has the version that was read; else what the strategy says.
+        template <class Row>
+        auto update_versioned(const Row& row, const call_options& o = no_call_options) {
+            return try_update_versioned(row, fail_fast{}, o).value();
+        }
+        template <class Row, detail::conflict_strategy Strategy>
+        auto update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
+            return try_update_versioned(row, strategy, o).value();
+        }
+        template <class Row>
+        auto try_update_versioned(const Row& row, const call_options& o = no_call_options) {
+            return try_update_versioned(row, fail_fast{}, o);
+        }
+        template <class Row, detail::conflict_strategy Strategy>
+        auto try_update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
+            return write<typename detail::row_of<Row>::type, false>(detail::given_for(row), strategy, o);
+        }
+        /// The same with the version beside the row.
+        template <class T, class Version>
+        auto update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
+            return try_update_versioned(row, expected, o).value();
+        }
+        template <class T, class Version>
+        auto try_update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
+            return write<T, false>(detail::given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        }
+        /// Of the row with this key, read and written as often as it takes.
+        template <class T, class Key, class F>
+        write_outcome<T> update_versioned(const Key& key, const recompute<F>& strategy, const call_options& o = no_call_options) {
+            return try_update_versioned<T>(key, strategy, o).value();
+        }
+        template <class T, class Key, class F>
+        result<write_outcome<T>> try_update_versioned(const Key& key, const recompute<F>& strategy,
+                                                      const call_options& o = no_call_options) {
+            return write<T, false>(detail::given_key<T, const Key&>{key}, strategy, o);
+        }
+
+        /// Removes the row if it has the version that was read. Strategies: `fail_fast`, `last_writer_wins`.
+        template <class Row>
+        auto remove_versioned(const Row& row, const call_options& o = no_call_options) {
+            return try_remove_versioned(row, fail_fast{}, o).value();
+        }
+        template <class Row, detail::conflict_strategy Strategy>
+        auto remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
+            return try_remove_versioned(row, strategy, o).value();
+        }
+        template <class Row>
+        auto try_remove_versioned(const Row& row, const call_options& o = no_call_options) {
+            return try_remove_versioned(row, fail_fast{}, o);
+        }
+        template <class Row, detail::conflict_strategy Strategy>
+        auto try_remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
+            return write<typename detail::row_of<Row>::type, true>(detail::given_for(row), strategy, o);
+        }
+        /// The same of a key with the version beside it.
+        template <class T, class Key, class Version>
+        write_outcome<T> remove_versioned(const Key& key, const expect_version<Version>& expected,
+                                          const call_options& o = no_call_options) {
+            return try_remove_versioned<T>(key, expected, o).value();
+        }
+        template <class T, class Key, class Version>
+        result<write_outcome<T>> try_remove_versioned(const Key& key, const expect_version<Version>& expected,
+                                                      const call_options& o = no_call_options) {
+            return write<T, true>(detail::given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        }
+
+    private:
+        [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
+
+        template <class Sink, class Bound>
+        auto read(const Bound& statement, const call_options& o) {
+            using value = decltype(std::declval<Sink>().take());
+            Sink sink;
+            execution done;
+            outcome ended;
+            self().perform(statement, sink, done, o, ended);
+            if (!ended.ok()) return result<value>{std::move(ended.error())};
+            return result<value>{std::move(sink).take()};
+        }
+
+        template <class T, bool Removes, class Given, class Strategy>
+        result<write_outcome<T>> write(const Given& given, const Strategy& strategy, const call_options& o) {
+            using driver = typename Self::driver;
+            using rows = table<T, Self>;
+            using write_type = detail::versioned_write<driver, rows, Given, Strategy, Removes>;
+            if (error e = detail::check_given<rows>(given)) return e;
+            result<write_outcome<T>> answer;
+            error e = self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
+                using work_type = detail::versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
+                auto& policy = rt.template policy<optimistic_locking>();
+                operation<detail::facts_of_versioned_write(Self::where != scope::database)> op;
+                detail::describe_versioned_write(op, o);
+                op.deadline = detail::deadline_of(rt.world(), o.deadline, outer);
+                op.outer = outer;
+                work_type work{rt, given, strategy, policy.log(), policy.repeats()};
+                error failed = detail::perform_work(rt, source, op, work);
+                if (work.thrown()) std::rethrow_exception(work.thrown());
+                if (!failed) answer = work.take();
+                return failed;
+            });
+            if (e) return e;
+            return answer;
+        }
+    };
+
+private:
+    detail::conflict_log log_;
+    detail::repetition repetition_;
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
