@@ -18,7 +18,7 @@
 
 #include <strata/calls.hpp>
 #include <strata/policy/tagged.hpp>
-#include <strata/transaction/optimistic/work.hpp>
+#include <strata/transaction/optimistic/batch.hpp>
 
 namespace strata::inline STRATA_ABI {
 
@@ -53,47 +53,35 @@ struct async_versioned_calls {
     }
 };
 
-template <class>
-inline constexpr bool is_versioned = false;
-template <class T>
-inline constexpr bool is_versioned<versioned<T>> = true;
-
 template <class S>
 concept conflict_strategy = requires {
     { S::checks } -> std::convertible_to<bool>;
     { S::repeats } -> std::convertible_to<bool>;
 };
 
-template <class Row>
-struct row_of {
-    using type = Row;
-};
-template <class T>
-struct row_of<versioned<T>> {
-    using type = T;
-};
+template <class Rows>
+using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<const Rows&>()))>;
 
-/// What the caller gave for a row, kept as `Kept` (by reference, or for a call that outlives its expression by value).
-template <class Kept>
-[[nodiscard]] auto given_for(Kept&& row) {
-    using given = std::remove_cvref_t<Kept>;
-    using kept = std::conditional_t<std::is_lvalue_reference_v<Kept>, const given&, given>;
-    if constexpr (is_versioned<given>)
-        return given_versioned<typename given::row_type, kept>{std::forward<Kept>(row)};
-    else
-        return given_row<given, kept>{std::forward<Kept>(row)};
-}
-
-/// The key of a row that was read must still be its key.
-template <class Table, class Given>
-[[nodiscard]] error check_given(const Given& g) {
-    if constexpr (requires { g.base(); }) {
-        if (Table::key_of(g.value()) != Table::key_of(g.base()))
-            return {errc::invalid_argument, "the key of a row that was read has been changed: insert another row, and remove this one",
-                    phase::admission};
-    }
-    return {};
-}
+/// The part of a batch that writes a row.
+template <class Policy, class Session, class Rows, class Strategy, bool Removes>
+struct part_of_writes_type {
+    static_assert(std::is_lvalue_reference_v<decltype(*std::begin(std::declval<const Rows&>()))>,
+                  "strata: the rows of a batch lie in a container: std::vector<strata::versioned<T>>");
+    using element = element_of<Rows>;
+    using table = typename Policy::template table<typename row_of<element>::type, Session>;
+    using given = decltype(given_for(std::declval<const element&>()));
+    using type = versioned_part<versioned_write<typename Session::driver, table, given, Strategy, Removes>, given, element, Strategy>;
+};
+template <class Policy, class Session, class Rows, class Strategy, bool Removes>
+using part_of_writes = typename part_of_writes_type<Policy, Session, Rows, Strategy, Removes>::type;
+template <class Policy, class Session, class Rows>
+struct part_of_inserts_type {
+    using element = element_of<Rows>;
+    using table = typename Policy::template table<element, Session>;
+    using type = versioned_part<versioned_insert<typename Session::driver, table>, const element&, element, fail_fast>;
+};
+template <class Policy, class Session, class Rows>
+using part_of_inserts = typename part_of_inserts_type<Policy, Session, Rows>::type;
 
 }  // namespace detail
 
@@ -210,6 +198,48 @@ public:
             return write<T, true>(detail::given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
         }
 
+        /// Batches, of a range of what the calls above take, on one connection and as one operation. `_all_`: all or nothing, in a transaction
+        /// of their own or behind a savepoint; the first row that is not written, for whatever reason, stops it. `_each_`: every row by
+        /// itself, with its own result, whatever becomes of the others (inside a transaction of PostgreSQL what follows an error fails too).
+        /// Rows in the order of their keys cannot deadlock with other such batches.
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return try_update_all_versioned(rows, strategy, o).value();
+        }
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto try_update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return batch<writes<Rows, Strategy, false>, true>(rows, strategy, o);
+        }
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto update_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return batch<writes<Rows, Strategy, false>, false>(rows, strategy, o);
+        }
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return try_remove_all_versioned(rows, strategy, o).value();
+        }
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto try_remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return batch<writes<Rows, Strategy, true>, true>(rows, strategy, o);
+        }
+        template <class Rows, detail::conflict_strategy Strategy = fail_fast>
+        auto remove_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
+            return batch<writes<Rows, Strategy, true>, false>(rows, strategy, o);
+        }
+        /// `std::vector<versioned<T>>`; the error of a row ends it, and names the row.
+        template <class Rows>
+        auto insert_all_versioned(const Rows& rows, const call_options& o = no_call_options) {
+            return try_insert_all_versioned(rows, o).value();
+        }
+        template <class Rows>
+        auto try_insert_all_versioned(const Rows& rows, const call_options& o = no_call_options) {
+            return batch<inserts<Rows>, true>(rows, fail_fast{}, o);
+        }
+        template <class Rows>
+        auto insert_each_versioned(const Rows& rows, const call_options& o = no_call_options) {
+            return batch<inserts<Rows>, false>(rows, fail_fast{}, o);
+        }
+
     private:
         [[nodiscard]] Self& self() noexcept { return static_cast<Self&>(*this); }
 
@@ -229,7 +259,6 @@ public:
             using driver = typename Self::driver;
             using rows = table<T, Self>;
             using write_type = detail::versioned_write<driver, rows, Given, Strategy, Removes>;
-            if (error e = detail::check_given<rows>(given)) return e;
             result<write_outcome<T>> answer;
             error e = self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
                 using work_type = detail::versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
@@ -246,6 +275,32 @@ public:
             });
             if (e) return e;
             return answer;
+        }
+
+        template <class Rows, class Strategy, bool Removes>
+        using writes = detail::part_of_writes<optimistic_locking, Self, Rows, Strategy, Removes>;
+        template <class Rows>
+        using inserts = detail::part_of_inserts<optimistic_locking, Self, Rows>;
+
+        template <class Part, bool Together, class Rows, class Strategy>
+        auto batch(const Rows& rows, const Strategy& strategy, const call_options& o) {
+            using outcome_type = typename Part::outcome_type;
+            using answer = detail::batch_answer<outcome_type, Together>;
+            typename answer::type value;
+            error e = self().on_source([&](auto& rt, auto& source, unsigned depth, const interruption* outer) {
+                using work_type = detail::versioned_batch_work<std::remove_cvref_t<decltype(rt)>, Part, Rows, Strategy, Together>;
+                auto& policy = rt.template policy<optimistic_locking>();
+                operation<detail::facts_of_batch(Self::where != scope::database)> op;
+                detail::describe_versioned_write(op, o);
+                op.deadline = detail::deadline_of(rt.world(), o.deadline, outer);
+                op.outer = outer;
+                work_type work{rt, rows, strategy, policy.log(), policy.repeats(), depth};
+                error failed = detail::perform_work(rt, source, op, work);
+                if (work.thrown()) std::rethrow_exception(work.thrown());
+                value = answer::of(work, std::size(rows));
+                return failed;
+            });
+            return answer::finish(std::move(value), std::size(rows), std::move(e));
         }
     };
 

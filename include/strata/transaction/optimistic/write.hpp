@@ -17,6 +17,7 @@
 #include <strata/core/signal.hpp>
 #include <strata/transaction/control.hpp>
 #include <strata/transaction/optimistic/conflict_log.hpp>
+#include <strata/transaction/optimistic/given.hpp>
 #include <strata/transaction/optimistic/merge.hpp>
 #include <strata/transaction/optimistic/statements.hpp>
 #include <strata/value/sinks.hpp>
@@ -111,70 +112,6 @@ template <class Table, bool Removes, bool Checks, class Keys>
         return Table::update(*row, keys);
 }
 
-// What a write is given. Each has `keys(table)`; all but the last have the `value()` that is to be written. They hold what the caller
-// gave by reference, or where the call outlives it by value.
-
-/// A row that was read before.
-template <class T, class Kept>
-struct given_versioned {
-    Kept row;
-    template <class Table>
-    [[nodiscard]] auto keys() const {
-        return Table::key_of(row.base());
-    }
-    [[nodiscard]] const T& value() const { return *row; }
-    [[nodiscard]] const T& base() const { return row.base(); }
-    [[nodiscard]] const version_of<T>& version() const { return row.version(); }
-};
-/// A row that carries its version.
-template <class T, class Kept>
-struct given_row {
-    Kept row;
-    template <class Table>
-    [[nodiscard]] auto keys() const {
-        return Table::key_of(row);
-    }
-    [[nodiscard]] const T& value() const { return row; }
-    [[nodiscard]] const version_of<T>& version() const {
-        static_assert(has_version_column<T>,
-                      "strata: this row does not carry its version: give what find_versioned returned, or "
-                      "strata::expect_version{...} beside it");
-        if constexpr (has_version_column<T>) return get_member<version_type<T>::number>(row);
-    }
-};
-/// A row and its version beside it.
-template <class T, class Kept>
-struct given_row_and_version {
-    Kept row;
-    version_of<T> expected;
-    template <class Table>
-    [[nodiscard]] auto keys() const {
-        return Table::key_of(row);
-    }
-    [[nodiscard]] const T& value() const { return row; }
-    [[nodiscard]] const version_of<T>& version() const { return expected; }
-};
-/// A key, and a version beside it.
-template <class T, class Kept>
-struct given_key_and_version {
-    Kept key;
-    version_of<T> expected;
-    template <class Table>
-    [[nodiscard]] auto keys() const {
-        return Table::key_from(key);
-    }
-    [[nodiscard]] const version_of<T>& version() const { return expected; }
-};
-/// A key alone.
-template <class T, class Kept>
-struct given_key {
-    Kept key;
-    template <class Table>
-    [[nodiscard]] auto keys() const {
-        return Table::key_from(key);
-    }
-};
-
 /// `Given` and the strategy live until the end, as the log does.
 template <class Driver, class Table, class Given, class Strategy, bool Removes>
 class versioned_write {
@@ -200,6 +137,9 @@ public:
                 case at::begun:
                     result = {};
                     thrown = nullptr;
+                    if constexpr (requires { given_.base(); }) {
+                        if (Table::key_of(given_.value()) != keys_) return e = key_was_changed(), signal::failed;
+                    }
                     at_ = starts_by_reading ? at::reading : at::writing;
                     if constexpr (!starts_by_reading && Strategy::checks) expected_.emplace(given_.version());
                     if constexpr (!starts_by_reading && recomputes<Strategy>)
@@ -354,6 +294,11 @@ private:
         if (op.deadline != never && world.moment().now >= op.deadline)
             return error{errc::timeout, "the deadline passed before another try after a conflict", phase::execute};
         return {};
+    }
+
+    [[nodiscard]] STRATA_COLD static error key_was_changed() {
+        return {errc::invalid_argument, "the key of a row that was read has been changed: insert another row, and remove this one",
+                phase::admission};
     }
 
     const Given& given_;
