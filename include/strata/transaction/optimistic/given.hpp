@@ -1,6 +1,6 @@
 // What a versioned write is given by its caller: a row that was read, a row that carries its version, a row or a key with a version beside
-// it, or a key alone. Each has `keys(table)`, and the `value()`, `base()` and `version()` that it can have. They hold what the caller gave by
-// reference, or where the call outlives it by value.
+// it, or a key alone. Each has `keys(table)`, and the `value()`, `base()` and `version()` that it can have. They hold what the caller gave
+// by reference, or where the call outlives it by value.
 #ifndef STRATA_TRANSACTION_OPTIMISTIC_GIVEN_HPP
 #define STRATA_TRANSACTION_OPTIMISTIC_GIVEN_HPP
 
