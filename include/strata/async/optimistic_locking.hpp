@@ -45,7 +45,7 @@ public:
         : home_(std::move(home)), given_(std::move(given)), strategy_(std::move(strategy)),
           work_(home_.runtime(), given_, strategy_, policy().log(), policy().repeats()),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
-        describe_versioned_write(op_, o);
+        describe_versioned_write<Write>(op_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
     }
@@ -85,7 +85,7 @@ public:
         : home_(std::move(home)), rows_(std::move(rows)), strategy_(std::move(strategy)),
           work_(home_.runtime(), rows_, strategy_, policy().log(), policy().repeats(), depth),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
-        describe_versioned_write(op_, o);
+        describe_versioned_write<typename Part::write_type>(op_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
         op_.outer = home_.outer();
     }

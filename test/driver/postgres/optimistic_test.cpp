@@ -74,9 +74,9 @@ struct shop {
     [[nodiscard]] auto counts() { return db.template policy<strata::optimistic_locking<typename Kind::way>>().snapshot(); }
     /// Somebody else, who changes the row and counts its version up.
     void elsewhere(std::int64_t id) {
-        in.admin().execute(
-            strata::statement{"update " + in.schema() + R"(."the ""Stock""" set amount = amount + 1000, "Version" = "Version" + 1 where "select" = )" +
-                              std::to_string(id)});
+        in.admin().execute(strata::statement{"update " + in.schema() +
+                                             R"(."the ""Stock""" set amount = amount + 1000, "Version" = "Version" + 1 where "select" = )" +
+                                             std::to_string(id)});
     }
 };
 

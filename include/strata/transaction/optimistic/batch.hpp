@@ -30,6 +30,8 @@ public:
     [[nodiscard]] static bool pauses() noexcept { return false; }
     [[nodiscard]] static time_point pauses_until() noexcept { return never; }
 
+    [[nodiscard]] static constexpr std::string_view text() { return Table::insert_text(); }
+
     versioned<row_type> result;
     std::exception_ptr thrown;
 
@@ -42,6 +44,7 @@ private:
 template <class Write, class Given, class Element, class Strategy>
 struct versioned_part {
     using outcome_type = decltype(Write::result);
+    using write_type = Write;
     static Given given_of(const Element& element) {
         if constexpr (std::is_same_v<Given, const Element&>)
             return element;

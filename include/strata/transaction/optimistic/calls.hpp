@@ -197,7 +197,7 @@ private:
             using work_type = versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
             auto& policy = rt.template policy<Policy>();
             operation<facts_of_versioned_write(Self::where != scope::database)> op;
-            describe_versioned_write(op, o);
+            describe_versioned_write<write_type>(op, o);
             op.deadline = deadline_of(rt.world(), o.deadline, outer);
             op.outer = outer;
             work_type work{rt, given, strategy, policy.log(), policy.repeats()};
@@ -224,7 +224,7 @@ private:
             using work_type = versioned_batch_work<std::remove_cvref_t<decltype(rt)>, Part, Rows, Strategy, Together>;
             auto& policy = rt.template policy<Policy>();
             operation<facts_of_batch(Self::where != scope::database)> op;
-            describe_versioned_write(op, o);
+            describe_versioned_write<typename Part::write_type>(op, o);
             op.deadline = deadline_of(rt.world(), o.deadline, outer);
             op.outer = outer;
             work_type work{rt, rows, strategy, policy.log(), policy.repeats(), depth};

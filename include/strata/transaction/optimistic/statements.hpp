@@ -293,10 +293,16 @@ public:
         }(std::make_index_sequence<inserted.size()>{});
     }
 
-    /// The statements' texts, for tests and the curious.
+    /// The statements' texts: for logs, and tests.
     static constexpr std::string_view find_text() { return text_of<&put_find>(); }
-    static constexpr std::string_view update_text() { return text_of<&put_update<true>>(); }
-    static constexpr std::string_view remove_text() { return text_of<&put_remove<true>>(); }
+    template <bool Checks = true>
+    static constexpr std::string_view update_text() {
+        return text_of<&put_update<Checks>>();
+    }
+    template <bool Checks = true>
+    static constexpr std::string_view remove_text() {
+        return text_of<&put_remove<Checks>>();
+    }
     static constexpr std::string_view insert_text() { return text_of<&put_insert>(); }
 
 private:

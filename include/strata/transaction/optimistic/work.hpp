@@ -17,8 +17,9 @@ consteval operation_facts facts_of_versioned_write(bool inside_transaction) {
 }
 
 /// Tells the operation what it is.
-template <class Op>
+template <class Write, class Op>
 void describe_versioned_write(Op& op, const call_options& o) {
+    op.statement = Write::text();
     op.tags = o.tags;
     op.priority = o.priority;
     op.run_time_idempotent = o.idempotent;

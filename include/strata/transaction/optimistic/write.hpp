@@ -185,6 +185,14 @@ public:
     [[nodiscard]] bool pauses() const noexcept { return at_ == at::pausing; }
     [[nodiscard]] time_point pauses_until() const noexcept { return until_; }
 
+    /// Of the statement that writes, for logs.
+    [[nodiscard]] static constexpr std::string_view text() {
+        if constexpr (Removes)
+            return Table::template remove_text<Strategy::checks>();
+        else
+            return Table::template update_text<Strategy::checks>();
+    }
+
     write_outcome<row_type> result;
     std::exception_ptr thrown;
 
