@@ -99,7 +99,10 @@ public:
             s = whole_->resume(c, op, rt_.world(), error_, [&](error& e) { return run(c, op, e); });
         else
             s = run(c, op, error_);
-        if (s == signal::failed && stopped_ && error_.health() == health::good) return signal::done;  // the outcomes say why
+        if (s == signal::failed && stopped_) {
+            if (error_.health() == health::good) return signal::done;  // the outcomes say why
+            error_ = error{errc::connection_lost, "the rollback failed", phase::commit, effect::unknown}.set(health::lost);
+        }
         if (s == signal::failed) result.replace(std::move(error_));
         return s;
     }
