@@ -13,8 +13,8 @@ using strata::write_status;
 namespace {
 
 using table = strata::detail::versioned_table<item, strata::by_version_column, strata::dialect::sqlite>;
-using stack = strata::stack<strata::optimistic_locking<>, strata::metrics<>, strata::retry<>, strata::bulkhead<>, strata::pool<>,
-                            strata::scripted>;
+using stack =
+    strata::stack<strata::optimistic_locking<>, strata::metrics<>, strata::retry<>, strata::bulkhead<>, strata::pool<>, strata::scripted>;
 using journal = std::vector<std::string>;
 
 struct scripted_store {
@@ -73,9 +73,9 @@ TEST_CASE("between tries time passes, with jitter and within its bounds, in one 
     for (int seed = 0; seed < 200; ++seed) {
         strata::script script;
         strata::simulated_world world{static_cast<std::uint64_t>(seed)};
-        strata::database<stack, strata::simulated_world> db{
-            world, strata::scripted_options{script}, strata::bulkhead_options{.max_concurrent = 1},
-            strata::optimistic_locking_options{.max_attempts = 4, .base = 1s, .cap = 3s}};
+        strata::database<stack, strata::simulated_world> db{world, strata::scripted_options{script},
+                                                            strata::bulkhead_options{.max_concurrent = 1},
+                                                            strata::optimistic_locking_options{.max_attempts = 4, .base = 1s, .cap = 3s}};
         script.on(table::update_text()).rows({});
         script.on(table::find_text()).returns(item{7, "nail", 1, 1});
         int calls = 0;
