@@ -42,9 +42,9 @@ TEST_CASE("the statements check in the statement that writes, and quote every na
                                     R"(."amount" as "amount", )" + t + R"(."Version" as "Version" from )" + t + " where " + t +
                                     R"(."select" = :k0)");
     CHECK(items::update_text() == "update " + t + R"( set "name" = :s0, "amount" = :s1, "Version" = )" + t + R"(."Version" + 1 where )" +
-                                      t + R"(."select" = :k0 and )" + t + R"(."Version" = :v returning )" + t + R"(."Version")");
-    CHECK(items::remove_text() ==
-          "delete from " + t + " where " + t + R"(."select" = :k0 and )" + t + R"(."Version" = :v returning )" + t + R"(."Version")");
+                                      t + R"(."select" = :k0 and )" + t + R"(."Version" = :v)");
+    CHECK(items::remove_text() == "delete from " + t + " where " + t + R"(."select" = :k0 and )" + t + R"(."Version" = :v)");
+    CHECK(items::update_text<false>().ends_with(R"( returning "the ""Items"""."Version")"));
     using places = strata::detail::versioned_table<place, strata::by_version_column, strata::dialect::postgres>;
     CHECK(places::insert_text() ==
           R"(insert into "place" ("house", "room", "guest", "turn") values (:i0, :i1, :i2, 1) returning )"
@@ -452,4 +452,23 @@ TEST_CASE("no increment of several clients of one file is lost", "[optimistic]")
     CHECK(s.sum() == std::int64_t{clients} * each);
     CHECK(s.db.find_versioned<item>(1)->version() == clients * each + 1);
     CHECK(conflicts > 0u);
+}
+
+TEST_CASE("a version that cannot be counted up and a key that is not unique are errors", "[optimistic]") {
+    store<> s;
+    const auto full = s.db.try_update_versioned(item{1, "a", 1, std::numeric_limits<std::int64_t>::max()});
+    REQUIRE(full.has_error());
+    CHECK(full.error().code() == errc::out_of_range);
+    CHECK(full.error().effect() == strata::effect::none);
+    s.db.execute("drop table place"_sql);
+    s.db.execute("create table place (house text, room int, guest text, turn int)"_sql);
+    s.db.execute("insert into place values ('mill', 3, null, 1), ('mill', 3, 'Ada', 1)"_sql);
+    const auto both = s.db.try_update_versioned(place{"mill", 3, "Bob", 1});
+    REQUIRE(both.has_error());
+    CHECK(both.error().code() == errc::too_many_rows);
+    CHECK(both.error().effect() == strata::effect::applied);
+    CHECK(s.db.try_find_versioned<place>(std::tuple{3, "mill"}).error().code() == errc::too_many_rows);
+    CHECK(s.db.try_update_all_versioned(std::vector{place{"mill", 3, "Cid", 2}}).error().effect() == strata::effect::rolled_back);
+    CHECK(s.db.one<std::int64_t>("select count(*) from place where guest = 'Bob'"_sql) == 2);
+    check_at_rest(s.db);
 }

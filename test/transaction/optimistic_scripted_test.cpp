@@ -44,7 +44,7 @@ const strata::recompute more{[](item& i) { ++i.amount; }};
 
 TEST_CASE("one statement checks and writes, and a second is asked only after a conflict", "[optimistic]") {
     scripted_store s;
-    s.script.on(table::update_text()).returns(std::int64_t{4});
+    s.script.on(table::update_text()).affected(1);
     const item mine{7, "nail", 90, 3};
     CHECK(s.db.update_versioned(mine).version == 4);
     CHECK(s.asked() == "u");
@@ -136,7 +136,7 @@ TEST_CASE("a failure in the middle tells the effect of its own statement", "[opt
 TEST_CASE("a batch whose connection is lost tells what was written", "[optimistic]") {
     scripted_store s;
     const std::vector<item> rows{{1, "a", 1, 1}, {2, "b", 1, 1}, {3, "c", 1, 1}, {4, "d", 1, 1}};
-    s.script.on(table::update_text()).returns(std::int64_t{2}).fails(errc::check_violation).fails(errc::connection_lost);
+    s.script.on(table::update_text()).affected(1).fails(errc::check_violation).fails(errc::connection_lost);
     const auto each = s.db.update_each_versioned(rows);
     CHECK(s.asked() == "uuu");  // not repeated: the first is written
     REQUIRE(each.size() == 4);
@@ -146,20 +146,20 @@ TEST_CASE("a batch whose connection is lost tells what was written", "[optimisti
     CHECK(each[3].error().code() == errc::not_run);
     // Nothing is written yet: repeated from the start.
     s.script.forget_calls();
-    s.script.on(table::update_text()).fails(errc::connection_lost).times(1).returns(std::int64_t{2});
+    s.script.on(table::update_text()).fails(errc::connection_lost).times(1).affected(1);
     for (const auto& one : s.db.update_each_versioned(rows)) CHECK(one->version == 2);
     CHECK(s.asked() == "uuuuu");
 
     s.script.forget_calls();
-    s.script.on(table::update_text()).returns(std::int64_t{2}).rows({});
+    s.script.on(table::update_text()).affected(1).rows({});
     s.script.on(table::find_text()).returns(item{2, "b", 7, 7});
     const auto all = s.db.update_all_versioned(rows);
     CHECK(all.failed == 1u);
     CHECK(s.asked() == "<begin immediate>uuf<rollback>");
     s.script.forget_calls();
-    s.script.on(table::update_text()).returns(std::int64_t{2}).fails(errc::deadlock, effect::rolled_back).times(1);
+    s.script.on(table::update_text()).affected(1).fails(errc::deadlock, effect::rolled_back).times(1);
     s.script.on_commit().fails(errc::connection_lost, effect::unknown);
-    s.script.on(table::update_text()).returns(std::int64_t{2});
+    s.script.on(table::update_text()).affected(1);
     const auto lost = s.db.try_update_all_versioned(rows);
     REQUIRE(lost.has_error());
     CHECK(lost.error().effect() == effect::unknown);
@@ -179,7 +179,7 @@ TEST_CASE("a batch whose connection is lost tells what was written", "[optimisti
 TEST_CASE("a batch pauses between its tries too", "[optimistic]") {
     scripted_store s;
     const std::vector<strata::versioned<item>> rows{{item{1, "a", 1, 1}, 1}, {item{2, "b", 1, 1}, 1}};
-    s.script.on(table::update_text()).rows({}).rows({}).returns(std::int64_t{9});
+    s.script.on(table::update_text()).rows({}).rows({}).affected(1);
     s.script.on(table::find_text()).returns(item{1, "a", 1, 5});
     const auto all = s.db.update_all_versioned(rows, more);
     REQUIRE(all);
@@ -192,7 +192,7 @@ TEST_CASE("a batch pauses between its tries too", "[optimistic]") {
 
 TEST_CASE("inside a transaction a versioned call asks only the layers that stand there", "[optimistic]") {
     scripted_store s;
-    s.script.on(table::update_text()).rows({}).returns(std::int64_t{2});
+    s.script.on(table::update_text()).rows({}).affected(1);
     s.script.on(table::find_text()).returns(item{7, "nail", 1, 1});
     s.db.transaction([&](auto& tx) { CHECK(tx.template update_versioned<item>(7, more).attempts == 2); });  // the bulkhead has one place
     CHECK(s.asked() == "<begin immediate>fufu<commit>");

@@ -23,6 +23,7 @@
 #include <strata/value/sinks.hpp>
 
 #include <exception>
+#include <limits>
 
 namespace strata::inline STRATA_ABI {
 
@@ -120,6 +121,8 @@ class versioned_write {
     using version_type = typename Table::version;
     using keys_type = decltype(std::declval<const Given&>().template keys<Table>());
     static constexpr bool starts_by_reading = recomputes<Strategy> && !requires(const Given& g) { g.value(); };
+    static constexpr bool tells_version = !Removes && Table::template tells_version<Strategy::checks>;
+    static constexpr bool counts_up = !Removes && !tells_version;
     static_assert(
         !merges<Strategy> || requires(const Given& g) { g.base(); },
         "strata: merge needs the row as it was read: give what find_versioned returned");
@@ -211,13 +214,23 @@ private:
 
     [[nodiscard]] signal write(connection& c, error& e) {
         if (!writing_) {
+            if constexpr (counts_up) {
+                if (*expected_ == std::numeric_limits<version_type>::max()) return e = no_version_left(), signal::failed;
+            }
             (++result.attempts == 1) ? log_.began() : log_.retried();
             writing_.emplace(c, checked_statement<Table, Removes, Strategy::checks>(to_write(), keys_, expected_));
         }
         const signal s = writing_->query.resume();
         if (!has_ended(s)) return s;
-        std::optional<version_type> written = std::move(writing_->sink).take();
-        if (s == signal::failed) e = std::move(writing_->query.failure());
+        std::optional<version_type> written;
+        if (s == signal::failed)
+            e = std::move(writing_->query.failure());
+        else if constexpr (tells_version)
+            written = std::move(writing_->sink).take();
+        else if (const std::int64_t rows = writing_->query.affected(); rows == 1)
+            written = next_version();
+        else if (rows > 1)
+            return writing_.reset(), e = several_rows(), signal::failed;
         writing_.reset();
         if (s == signal::failed) return s;
         if (written) {
@@ -304,6 +317,20 @@ private:
         return {};
     }
 
+    /// Nothing of a removal.
+    [[nodiscard]] version_type next_version() const {
+        if constexpr (counts_up)
+            return static_cast<version_type>(*expected_ + 1);
+        else
+            return {};
+    }
+    [[nodiscard]] STRATA_COLD static error no_version_left() {
+        return {errc::out_of_range, "the version is the greatest that the struct's member can hold", phase::admission};
+    }
+    [[nodiscard]] STRATA_COLD static error several_rows() {
+        return {errc::too_many_rows, "more than one row has this key: strata::mapping<T>::key names columns that are not unique",
+                phase::result, effect::applied};
+    }
     [[nodiscard]] STRATA_COLD static error key_was_changed() {
         return {errc::invalid_argument, "the key of a row that was read has been changed: insert another row, and remove this one",
                 phase::admission};
@@ -323,7 +350,8 @@ private:
     using write_statement = decltype(checked_statement<Table, Removes, Strategy::checks>(
         std::declval<const row_type*>(), std::declval<const keys_type&>(), std::declval<const std::optional<version_type>&>()));
     using read_statement = decltype(Table::find(std::declval<const keys_type&>()));
-    std::optional<running_statement<connection, write_statement, maybe_one_sink<version_type>>> writing_;
+    using write_sink = std::conditional_t<tells_version, maybe_one_sink<version_type>, discard_sink>;
+    std::optional<running_statement<connection, write_statement, write_sink>> writing_;
     std::optional<running_statement<connection, read_statement, versioned_sink<row_type>>> reading_;
 };
 
