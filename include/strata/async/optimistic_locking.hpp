@@ -43,7 +43,7 @@ public:
 
     versioned_job(Home home, Given given, Strategy strategy, const call_options& o)
         : home_(std::move(home)), given_(std::move(given)), strategy_(std::move(strategy)),
-          work_(home_.runtime(), given_, strategy_, policy().log(), policy().repeats()),
+          work_(home_.runtime(), told_, given_, strategy_, policy().log(), policy().repeats()),
           flight_(home_.runtime().world(), home_.runtime().policies(), home_.source(), op_, work_) {
         describe_versioned_write<Write>(op_, o);
         op_.deadline = deadline_of(home_.runtime().world(), o.deadline, home_.outer());
@@ -55,7 +55,7 @@ public:
 
     [[nodiscard]] answer<Form> take_result() {
         answer<Form> a{std::move(flight_.result().error()), flight_.thrown() ? flight_.thrown() : work_.thrown(), {}};
-        if (!a.failed && !a.thrown) a.value.emplace(work_.take());
+        if (!a.failed && !a.thrown) a.value.emplace(std::move(told_));
         return a;
     }
 
@@ -65,6 +65,7 @@ private:
     Home home_;
     Given given_;
     Strategy strategy_;
+    typename Write::outcome_type told_;
     op_type op_;
     work_type work_;
     flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;

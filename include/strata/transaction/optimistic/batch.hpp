@@ -17,7 +17,10 @@ class versioned_insert {
     using statement = decltype(Table::insert(std::declval<const row_type&>()));
 
 public:
-    versioned_insert(const row_type& row, const fail_fast&, conflict_log&, const repetition&) noexcept : row_(row) {}
+    using outcome_type = versioned<row_type>;
+
+    versioned_insert(outcome_type& told, const row_type& row, const fail_fast&, conflict_log&, const repetition&) noexcept
+        : result(told), row_(row) {}
 
     template <class World>
     [[nodiscard]] signal resume(connection& c, const operation_base&, World&, error& e) {
@@ -32,7 +35,7 @@ public:
 
     [[nodiscard]] static constexpr std::string_view text() { return Table::insert_text(); }
 
-    versioned<row_type> result;
+    outcome_type& result;
     std::exception_ptr thrown;
 
 private:
@@ -43,7 +46,7 @@ private:
 /// A row of a batch on its way. `Given`: what `Write` is made of, made of an element.
 template <class Write, class Given, class Element, class Strategy>
 struct versioned_part {
-    using outcome_type = decltype(Write::result);
+    using outcome_type = typename Write::outcome_type;
     using write_type = Write;
     static Given given_of(const Element& element) {
         if constexpr (std::is_same_v<Given, const Element&>)
@@ -52,8 +55,9 @@ struct versioned_part {
             return given_for(element);
     }
     versioned_part(const Element& element, const Strategy& s, conflict_log& log, const repetition& r)
-        : given(given_of(element)), write(given, s, log, r) {}
+        : given(given_of(element)), write(outcome, given, s, log, r) {}
     Given given;
+    outcome_type outcome;
     Write write;
 };
 
@@ -141,7 +145,7 @@ private:
             if (part_->write.thrown && Together) thrown_ = part_->write.thrown;
             if (part_->write.thrown && !Together) failed = error_of_function(part_->write.thrown);
             if (s == signal::done)
-                outcomes_.emplace_back(std::move(part_->write.result));
+                outcomes_.emplace_back(std::move(part_->outcome));
             else if (!Together && failed.health() == health::good)
                 outcomes_.emplace_back(std::move(failed));
             else

@@ -70,11 +70,11 @@ public:
     /// Writes all columns of the row but its key, if it has the version that was read; else what the strategy says.
     template <class Row>
     auto update_versioned(const Row& row, const call_options& o = no_call_options) {
-        return try_update_versioned(row, fail_fast{}, o).value();
+        return update_versioned(row, fail_fast{}, o);
     }
     template <class Row, conflict_strategy Strategy>
     auto update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_update_versioned(row, strategy, o).value();
+        return write_or_throw<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_update_versioned(const Row& row, const call_options& o = no_call_options) {
@@ -82,35 +82,35 @@ public:
     }
     template <class Row, conflict_strategy Strategy>
     auto try_update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
+        return try_write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     /// The same with the version beside the row.
     template <class T, class Version>
     auto update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return try_update_versioned(row, expected, o).value();
+        return write_or_throw<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
     }
     template <class T, class Version>
     auto try_update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return write<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        return try_write<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
     }
     /// Of the row with this key, read and written as often as it takes.
     template <class T, class Key, class F>
     write_outcome<T> update_versioned(const Key& key, const recompute<F>& strategy, const call_options& o = no_call_options) {
-        return try_update_versioned<T>(key, strategy, o).value();
+        return write_or_throw<T, false>(given_key<T, const Key&>{key}, strategy, o);
     }
     template <class T, class Key, class F>
     result<write_outcome<T>> try_update_versioned(const Key& key, const recompute<F>& strategy, const call_options& o = no_call_options) {
-        return write<T, false>(given_key<T, const Key&>{key}, strategy, o);
+        return try_write<T, false>(given_key<T, const Key&>{key}, strategy, o);
     }
 
     /// Removes the row if it has the version that was read. Strategies: `fail_fast`, `last_writer_wins`.
     template <class Row>
     auto remove_versioned(const Row& row, const call_options& o = no_call_options) {
-        return try_remove_versioned(row, fail_fast{}, o).value();
+        return remove_versioned(row, fail_fast{}, o);
     }
     template <class Row, conflict_strategy Strategy>
     auto remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_remove_versioned(row, strategy, o).value();
+        return write_or_throw<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_remove_versioned(const Row& row, const call_options& o = no_call_options) {
@@ -118,17 +118,17 @@ public:
     }
     template <class Row, conflict_strategy Strategy>
     auto try_remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
+        return try_write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     /// The same of a key with the version beside it.
     template <class T, class Key, class Version>
     write_outcome<T> remove_versioned(const Key& key, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return try_remove_versioned<T>(key, expected, o).value();
+        return write_or_throw<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
     }
     template <class T, class Key, class Version>
     result<write_outcome<T>> try_remove_versioned(const Key& key, const expect_version<Version>& expected,
                                                   const call_options& o = no_call_options) {
-        return write<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        return try_write<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
     }
 
     /// Batches, of a range of what the calls above take, on one connection and as one operation. `_all_`: all or nothing, in a transaction
@@ -188,26 +188,34 @@ private:
     }
 
     template <class T, bool Removes, class Given, class Strategy>
-    result<write_outcome<T>> write(const Given& given, const Strategy& strategy, const call_options& o) {
-        using driver = typename Self::driver;
-        using rows = typename Policy::template table<T, Self>;
-        using write_type = versioned_write<driver, rows, Given, Strategy, Removes>;
+    result<write_outcome<T>> try_write(const Given& given, const Strategy& strategy, const call_options& o) {
         result<write_outcome<T>> answer;
-        error e = self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
+        if (error e = write<T, Removes>(given, strategy, o, *answer)) return e;
+        return answer;
+    }
+    template <class T, bool Removes, class Given, class Strategy>
+    write_outcome<T> write_or_throw(const Given& given, const Strategy& strategy, const call_options& o) {
+        write_outcome<T> answer;
+        if (error e = write<T, Removes>(given, strategy, o, answer)) throw_failure(std::move(e));
+        return answer;
+    }
+    template <class T, bool Removes, class Given, class Strategy>
+    error write(const Given& given, const Strategy& strategy, const call_options& o, write_outcome<T>& told) {
+        using rows = typename Policy::template table<T, Self>;
+        using write_type = versioned_write<typename Self::driver, rows, Given, Strategy, Removes>;
+        return self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
             using work_type = versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
             auto& policy = rt.template policy<Policy>();
             operation<facts_of_versioned_write(Self::where != scope::database)> op;
             describe_versioned_write<write_type>(op, o);
             op.deadline = deadline_of(rt.world(), o.deadline, outer);
             op.outer = outer;
-            work_type work{rt, given, strategy, policy.log(), policy.repeats()};
+            work_type work{rt, told, given, strategy, policy.log(), policy.repeats()};
             error failed = perform_work(rt, source, op, work);
-            if (work.thrown()) std::rethrow_exception(work.thrown());
-            if (!failed) answer = work.take();
+            if (work.thrown()) [[unlikely]]
+                std::rethrow_exception(work.thrown());
             return failed;
         });
-        if (e) return e;
-        return answer;
     }
 
     template <class Rows, class Strategy, bool Removes>

@@ -50,8 +50,6 @@ public:
     [[nodiscard]] time_point pauses_until() const noexcept { return write_.pauses_until(); }
 
     [[nodiscard]] const std::exception_ptr& thrown() const noexcept { return write_.thrown; }
-    /// The operation went well.
-    [[nodiscard]] auto take() { return std::move(write_.result); }
 
 private:
     Write write_;

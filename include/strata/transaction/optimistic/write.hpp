@@ -129,8 +129,11 @@ class versioned_write {
     static_assert(!Removes || !Strategy::repeats, "strata: a removal is neither merged nor recomputed: fail_fast or last_writer_wins");
 
 public:
-    versioned_write(const Given& given, const Strategy& strategy, conflict_log& log, const repetition& r) noexcept
-        : given_(given), strategy_(strategy), log_(log), repetition_(r), keys_(given.template keys<Table>()) {}
+    using outcome_type = write_outcome<row_type>;
+
+    /// `told` becomes the outcome, where the caller will have it.
+    versioned_write(outcome_type& told, const Given& given, const Strategy& strategy, conflict_log& log, const repetition& r) noexcept
+        : result(told), given_(given), strategy_(strategy), log_(log), repetition_(r), keys_(given.template keys<Table>()) {}
 
     /// Until `done`, with the outcome in `result`, or `failed`, with the error in `e`, and what the user's function threw in `thrown`.
     template <class World>
@@ -138,7 +141,7 @@ public:
         for (;;) {
             switch (at_) {
                 case at::begun:
-                    result = {};
+                    if (result.attempts != 0) result = {};  // of the operation's attempt before
                     thrown = nullptr;
                     if constexpr (requires { given_.base(); }) {
                         if (Table::key_of(given_.value()) != keys_) return e = key_was_changed(), signal::failed;
@@ -196,7 +199,7 @@ public:
             return Table::template update_text<Strategy::checks>();
     }
 
-    write_outcome<row_type> result;
+    outcome_type& result;
     std::exception_ptr thrown;
 
 private:
