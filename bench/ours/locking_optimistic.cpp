@@ -9,8 +9,7 @@ using stack = strata::stack<strata::optimistic_locking<>, strata::metrics<>, str
 
 int main(int argc, char** argv) {
     const long calls = bench::number(argc, argv, 1);
-    strata::database<stack> db{
-        strata::sqlite_options{.path = bench::text(argc, argv, 2), .synchronous = strata::sqlite_synchronous::off},
-        strata::pool_options{.min_size = 1, .max_size = 1}};
+    strata::database<stack> db{strata::sqlite_options{.path = bench::text(argc, argv, 2), .synchronous = strata::sqlite_synchronous::off},
+                               strata::pool_options{.min_size = 1, .max_size = 1}};
     bench::update_versioned(db, calls);
 }

@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
     bench::run(db, bench::drop_versioned);
     bench::run(db, bench::create_versioned);
     bench::run(db, bench::insert_versioned);
-    ::sqlite3_stmt* s = bench::prepare(db, "update versioned_account set owner = ?1, balance = ?2, version = ?3 where id = ?4 and version = ?5");
+    ::sqlite3_stmt* s =
+        bench::prepare(db, "update versioned_account set owner = ?1, balance = ?2, version = ?3 where id = ?4 and version = ?5");
     account a{7, "Ada Lovelace", 100, 1};
     bench::checksum sum;
     const auto step = [&](long) {

@@ -10,9 +10,9 @@
 namespace {
 
 void update(PGconn* db, account& a) {
-    const std::uint64_t numbers[] = {bench::swapped(static_cast<std::uint64_t>(a.balance)), bench::swapped(static_cast<std::uint64_t>(a.id)),
-                                     bench::swapped(static_cast<std::uint64_t>(a.version)),
-                                     bench::swapped(static_cast<std::uint64_t>(a.version + 1))};
+    const std::uint64_t numbers[] = {
+        bench::swapped(static_cast<std::uint64_t>(a.balance)), bench::swapped(static_cast<std::uint64_t>(a.id)),
+        bench::swapped(static_cast<std::uint64_t>(a.version)), bench::swapped(static_cast<std::uint64_t>(a.version + 1))};
     const auto at = [&](int i) { return reinterpret_cast<const char*>(&numbers[i]); };
     const char* const values[] = {a.owner.c_str(), at(0), at(3), at(1), at(2)};
     const int lengths[] = {static_cast<int>(a.owner.size()), 8, 8, 8, 8};

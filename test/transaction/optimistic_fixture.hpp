@@ -63,7 +63,8 @@ struct strata::mapping<strata_test::place> {
 namespace strata_test {
 
 inline constexpr auto create_items =
-    R"(create table "the ""Items""" ("select" bigint primary key, name text not null, amount bigint not null, "Version" bigint not null))"_sql;
+    R"(create table "the ""Items""" ("select" bigint primary key, name text not null, amount bigint not null,
+                                     "Version" bigint not null))"_sql;
 inline constexpr auto create_plain = "create table plain (id bigint primary key, name text not null, amount bigint not null)"_sql;
 inline constexpr auto create_place =
     "create table place (house text, room int, guest text, turn int not null, primary key (house, room))"_sql;

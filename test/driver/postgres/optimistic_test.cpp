@@ -49,7 +49,8 @@ template <class Way>
 using stack_of = strata::stack<strata::optimistic_locking<Way>, strata::pool<>, strata::postgres>;
 
 inline constexpr auto create_stock =
-    R"(create table "the ""Stock""" ("select" bigint primary key, name text not null, amount bigint not null, "Version" int not null default 1))"_sql;
+    R"(create table "the ""Stock""" ("select" bigint primary key, name text not null, amount bigint not null,
+                                     "Version" int not null default 1))"_sql;
 
 /// A row type with the way its version is told.
 template <class Row, class Way>
