@@ -176,3 +176,69 @@ TEMPLATE_TEST_CASE("no increment of several clients is lost", "[postgres][optimi
     WARN("conflicts " << c.conflicts << ", attempts on an average " << c.average_attempts());
     REQUIRE(c.hot_keys.size() == (c.conflicts > 0 ? 1u : 0u));
 }
+
+TEST_CASE("a conflict under a snapshot is the transaction's, and repeats its closure", "[postgres][optimistic]") {
+    using stack = strata::stack<strata::optimistic_locking<>, strata::retry<>, strata::pool<>, strata::postgres>;
+    shop<by_column> s;
+    strata::database<stack> db{s.in.options(), strata::pool_options{.min_size = 1, .max_size = 2}};
+    db.insert_versioned(stock{1, "nail", 100, 0});
+    int runs = 0;
+    db.transaction(
+        [&](auto& tx) {
+            auto row = *tx.template find_versioned<stock>(1);
+            if (++runs == 1) s.elsewhere(1);
+            row->amount += 1;
+            const auto done = tx.update_versioned(row);
+            CHECK(done.version == 3);
+        },
+        {.locking = strata::postgres_locking::repeatable_read});
+    CHECK(runs == 2);
+    CHECK(db.find_versioned<stock>(1)->base() == stock{1, "nail", 1101, 3});
+    // Where each statement sees what is committed, it is the row's own.
+    db.transaction([&](auto& tx) {
+        auto row = *tx.template find_versioned<stock>(1);
+        s.elsewhere(1);
+        row->amount += 1;
+        CHECK(tx.update_versioned(row).status == write_status::conflict);
+        CHECK(tx.update_versioned(row, strata::merge{strata::field<"amount">(strata::add_numbers)}));
+    });
+    CHECK(db.find_versioned<stock>(1)->base() == stock{1, "nail", 2102, 5});
+}
+
+TEST_CASE("batches of versioned rows on a server", "[postgres][optimistic]") {
+    shop<by_column> s;
+    auto rows = s.db.insert_all_versioned(std::vector<stock>{{1, "a", 1, 0}, {2, "b", 1, 0}, {3, "c", 1, 0}});
+    for (auto& r : rows) r->amount = 2;
+    s.elsewhere(2);
+    const auto all = s.db.update_all_versioned(rows);
+    CHECK(all.failed == 1u);
+    CHECK(s.db.find_versioned<stock>(1)->version() == 1);
+    s.db.execute(R"(alter table "the ""Stock""" add check (amount <> 7))"_sql);
+    const auto each = s.db.update_each_versioned(rows, strata::recompute{[](stock& r) { r.amount = r.id == 1 ? 7 : 3; }});
+    CHECK(each[0].error().code() == errc::check_violation);
+    CHECK(each[1]->attempts == 2);
+    CHECK(each[2]->version == 2);
+    CHECK_THROWS_AS(s.db.transaction([&](auto& tx) {
+        CHECK_FALSE(tx.remove_all_versioned(rows));
+        CHECK(tx.update_all_versioned(rows, strata::last_writer_wins{}));
+        // After an error the server runs nothing more of the transaction.
+        auto broken = tx.update_each_versioned(rows, strata::recompute{[](stock& r) { r.amount = 7; }});
+        CHECK(broken[0].error().code() == errc::check_violation);
+        CHECK(broken[1].has_error());
+        CHECK(tx.try_update_versioned(rows[0]).has_error());
+        throw 7;
+    }),
+                    int);
+    CHECK(s.db.find_versioned<stock>(1)->version() == 1);
+}
+
+TEST_CASE("a trigger that keeps a row as it is looks like a conflict", "[postgres][optimistic]") {
+    shop<by_column> s{strata::optimistic_locking_options{.max_attempts = 3, .base = {}, .cap = {}}};
+    s.db.insert_versioned(stock{1, "nail", 100, 0});
+    s.db.execute("create function keep() returns trigger language plpgsql as $$ begin return null; end $$"_sql);
+    s.db.execute(R"(create trigger keep before update on "the ""Stock""" for each row execute function keep())"_sql);
+    const auto done = s.db.update_versioned(stock{1, "nail", 90, 1});
+    CHECK(done.status == write_status::conflict);
+    CHECK(done.row->version() == 1);
+    CHECK(s.db.update_versioned<stock>(1, strata::recompute{[](stock& r) { ++r.amount; }}).status == write_status::exhausted);
+}

@@ -57,7 +57,8 @@ public:
     }
 
     /// Inserts the row, with 1 in its version column, and returns it as the database has it. A key that is there already is
-    /// `errc::unique_violation`.
+    /// `errc::unique_violation`. Where the key of a removed row is used again, the new row's versions begin anew: whoever still holds the
+    /// old row may then hold a version that the new one has.
     template <class T>
     versioned<T> insert_versioned(const T& row, const call_options& o = no_call_options) {
         return try_insert_versioned(row, o).value();
