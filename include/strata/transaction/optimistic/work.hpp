@@ -36,10 +36,6 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if (op.is_cancelled()) [[unlikely]] {
-            result.replace(error{errc::cancelled, phase::execute});
-            return signal::failed;
-        }
         error e;
         const signal s = write_.resume(c, op, rt_.world(), e);
         if (s == signal::failed) result.replace(std::move(e));

@@ -141,6 +141,8 @@ public:
         for (;;) {
             switch (at_) {
                 case at::begun:
+                    if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
+                        return e = error{errc::cancelled, phase::execute}, signal::failed;
                     if (result.attempts != 0) result = {};  // of the operation's attempt before
                     thrown = nullptr;
                     if constexpr (requires { given_.base(); }) {
