@@ -1267,6 +1267,8 @@ public:
         for (;;) {
             switch (at_) {
                 case at::begun:
+                    if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
+                        return e = error{errc::cancelled, phase::execute}, signal::failed;
                     if (result.attempts != 0) result = {};  // of the operation's attempt before
                     thrown = nullptr;
                     if constexpr (requires { given_.base(); }) {
@@ -1524,10 +1526,6 @@ public:
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
-        if (op.is_cancelled()) [[unlikely]] {
-            result.replace(error{errc::cancelled, phase::execute});
-            return signal::failed;
-        }
         error e;
         const signal s = write_.resume(c, op, rt_.world(), e);
         if (s == signal::failed) result.replace(std::move(e));
@@ -1846,7 +1844,8 @@ public:
     }
 
     /// Inserts the row, with 1 in its version column, and returns it as the database has it. A key that is there already is
-    /// `errc::unique_violation`.
+    /// `errc::unique_violation`. Where the key of a removed row is used again, the new row's versions begin anew: whoever still holds the
+    /// old row may then hold a version that the new one has.
     template <class T>
     versioned<T> insert_versioned(const T& row, const call_options& o = no_call_options) {
         return try_insert_versioned(row, o).value();
