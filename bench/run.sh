@@ -13,11 +13,13 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . bench/postgres.sh
 # shellcheck source=resilience.sh
 . bench/resilience.sh
+# shellcheck source=optimistic.sh
+. bench/optimistic.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
        pool.borrow pool.contention pool.fairness chain.six simulation.steps
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
-       postgres.rows postgres.copy_in postgres.stream.memory)
+       postgres.rows postgres.copy_in postgres.stream.memory locking.optimistic)
 
 usage() {
     cat <<EOF
@@ -72,6 +74,9 @@ difference is free of what comes before and after the calls. Times are taken in 
   postgres.copy_in         1,000,000 structs by binary COPY: rows a second over those of libpq by hand; libpqxx's stream beside it if it
                            is there
   postgres.stream.memory   peak memory of streaming 10,000,000 rows, over that of the program without a row
+  locking.optimistic       updates a second of one row whose version is checked, through optimistic_locking and the bank's eight layers, over
+                           those of \`update ... where version = \$n\` by libpq alone, by the clock; sqlite_: the same on an SQLite file that
+                           is not synchronised, by processor time
 
 A clock read counts as the few instructions of the system call's wrapper: valgrind has no vDSO.
 
@@ -104,7 +109,7 @@ fi
 wants() { [[ " ${chosen[*]}" == *" $1"* ]]; }
 
 groups=(build sqlite clang bench)
-if wants postgres; then groups+=(libpq postgres pqxx); fi
+if wants postgres || wants locking; then groups+=(libpq postgres pqxx); fi
 strata_require "$install" "${groups[@]}" >&2
 steps_begin build/bench/logs >&2
 note() { say "$*" >&2; }
@@ -151,6 +156,9 @@ if wants simulation.steps; then needed+=(raw_simulation ours_simulation); fi
 for program in roundtrip roundtrip_async pipeline100 rows copy_in; do
     if wants "postgres.${program%_async}"; then needed+=("raw_postgres_$program" "ours_postgres_$program"); fi
 done
+if wants locking.optimistic; then
+    needed+=(ours_locking_optimistic raw_locking_optimistic ours_postgres_locking_optimistic raw_postgres_locking_optimistic)
+fi
 if wants postgres.stream.memory; then needed+=(ours_postgres_stream); fi
 if wants postgres.rows && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_rows); fi
 if wants postgres.copy_in && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_copy_in); fi

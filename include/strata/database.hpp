@@ -29,7 +29,7 @@ struct async_face {
 
 /// A database, as threads that block see it. Thread-safe; cheap to share by reference, not copied.
 template <class Stack, class World = system_world>
-class database : public calls<database<Stack, World>> {
+class database : public calls<database<Stack, World>>, public detail::extensions<database<Stack, World>, Stack> {
 public:
     using runtime_type = runtime<Stack, World>;
     using driver = typename runtime_type::driver;

@@ -35,7 +35,8 @@ template <class Runtime>
 
 /// Calls and transactions on the reserved connections; they pass all layers of the stack as any others. Cheap; keeps the runtime alive.
 template <class Runtime>
-class independent_database : public calls<independent_database<Runtime>> {
+class independent_database : public calls<independent_database<Runtime>>,
+                             public detail::extensions<independent_database<Runtime>, typename Runtime::interceptors> {
 public:
     using runtime_type = Runtime;
     using driver = typename Runtime::driver;

@@ -2134,7 +2134,8 @@ using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<
 /// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time: a second one
 /// is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
-class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
+class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>>,
+                                 public detail::async_extensions<async_transaction_handle<Runtime>, typename Runtime::interceptors> {
 public:
     using transaction_type = async_transaction_handle;
     using driver = typename Runtime::driver;
@@ -2565,7 +2566,8 @@ private:
 
 /// What sessions and transactions in the user's hands share. `Scope` says which.
 template <class Runtime, operation_facts Facts, scope Scope>
-class async_held : public async_calls<async_held<Runtime, Facts, Scope>> {
+class async_held : public async_calls<async_held<Runtime, Facts, Scope>>,
+                   public async_extensions<async_held<Runtime, Facts, Scope>, typename Runtime::interceptors> {
 public:
     using driver = typename Runtime::driver;
     static constexpr strata::dialect dialect = driver::dialect;
@@ -2728,7 +2730,8 @@ private:
 
 /// Calls and transactions on the reserved connections; they pass all layers of the stack as any others. Cheap to copy.
 template <class Runtime>
-class async_independent_database : public async_calls<async_independent_database<Runtime>> {
+class async_independent_database : public async_calls<async_independent_database<Runtime>>,
+                                   public detail::async_extensions<async_independent_database<Runtime>, typename Runtime::interceptors> {
     using home_type = detail::reserved_home<Runtime>;
 
 public:
@@ -2832,7 +2835,8 @@ struct async_hedged_calls {
 /// that is bound to an executor of another context must not outlive that context, as everywhere in Asio, and both must run until it
 /// has been called.
 template <class Stack, class World = system_world>
-class async_database : public async_calls<async_database<Stack, World>> {
+class async_database : public async_calls<async_database<Stack, World>>,
+                       public detail::async_extensions<async_database<Stack, World>, Stack> {
 public:
     using runtime_type = runtime<Stack, World>;
     using driver = typename runtime_type::driver;

@@ -2030,7 +2030,7 @@ struct renamed {
 /// struct strata::mapping<account> {
 ///     static constexpr std::string_view table = "accounts";
 ///     static constexpr std::string_view key = "id";              // a column; more are {"branch", "id"} in a std::array
-///     static constexpr std::string_view version = "version";     // a column, counted up by each update
+///     static constexpr std::string_view version = "version";     // a column, counted up by each update (optimistic_locking.hpp)
 ///     static constexpr strata::renamed columns[] = {{.member = "owner", .column = "owner_name"}};
 /// };
 /// ```
@@ -6143,6 +6143,18 @@ enum class acquired : std::uint8_t {
     refused   ///< `refusal` was set
 };
 
+namespace detail {
+
+/// Work that may let time pass between its statements: it answers `park`, and these say that it is the work, not its connection, that
+/// waits.
+template <class Work>
+concept pausing_work = requires(const Work& w) {
+    { w.pauses() } -> std::same_as<bool>;
+    { w.pauses_until() } -> std::same_as<time_point>;
+};
+
+}  // namespace detail
+
 /// A flight of `Op` through `World`'s time. `Source` leases, `Work` does the attempt:
 ///     signal Work::resume(connection&, Op&, outcome&)   // starts, goes on, ends; sets the outcome when it fails
 ///     void   Work::end() noexcept                       // lets go of the connection, also midway
@@ -6192,6 +6204,8 @@ public:
             case at::waiting:
                 return &node_;
             default:
+                if constexpr (detail::pausing_work<Work>)
+                    if (work_.pauses()) return nullptr;
                 return detail::node_of(source_.connection_of(lease_));
         }
     }
@@ -6202,6 +6216,8 @@ public:
             case at::waiting:
                 return until_;
             default:
+                if constexpr (detail::pausing_work<Work>)
+                    if (work_.pauses()) return work_.pauses_until();
                 return detail::end_of_wait(source_.connection_of(lease_));
         }
     }
@@ -8464,6 +8480,63 @@ any_session::any_session(Session& session) noexcept : session_(&session), table_
 
 #endif
 
+// Members that a policy adds to the faces of a stack: `db.update_versioned(...)` is there where `optimistic_locking<>` stands in the
+// stack, and nowhere else.
+//
+//   struct some_policy {
+//       static constexpr auto place = strata::place::extend;   // such a policy needs no hooks
+//       template <class Self> struct members { ... };          // of the blocking faces: database, transactions, sessions
+//       template <class Self> struct async_members { ... };    // of the asynchronous ones; either may be left out
+//   };
+//
+// The faces inherit them, and `static_cast<Self&>(*this)` is the face. They have no data.
+#ifndef STRATA_CORE_EXTENSIONS_HPP
+#define STRATA_CORE_EXTENSIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class P>
+concept extending = requires { requires P::place == place::extend; };
+
+/// What one layer adds to a face: nothing, as a rule.
+template <class P, class Self>
+struct added_members {};
+template <class P, class Self>
+    requires extending<P> && requires { typename P::template members<Self>; }
+struct added_members<P, Self> : P::template members<Self> {
+    static_assert(std::is_empty_v<typename P::template members<Self>>, "strata: the members that a policy adds to a face have no data");
+};
+
+template <class P, class Self>
+struct added_async_members {};
+template <class P, class Self>
+    requires extending<P> && requires { typename P::template async_members<Self>; }
+struct added_async_members<P, Self> : P::template async_members<Self> {
+    static_assert(std::is_empty_v<typename P::template async_members<Self>>,
+                  "strata: the members that a policy adds to a face have no data");
+};
+
+/// What a list of layers adds to a face, which inherits it. `List` is a stack, or its interceptors.
+template <class Self, class List>
+struct extensions {};
+template <class Self, template <class...> class List, class... P>
+    requires(extending<P> || ...)
+struct extensions<Self, List<P...>> : added_members<P, Self>... {};
+
+template <class Self, class List>
+struct async_extensions {};
+template <class Self, template <class...> class List, class... P>
+    requires(extending<P> || ...)
+struct async_extensions<Self, List<P...>> : added_async_members<P, Self>... {};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // What runs after a transaction has ended: `tx.on_commit(f)` and `tx.on_rollback(f)`, plain functions without arguments.
 //
 // They run after the fact, in the order in which they were registered, where the closure ran: the thread of the call, or the handler's
@@ -8607,7 +8680,8 @@ namespace strata::inline STRATA_ABI {
 /// runs. Statements on it ask only the layers that stand inside transactions; they share its deadline.
 /// One thread at a time: a second one is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
-class basic_transaction : public calls<basic_transaction<Runtime>> {
+class basic_transaction : public calls<basic_transaction<Runtime>>,
+                          public detail::extensions<basic_transaction<Runtime>, typename Runtime::interceptors> {
 public:
     using driver = typename Runtime::driver;
     using connection = typename driver::connection;
@@ -8924,7 +8998,8 @@ template <class Runtime>
 
 /// Calls and transactions on the reserved connections; they pass all layers of the stack as any others. Cheap; keeps the runtime alive.
 template <class Runtime>
-class independent_database : public calls<independent_database<Runtime>> {
+class independent_database : public calls<independent_database<Runtime>>,
+                             public detail::extensions<independent_database<Runtime>, typename Runtime::interceptors> {
 public:
     using runtime_type = Runtime;
     using driver = typename Runtime::driver;
@@ -9723,7 +9798,8 @@ inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_se
 
 /// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
 template <class Runtime>
-class owned_transaction : public calls<owned_transaction<Runtime>> {
+class owned_transaction : public calls<owned_transaction<Runtime>>,
+                          public detail::extensions<owned_transaction<Runtime>, typename Runtime::interceptors> {
     using held = detail::holding<Runtime, detail::transaction_facts>;
 
 public:
@@ -9820,7 +9896,8 @@ private:
 /// A pinned connection: temporary tables, session settings and statements in sequence. It goes back to the source when the
 /// handle dies, rolled back if needed; what else was set on it stays, so set back what you set. Moves, does not copy.
 template <class Runtime>
-class basic_session : public calls<basic_session<Runtime>> {
+class basic_session : public calls<basic_session<Runtime>>,
+                      public detail::extensions<basic_session<Runtime>, typename Runtime::interceptors> {
     using held = detail::holding<Runtime, detail::session_facts>;
 
 public:
@@ -9936,7 +10013,7 @@ struct async_face {
 
 /// A database, as threads that block see it. Thread-safe; cheap to share by reference, not copied.
 template <class Stack, class World = system_world>
-class database : public calls<database<Stack, World>> {
+class database : public calls<database<Stack, World>>, public detail::extensions<database<Stack, World>, Stack> {
 public:
     using runtime_type = runtime<Stack, World>;
     using driver = typename runtime_type::driver;

@@ -10,6 +10,7 @@
 #include <strata/async/statement.hpp>
 #include <strata/async/stream.hpp>
 #include <strata/calls.hpp>
+#include <strata/core/extensions.hpp>
 
 namespace strata::inline STRATA_ABI {
 

@@ -58,7 +58,8 @@ struct async_hedged_calls {
 /// that is bound to an executor of another context must not outlive that context, as everywhere in Asio, and both must run until it
 /// has been called.
 template <class Stack, class World = system_world>
-class async_database : public async_calls<async_database<Stack, World>> {
+class async_database : public async_calls<async_database<Stack, World>>,
+                       public detail::async_extensions<async_database<Stack, World>, Stack> {
 public:
     using runtime_type = runtime<Stack, World>;
     using driver = typename runtime_type::driver;

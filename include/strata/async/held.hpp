@@ -122,7 +122,8 @@ private:
 
 /// What sessions and transactions in the user's hands share. `Scope` says which.
 template <class Runtime, operation_facts Facts, scope Scope>
-class async_held : public async_calls<async_held<Runtime, Facts, Scope>> {
+class async_held : public async_calls<async_held<Runtime, Facts, Scope>>,
+                   public async_extensions<async_held<Runtime, Facts, Scope>, typename Runtime::interceptors> {
 public:
     using driver = typename Runtime::driver;
     static constexpr strata::dialect dialect = driver::dialect;

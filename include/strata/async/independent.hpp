@@ -27,7 +27,8 @@ private:
 
 /// Calls and transactions on the reserved connections; they pass all layers of the stack as any others. Cheap to copy.
 template <class Runtime>
-class async_independent_database : public async_calls<async_independent_database<Runtime>> {
+class async_independent_database : public async_calls<async_independent_database<Runtime>>,
+                                   public detail::async_extensions<async_independent_database<Runtime>, typename Runtime::interceptors> {
     using home_type = detail::reserved_home<Runtime>;
 
 public:

@@ -42,7 +42,8 @@ using awaited_value = typename awaited<std::remove_cvref_t<std::invoke_result_t<
 /// An open transaction (or savepoint) as a coroutine closure sees it. Lives as long as the closure runs; one call at a time: a second one
 /// is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
-class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>> {
+class async_transaction_handle : public async_calls<async_transaction_handle<Runtime>>,
+                                 public detail::async_extensions<async_transaction_handle<Runtime>, typename Runtime::interceptors> {
 public:
     using transaction_type = async_transaction_handle;
     using driver = typename Runtime::driver;

@@ -31,6 +31,18 @@ enum class acquired : std::uint8_t {
     refused   ///< `refusal` was set
 };
 
+namespace detail {
+
+/// Work that may let time pass between its statements: it answers `park`, and these say that it is the work, not its connection, that
+/// waits.
+template <class Work>
+concept pausing_work = requires(const Work& w) {
+    { w.pauses() } -> std::same_as<bool>;
+    { w.pauses_until() } -> std::same_as<time_point>;
+};
+
+}  // namespace detail
+
 /// A flight of `Op` through `World`'s time. `Source` leases, `Work` does the attempt:
 ///     signal Work::resume(connection&, Op&, outcome&)   // starts, goes on, ends; sets the outcome when it fails
 ///     void   Work::end() noexcept                       // lets go of the connection, also midway
@@ -80,6 +92,8 @@ public:
             case at::waiting:
                 return &node_;
             default:
+                if constexpr (detail::pausing_work<Work>)
+                    if (work_.pauses()) return nullptr;
                 return detail::node_of(source_.connection_of(lease_));
         }
     }
@@ -90,6 +104,8 @@ public:
             case at::waiting:
                 return until_;
             default:
+                if constexpr (detail::pausing_work<Work>)
+                    if (work_.pauses()) return work_.pauses_until();
                 return detail::end_of_wait(source_.connection_of(lease_));
         }
     }

@@ -147,7 +147,8 @@ inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_se
 
 /// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
 template <class Runtime>
-class owned_transaction : public calls<owned_transaction<Runtime>> {
+class owned_transaction : public calls<owned_transaction<Runtime>>,
+                          public detail::extensions<owned_transaction<Runtime>, typename Runtime::interceptors> {
     using held = detail::holding<Runtime, detail::transaction_facts>;
 
 public:
@@ -244,7 +245,8 @@ private:
 /// A pinned connection: temporary tables, session settings and statements in sequence. It goes back to the source when the
 /// handle dies, rolled back if needed; what else was set on it stays, so set back what you set. Moves, does not copy.
 template <class Runtime>
-class basic_session : public calls<basic_session<Runtime>> {
+class basic_session : public calls<basic_session<Runtime>>,
+                      public detail::extensions<basic_session<Runtime>, typename Runtime::interceptors> {
     using held = detail::holding<Runtime, detail::session_facts>;
 
 public:

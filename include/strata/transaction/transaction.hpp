@@ -3,6 +3,7 @@
 #define STRATA_TRANSACTION_TRANSACTION_HPP
 
 #include <strata/calls.hpp>
+#include <strata/core/extensions.hpp>
 #include <strata/core/health.hpp>
 #include <strata/perform.hpp>
 #include <strata/stream.hpp>
@@ -17,7 +18,8 @@ namespace strata::inline STRATA_ABI {
 /// runs. Statements on it ask only the layers that stand inside transactions; they share its deadline.
 /// One thread at a time: a second one is refused with `errc::misuse`, and so is the handle of an outer level while a savepoint is open.
 template <class Runtime>
-class basic_transaction : public calls<basic_transaction<Runtime>> {
+class basic_transaction : public calls<basic_transaction<Runtime>>,
+                          public detail::extensions<basic_transaction<Runtime>, typename Runtime::interceptors> {
 public:
     using driver = typename Runtime::driver;
     using connection = typename driver::connection;

@@ -24,7 +24,7 @@ struct renamed {
 /// struct strata::mapping<account> {
 ///     static constexpr std::string_view table = "accounts";
 ///     static constexpr std::string_view key = "id";              // a column; more are {"branch", "id"} in a std::array
-///     static constexpr std::string_view version = "version";     // a column, counted up by each update
+///     static constexpr std::string_view version = "version";     // a column, counted up by each update (optimistic_locking.hpp)
 ///     static constexpr strata::renamed columns[] = {{.member = "owner", .column = "owner_name"}};
 /// };
 /// ```

@@ -1,0 +1,61 @@
+// What a versioned write does when the row has another version than expected. `merge` has a file of its own.
+#ifndef STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
+#define STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
+
+#include <strata/core/config.hpp>
+
+#include <utility>
+
+namespace strata::inline STRATA_ABI {
+
+/// Nothing: the outcome is `conflict`, with the row as it is now. The default.
+struct fail_fast {
+    static constexpr bool checks = true;
+    static constexpr bool repeats = false;
+};
+
+/// It is not looked at: what others wrote since the row was read IS LOST, unless it is in columns that T has not. The outcome is `updated`
+/// or `not_found`.
+struct last_writer_wins {
+    static constexpr bool checks = false;
+    static constexpr bool repeats = false;
+};
+
+/// The function is called with the row as it is now, changes it, and that is written; when somebody else was faster, once more on the
+/// fresh row: so no update is lost. At most `optimistic_locking_options::max_attempts` times, then the outcome is `exhausted`.
+///
+/// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
+/// is written.
+template <class F>
+class recompute {
+public:
+    static constexpr bool checks = true;
+    static constexpr bool repeats = true;
+
+    explicit recompute(F f) : f_(std::move(f)) {}
+
+    /// Of a copy of the fresh row makes the next one.
+    template <class T>
+    void make(T& row) const {
+        f_(row);
+    }
+
+private:
+    mutable F f_;  // each call has its own
+};
+
+namespace detail {
+
+template <class Strategy>
+inline constexpr bool recomputes = false;
+template <class F>
+inline constexpr bool recomputes<recompute<F>> = true;
+
+template <class Strategy>
+inline constexpr bool merges = false;
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
