@@ -58,7 +58,7 @@ inline constexpr auto written_literal = literals::operator""_sql < written_text<
 //
 //   db.transaction([&](auto& tx) {
 //       account a = tx.template lock_one<account>(7);                                             // waits for who holds it
-//       auto b = tx.template maybe_lock_one<account>(8, strata::for_update | strata::nowait);     // or fails at once
+//       auto b = tx.template lock_maybe_one<account>(8, strata::for_update | strata::nowait);     // or fails at once
 //       for (job& j : tx.template claim<job, "state = 'ready'">(10)) ...                          // rows that nobody holds
 //   });
 //
@@ -67,8 +67,9 @@ inline constexpr auto written_literal = literals::operator""_sql < written_text<
 // that has row locks: others do not compile. The order in which a transaction locks rows is its author's: one order everywhere (by key)
 // is what avoids `errc::deadlock`.
 //
-// Who waits too long, or `nowait` meets a locked row: `errc::lock_not_available`, whose detail names the table. As after every failure
-// of PostgreSQL the transaction is then over, unless the call stood in one of its own: `tx.transaction([&](auto& inner) { ... })`.
+// Who waits too long (`tx.set_lock_timeout`), or meets a locked row with `nowait`: `errc::lock_not_available`, whose message or detail
+// names the table. As after every failure on PostgreSQL the transaction is then over, unless the call stood in one of its own:
+// `tx.transaction([&](auto& inner) { ... })`.
 #ifndef STRATA_ROW_LOCK_HPP
 #define STRATA_ROW_LOCK_HPP
 
