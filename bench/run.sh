@@ -11,13 +11,15 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . test/support/postgres.sh
 # shellcheck source=postgres.sh
 . bench/postgres.sh
+# shellcheck source=locking.sh
+. bench/locking.sh
 # shellcheck source=resilience.sh
 . bench/resilience.sh
 # shellcheck source=optimistic.sh
 . bench/optimistic.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
-       pool.borrow pool.contention pool.fairness chain.six simulation.steps
+       pool.borrow pool.contention pool.fairness chain.six simulation.steps locking.transaction
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
        postgres.rows postgres.copy_in postgres.stream.memory locking.optimistic)
 
@@ -66,6 +68,9 @@ difference is free of what comes before and after the calls. Times are taken in 
   compile.statements       CPU seconds for each further statement of a program (110 statements less 10), and the bytes that it
                            adds to the object; base: the same by hand. ours_x1, _x10, _x30: between 1 and 11, 10 and
                            110, 10 and 310 statements
+  locking.transaction      transactions a second of a closure with one single-row update through the bank's eight layers, over begin,
+                           update and commit by libpq alone: ratio is the median of neighbouring runs; processor time of the client,
+                           system calls and instructions of one transaction
   postgres.roundtrip.blocking, postgres.roundtrip.async
                            processor time of the client for a prepared \`select \$1::int\` through the bank's eight layers, over
                            libpq alone (asynchronously: over callbacks by hand); system calls and instructions of one call
@@ -150,6 +155,7 @@ if wants overhead.chain.async; then needed+=(raw_tower ours_chain_async) needed_
 if wants overhead.breaker.reject; then needed+=(raw_refusal ours_refusal) needed_of_clang+=(ours_refusal); fi
 if wants pool.borrow || wants pool.contention; then needed+=(raw_pool ours_pool); fi
 if wants pool.borrow; then needed_of_clang+=(ours_pool); fi
+if wants locking.transaction; then needed+=(raw_postgres_transaction ours_postgres_transaction); fi
 if wants pool.fairness; then needed+=(raw_fairness ours_fairness); fi
 if wants chain.six; then needed+=(raw_function_tower ours_chain_six) needed_of_clang+=(ours_chain_six); fi
 if wants simulation.steps; then needed+=(raw_simulation ours_simulation); fi

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Builds and runs the example bank, or the catalogue. A fresh machine needs nothing but this command.
+# Builds and runs the example bank, the catalogue or the queue. A fresh machine needs nothing but this command.
 set -euo pipefail
 
 usage() {
     cat <<'END'
 usage: ./example/run.sh [--no-install] [--postgres] [BANK'S OPTION]...
        ./example/run.sh [--no-install] --catalogue [FILE]...
+       ./example/run.sh [--no-install] --queue [QUEUE'S OPTION]...
 
 Installs what is missing (Debian, Ubuntu), builds with the preset `release` and runs the example; its status is the
 example's.
@@ -14,6 +15,7 @@ example's.
   --postgres     run the bank on a throw-away PostgreSQL server, which is stopped and removed at the end, whatever happens
                  (--database postgresql://... runs it on a server of yours)
   --catalogue    run the catalogue, which imports FILE (default: Debian's UnicodeData.txt), instead of the bank
+  --queue        run the queue of jobs on such a throw-away server (or on yours: --queue --database postgresql://...)
   -h, --help     this, and the options of the example where it is built already
 
 CXX and CMAKE_GENERATOR choose compiler and build tool.
@@ -32,6 +34,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --no-install) install=no ;;
     --catalogue) program=catalogue ;;
+    --queue) program=queue ;;
     --postgres) server=yes ;;
     -h | --help) help=yes ;;
     *) arguments+=("$1") ;;
@@ -49,6 +52,7 @@ if [ -n "$help" ]; then
     exit 0
 fi
 
+if [ $program = queue ] && [[ " ${arguments[*]} " != *" --database"* ]]; then server=yes; fi
 groups=(build sqlite libpq)
 if [ $program = catalogue ]; then groups+=(examples); fi
 if [ -n "$server" ]; then groups+=(postgres); fi
@@ -61,7 +65,7 @@ step example-configure "configuring with $CXX" configure || exit 1
 step example-build "building the $program (half a minute the first time)" build_program || exit 1
 
 if [ -n "$server" ]; then
-    if [ $program = catalogue ]; then strata_fail "the catalogue lies in SQLite: --postgres is for the bank"; fi
+    if [ $program = catalogue ]; then strata_fail "the catalogue lies in SQLite: --postgres is for the others"; fi
     steps_at_end=postgres_stop
     say "starting a PostgreSQL server"
     chmod 711 "$steps_temp"  # its user must get in
@@ -70,15 +74,15 @@ if [ -n "$server" ]; then
     export PGPASSWORD=$postgres_password
     cd "$user_folder"
     set -m
-    "$OLDPWD/build/release/example/bank" --database "postgresql://strata@127.0.0.1:$postgres_port/postgres" "${arguments[@]}" &
-    bank=$!
+    "$OLDPWD/build/release/example/$program" --database "postgresql://strata@127.0.0.1:$postgres_port/postgres" "${arguments[@]}" &
+    started=$!
     set +m
     for signal in HUP INT TERM; do
-        trap 'kill -s '$signal' -- $bank 2>/dev/null' $signal
+        trap 'kill -s '$signal' -- $started 2>/dev/null' $signal
     done
-    while kill -0 $bank 2>/dev/null; do wait $bank || true; done  # a signal ends a wait
+    while kill -0 $started 2>/dev/null; do wait $started || true; done  # a signal ends a wait
     status=0
-    wait $bank || status=$?
+    wait $started || status=$?
     exit $status
 fi
 steps_finish

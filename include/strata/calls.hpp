@@ -114,7 +114,7 @@ constexpr bool fulfils_wishes() {
 }  // namespace detail
 
 template <class Self>
-class calls {
+class calls : public detail::row_lock_members<Self> {
 public:
     // Each form is there with options and without: an options object that nobody gave would be made, passed and read in vain, 12 to 18
     // instructions of each call.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The examples as a user meets them: what they print, what they return, what they leave behind.
 #
-#   test/examples/run.sh [FOLDER]        FOLDER holds the programs bank and catalogue; default: build/dev/example
+#   test/examples/run.sh [FOLDER]        FOLDER holds the programs bank, catalogue and queue; default: build/dev/example
 #
 # STRATA_TEST_POSTGRES=<url> names the PostgreSQL server for the bank; a schema is made there, and dropped.
 set -uo pipefail
@@ -249,5 +249,67 @@ check "a folder to import" refused catalogue "$temp"
 check "two files" refused catalogue "$unicode_data" "$unicode_data"
 check "an option that is not there" refused catalogue --quick
 check "a database that cannot be made" refused catalogue --database "$temp/nowhere/x.db"
+
+# ----------------------------------------------------------------------------------------------------- the queue
+
+queue_small() {
+    run queue --database "$url" --jobs 300
+    [ "$status" -eq 0 ] && last_line out "queue: consistent" && grep -q '^jobs: 300 done by .* workers, 0 left, 0 done twice$' "$temp/out" &&
+        grep -qx 'jobs: 100 %' "$temp/err" && shows_no_secret && [ "$(sql "select to_regclass('$1.strata_job') is null")" = t ]
+}
+# Three processes; one is killed while it holds jobs, and the others do these too. Each job is done once.
+queue_survives_a_kill() {
+    local pids=() pid before waited=0
+    run queue --database "$url" --fill --jobs 120
+    [ "$status" -eq 0 ] || return 1
+    for pid in 1 2 3; do
+        "$programs/queue" --database "$url" --work --workers 2 --work-ms 20 >"$temp/worker$pid" 2>&1 </dev/null &
+        pids+=($!)
+    done
+    started "${pids[0]}"
+    until [ "$(sql "select count(*) >= 4 from $1.strata_job_done where worker like '${pids[0]}/%'")" = t ] || [ $waited -gt 500 ]; do
+        sleep 0.02 && waited=$((waited + 1))
+    done
+    { kill -KILL "${pids[0]}" && wait "${pids[0]}"; } 2>/dev/null
+    gone
+    before=$(sql "select count(*) from $1.strata_job")
+    wait "${pids[1]}" && wait "${pids[2]}" || return 1
+    run queue --database "$url" --check
+    echo "killed with $before jobs left"
+    [ "$before" -gt 0 ] && [ "$status" -eq 0 ] && grep -q '^jobs: 120 done by .* 0 left, 0 done twice$' "$temp/out" && last_line out "queue: consistent"
+}
+queue_ends_on_ctrl_c() {
+    local waited=0
+    "$programs/queue" --database "$url" --jobs 100000 --workers 2 --work-ms 10 >"$temp/out" 2>"$temp/err" </dev/null &
+    started $!
+    until [ "$(sql "select count(*) > 5 from $1.strata_job_done" 2>/dev/null)" = t ] || [ $waited -gt 500 ]; do
+        sleep 0.05 && waited=$((waited + 1))
+    done
+    kill -INT $!
+    status=0
+    wait $! || status=$?
+    gone $!
+    tail -n 5 "$temp/out"
+    [ "$status" -eq 0 ] && grep -q '^interrupted' "$temp/out" && last_line out "queue: consistent"
+}
+queue_tells_a_job_done_twice() {
+    run queue --database "$url" --fill --jobs 5 && run queue --database "$url" --work && sql "insert into $1.strata_job_done values (3, 'x', 1)" || return 1
+    run queue --database "$url" --check
+    [ "$status" -eq 1 ] && last_line out "queue: INCONSISTENT"
+}
+
+check "queue --help" helps queue
+check "a queue without a server" refused queue
+check "a queue's server that is not there" refused queue --database postgresql://teller:hunter2@127.0.0.1:1/queue
+check "... shows no password" eval '! grep hunter2 "$temp/err"'
+check "a queue without workers" refused queue --workers 0
+if [ -n "${STRATA_TEST_POSTGRES:-}" ]; then
+    check "a queue" in_own_schema queue_small strata_bank_$$
+    check "a killed worker's jobs are done by others" in_own_schema queue_survives_a_kill strata_bank_$$
+    check "a queue and Ctrl-C" in_own_schema queue_ends_on_ctrl_c strata_bank_$$
+    check "a job done twice is told" in_own_schema queue_tells_a_job_done_twice strata_bank_$$
+else
+    echo "STRATA_TEST_POSTGRES is not set: no queue"
+fi
 
 checks_end

@@ -51,7 +51,7 @@ struct async_pipeline_calls {
 }  // namespace detail
 
 template <class Self>
-class async_calls {
+class async_calls : public detail::async_row_lock_members<Self> {
     using use_awaitable = detail::default_token;
 
 public:

@@ -571,6 +571,7 @@ namespace detail {
     if (t.message.empty()) t.message = ::PQresultErrorMessage(r);
     t.native_code = state;
     t.detail = field_of(r, PG_DIAG_MESSAGE_DETAIL);
+    if (t.detail.empty() && e.code() == errc::lock_not_available) t.detail = field_of(r, PG_DIAG_CONTEXT);  // which names what is locked
     t.hint = field_of(r, PG_DIAG_MESSAGE_HINT);
     t.constraint = field_of(r, PG_DIAG_CONSTRAINT_NAME);
     t.table = field_of(r, PG_DIAG_TABLE_NAME);
@@ -5721,6 +5722,8 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
+    /// Rows, and names that it knows nothing of, are locked by statements: row_lock.hpp, advisory_lock.hpp.
+    static constexpr bool explicit_locks = true;
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
     template <class Rows>
     using copy_in = detail::postgres_copy_in<Rows>;

@@ -38,6 +38,8 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
+    /// Rows, and names that it knows nothing of, are locked by statements: row_lock.hpp, advisory_lock.hpp.
+    static constexpr bool explicit_locks = true;
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
     template <class Rows>
     using copy_in = detail::postgres_copy_in<Rows>;

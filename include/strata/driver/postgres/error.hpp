@@ -185,6 +185,7 @@ namespace detail {
     if (t.message.empty()) t.message = ::PQresultErrorMessage(r);
     t.native_code = state;
     t.detail = field_of(r, PG_DIAG_MESSAGE_DETAIL);
+    if (t.detail.empty() && e.code() == errc::lock_not_available) t.detail = field_of(r, PG_DIAG_CONTEXT);  // which names what is locked
     t.hint = field_of(r, PG_DIAG_MESSAGE_HINT);
     t.constraint = field_of(r, PG_DIAG_CONSTRAINT_NAME);
     t.table = field_of(r, PG_DIAG_TABLE_NAME);
