@@ -18,10 +18,8 @@ enum class level : std::uint8_t { read_committed, repeatable_read, serializable 
 
 /// The one place that says how a transaction is isolated.
 strata::transaction_options<strata::postgres> isolated(level l) {
-    using enum strata::postgres_locking;
-    strata::transaction_options<strata::postgres> o;
-    o.locking = l == level::serializable ? serializable : l == level::repeatable_read ? repeatable_read : immediate;
-    return o;
+    using enum strata::isolation;
+    return {.isolation = l == level::serializable ? serializable : l == level::repeatable_read ? repeatable_read : read_committed};
 }
 
 constexpr auto read_list = "select items from list where id = :id"_sql;
