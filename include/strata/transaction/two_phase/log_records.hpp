@@ -1,10 +1,11 @@
 // Records in a file that only grows, and what a crash or a bad disk may have made of them.
 //
-//   length (4 bytes), CRC-32 of the content, CRC-32 of these two, content          numbers least byte first
+//   length (4 bytes), CRC-32 of the content, CRC-32 of these two, content, a mark          numbers least byte first
 //
 // A write that a crash has cut short leaves a file that ends within its record, or zeros where sectors were not written: a torn tail,
 // which was never acknowledged and is dropped. Anything else that does not fit is damage to what was acknowledged, and never passed
-// over: the length has a CRC of its own, so that a wrong one cannot look like a file that ends too early.
+// over: the length has a CRC of its own, so that a wrong one cannot look like a file that ends too early, and no record ends with zeros,
+// so that a whole one cannot look like one that was not written to its end.
 #ifndef STRATA_TRANSACTION_TWO_PHASE_LOG_RECORDS_HPP
 #define STRATA_TRANSACTION_TWO_PHASE_LOG_RECORDS_HPP
 
@@ -25,6 +26,7 @@ namespace detail {
 }
 
 inline constexpr std::size_t record_head = 12;
+inline constexpr char record_mark = 'Z';
 
 /// `content`: less than 4 GiB.
 inline void append_record(std::string& out, std::string_view content) {
@@ -34,6 +36,7 @@ inline void append_record(std::string& out, std::string_view content) {
     w.number(crc_of(content));
     w.number(crc_of(std::string_view{out}.substr(begin, 8)));
     out += content;
+    out += record_mark;
 }
 
 /// What stands at a place of the file.
@@ -55,10 +58,11 @@ public:
         r.number(crc);
         r.number(head_crc);
         if (head_crc != crc_of(rest.substr(0, 8))) return torn_or_corrupt(record_head);
-        if (rest.size() - record_head < length) return log_place::torn;
+        const std::size_t size = record_head + length + 1;
+        if (rest.size() < size) return log_place::torn;
         content = rest.substr(record_head, length);
-        if (crc != crc_of(content)) return torn_or_corrupt(record_head + length);
-        at_ += record_head + length;
+        if (crc != crc_of(content) || rest[size - 1] != record_mark) return torn_or_corrupt(size);
+        at_ += size;
         return log_place::record;
     }
     /// Where the next record begins: after `torn` and `corrupt`, the one that is not right.
