@@ -96,7 +96,8 @@ public:
     ///   `rolled_back`  in every database; where one could not be told so, its branch holds its locks until `recover`
     ///   `applied`      `errc::commit_pending`: committed, and `recover` completes it where a database could not be reached;
     ///                  `errc::heuristic_outcome`: somebody ended a prepared branch by hand, and the other way
-    ///   `unknown`      `errc::outcome_unknown`: the log or the last resource failed while the decision was written; as a whole or not at all
+    ///   `unknown`      `errc::outcome_unknown`: the log or the last resource failed while the decision was written; as a whole or not at
+    ///   all
     template <class Closure>
     auto run(Closure&& closure, const distributed_transaction_options& o = {}) {
         call<Closure> c{closure};

@@ -1,4 +1,6 @@
 // The coordinator's log: what it promises is there after a crash at any moment, and damage is never passed over.
+#include "failing_syncs.hpp"
+
 #include <support/catch.hpp>
 
 #include <strata/transaction/two_phase/decision_log.hpp>
@@ -22,11 +24,10 @@ using strata::decision_log;
 using strata::effect;
 using strata::errc;
 using strata::transaction_number;
+using strata_test::failing_syncs;
+using strata_test::syncs;
 
 namespace {
-
-std::atomic<int> syncs{0};
-std::atomic<int> failing_syncs{0};  // so many of the next fail
 
 struct temp_folder {
     std::string path = (std::filesystem::temp_directory_path() / "strata-log.XXXXXX").string();
@@ -366,7 +367,6 @@ TEST_CASE("a log does not grow beyond what it must remember", "[two_phase][decis
         REQUIRE(!log.decide(some(1)));
         std::size_t longest = 0;
         for (std::uint64_t n = 2; n < 6000; ++n) {
-            failing_syncs = 0;
             REQUIRE(!log.decide(some(n)));
             log.forget({1, n});
             longest = std::max(longest, log.size());

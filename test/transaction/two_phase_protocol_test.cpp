@@ -54,7 +54,8 @@ struct world {
             REQUIRE(held[i]);
             REQUIRE(states[i] == state::open);
             held[i] = false;
-            if (f == fate::refused || f == fate::by_hand) return states[i] = state::rolled_back, refused(errc::serialization_failure).set(effect::rolled_back);
+            if (f == fate::refused || f == fate::by_hand)
+                return states[i] = state::rolled_back, refused(errc::serialization_failure).set(effect::rolled_back);
             if (f == fate::lost_before) return states[i] = state::rolled_back, lost(effect::unknown);
             states[i] = to;
             return f == fate::lost_after ? lost(effect::unknown) : error{};

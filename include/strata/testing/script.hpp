@@ -41,7 +41,16 @@ struct scripted_call {
 namespace detail {
 
 enum class scripted_event : std::uint8_t {
-    connect, begin, commit, rollback, savepoint, prepare, commit_prepared, rollback_prepared, statement, any_statement
+    connect,
+    begin,
+    commit,
+    rollback,
+    savepoint,
+    prepare,
+    commit_prepared,
+    rollback_prepared,
+    statement,
+    any_statement
 };
 
 /// One answer, and how often it is given.

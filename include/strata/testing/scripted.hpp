@@ -72,7 +72,7 @@ public:
     [[nodiscard]] error control(std::string_view sql) {
         using enum detail::scripted_event;
         const auto starts = [&](std::string_view with) { return sql.substr(0, with.size()) == with; };
-        const auto event = starts("begin")                ? begin
+        const auto event = starts("begin")                 ? begin
                            : starts("prepare transaction") ? prepare
                            : starts("commit prepared")     ? commit_prepared
                            : starts("rollback prepared")   ? rollback_prepared

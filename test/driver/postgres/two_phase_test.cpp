@@ -52,7 +52,8 @@ bool are_there() {
 /// Plain TCP to a server, perhaps through a proxy, seeing a schema first.
 strata::postgres_options way_to(const std::string& url, const std::string& port, const std::string& schema,
                                 const std::string& name = "strata_test") {
-    return at(url, "127.0.0.1", port, "sslmode=disable gssencmode=disable application_name=" + name + " options='-csearch_path=" + schema + "'");
+    return at(url, "127.0.0.1", port,
+              "sslmode=disable gssencmode=disable application_name=" + name + " options='-csearch_path=" + schema + "'");
 }
 
 void fill(bank_database& db) {
@@ -113,9 +114,10 @@ TEST_CASE("both databases or none", "[postgres][two_phase]") {
     if (!are_there()) return;
     two_banks b;
     std::vector<std::string> steps;
-    strata::transaction_coordinator coordinator{{.name = "test-both", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
-                                                     if (!done) steps.push_back(std::string{to_string(s)} + " " + std::to_string(i));
-                                                 }}};
+    strata::transaction_coordinator coordinator{
+        {.name = "test-both", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
+             if (!done) steps.push_back(std::string{to_string(s)} + " " + std::to_string(i));
+         }}};
     strata::distributed_transaction t{coordinator, *b.first, *b.second};
     REQUIRE(transfer(t, 1, 30));
     CHECK(steps == std::vector<std::string>{"begin 0", "begin 1", "work 0", "ask 0", "ask 1", "prepare 0", "prepare 1", "decide 0",
@@ -161,10 +163,10 @@ TEST_CASE("a database that wrote nothing is not prepared, and one that alone wro
     if (!are_there()) return;
     two_banks b;
     std::vector<std::string> steps;
-    strata::transaction_coordinator coordinator{{.name = "test-few", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
-                                                     if (!done && s > two_phase_step::ask)
-                                                         steps.push_back(std::string{to_string(s)} + " " + std::to_string(i));
-                                                 }}};
+    strata::transaction_coordinator coordinator{
+        {.name = "test-few", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
+             if (!done && s > two_phase_step::ask) steps.push_back(std::string{to_string(s)} + " " + std::to_string(i));
+         }}};
     strata::distributed_transaction t{coordinator, *b.first, *b.second};
     t.run([](auto& x, auto& y) { x.template one<std::int64_t>(total()), y.template one<std::int64_t>(total()); });
     CHECK(steps == std::vector<std::string>{"commit 0", "commit 1"});
@@ -226,13 +228,14 @@ TEST_CASE("connections that break at any step: the effect that is told is the tr
         fault what = fault::cut;
     } now;
     int struck = 0;
-    strata::transaction_coordinator coordinator{{.name = "test-cut", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
-                                                     if (s != now.step || i != now.participant || done != now.done) return;
-                                                     ++struck;
-                                                     if (now.what == fault::lose_answer) return b.proxy.cut_after(way::to_client, 0);
-                                                     b.proxy.cut();
-                                                     if (now.what == fault::cut_and_refuse) b.proxy.refuse(true);
-                                                 }}};
+    strata::transaction_coordinator coordinator{
+        {.name = "test-cut", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t i, bool done) {
+             if (s != now.step || i != now.participant || done != now.done) return;
+             ++struck;
+             if (now.what == fault::lose_answer) return b.proxy.cut_after(way::to_client, 0);
+             b.proxy.cut();
+             if (now.what == fault::cut_and_refuse) b.proxy.refuse(true);
+         }}};
     strata::distributed_transaction t{coordinator, *b.first, *b.second};
     using enum two_phase_step;
     int points = 0, committed = 0, rolled_back = 0, pending = 0;
@@ -246,7 +249,8 @@ TEST_CASE("connections that break at any step: the effect that is told is the tr
                     ++points;
                     ++id;
                     now = {step, participant, done, what};
-                    INFO(to_string(step) << " of " << participant << (done ? " done" : " to be done") << ", fault " << static_cast<int>(what));
+                    INFO(to_string(step) << " of " << participant << (done ? " done" : " to be done") << ", fault "
+                                         << static_cast<int>(what));
                     const strata::result<void> r = transfer(t, id, id, {.finish_within = 300ms});
                     now = {};
                     b.proxy.do_not_cut();
@@ -342,7 +346,8 @@ TEST_CASE("recovery touches its own coordinator's branches only, and none that i
     strata::transaction_coordinator coordinator{{.name = "test-own", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t, bool) {
                                                      if (s < two_phase_step::prepare) return;
                                                      const auto report = recovering->recover();  // at every moment of a transaction
-                                                     ended += report.committed + report.rolled_back + report.remaining + report.errors.size();
+                                                     ended +=
+                                                         report.committed + report.rolled_back + report.remaining + report.errors.size();
                                                      ++calls;
                                                      if (s == two_phase_step::decide) seen = recovering->in_doubt();
                                                  }}};
@@ -379,7 +384,7 @@ std::string variable(const char* name) {
     return value != nullptr ? value : "";
 }
 
-constexpr two_phase_step deadly[] = {two_phase_step::begin,  two_phase_step::work,   two_phase_step::ask,
+constexpr two_phase_step deadly[] = {two_phase_step::begin,   two_phase_step::work,   two_phase_step::ask,
                                      two_phase_step::prepare, two_phase_step::decide, two_phase_step::commit_prepared,
                                      two_phase_step::forget};
 constexpr int moments = static_cast<int>(std::size(deadly)) * 2 * 2;  // of either participant, before and after
@@ -503,11 +508,12 @@ TEST_CASE("an SQLite file as the last resource of a server's transaction", "[pos
 
     two_phase_step break_at = two_phase_step::ended;
     bool done = false;
-    strata::transaction_coordinator coordinator{{.name = "test-last", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t, bool d) {
-                                                     if (s != break_at || d != done) return;
-                                                     b.proxy.cut();
-                                                     b.proxy.refuse(true);
-                                                 }}};
+    strata::transaction_coordinator coordinator{
+        {.name = "test-last", .log = b.log(), .on_step = [&](two_phase_step s, std::size_t, bool d) {
+             if (s != break_at || d != done) return;
+             b.proxy.cut();
+             b.proxy.refuse(true);
+         }}};
     strata::distributed_transaction t{coordinator, *b.second, file};
     std::vector<std::int64_t> there;
     using enum two_phase_step;

@@ -234,7 +234,8 @@ private:
     std::shared_ptr<runtime_type> rt_;
     op_type op_;
     work_type work_;
-    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename runtime_type::source, op_type, work_type> flight_;
+    flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename runtime_type::source, op_type, work_type>
+        flight_;
     std::optional<handle_type> handle_;
     std::uint64_t transaction_id_ = 0;
 };

@@ -89,13 +89,14 @@ private:
     [[nodiscard]] static coordinator_options checked(coordinator_options o) {
         bool right = !o.name.empty() && o.name.size() <= 64;
         for (const char c : o.name)
-            right = right && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-');
+            right =
+                right && ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-');
         if (!right)
-            throw_failure({errc::invalid_argument, "coordinator_options.name must be 1 to 64 letters, digits, '_', '.' or '-'",
-                           phase::admission});
+            throw_failure(
+                {errc::invalid_argument, "coordinator_options.name must be 1 to 64 letters, digits, '_', '.' or '-'", phase::admission});
         if (o.log.empty())
-            throw_failure({errc::invalid_argument, "coordinator_options.log must name a file, which remembers what was decided",
-                           phase::admission});
+            throw_failure(
+                {errc::invalid_argument, "coordinator_options.log must name a file, which remembers what was decided", phase::admission});
         return o;
     }
 

@@ -80,7 +80,8 @@ public:
     void number(T& n) noexcept {
         n = 0;
         const std::string_view bytes = take(sizeof(T));
-        for (std::size_t i = 0; i < bytes.size(); ++i) n = static_cast<T>(n | static_cast<T>(static_cast<unsigned char>(bytes[i])) << (8 * i));
+        for (std::size_t i = 0; i < bytes.size(); ++i)
+            n = static_cast<T>(n | static_cast<T>(static_cast<unsigned char>(bytes[i])) << (8 * i));
     }
     void text(std::string& s) {
         std::uint32_t size = 0;

@@ -160,7 +160,8 @@ private:
         else if (error e = read(bytes))
             return e;
         if (name_ != name) {
-            error e{errc::misuse, detail::joined({"the decision log '", path, "' belongs to the coordinator '", name_, "', not to '", name, "'"}),
+            error e{errc::misuse,
+                    detail::joined({"the decision log '", path, "' belongs to the coordinator '", name_, "', not to '", name, "'"}),
                     phase::admission};
             e.edit_texts().hint = "give each coordinator a log of its own";
             return e;
@@ -221,8 +222,9 @@ private:
                 phase::admission};
         error_texts& t = e.edit_texts();
         t.position = static_cast<std::int64_t>(at);
-        t.hint = "restore the file from the same disk's redundancy, never from an older copy; failing that, end by hand what pg_prepared_xacts "
-                 "lists of this coordinator, in every database the same way, and only then remove the file";
+        t.hint =
+            "restore the file from the same disk's redundancy, never from an older copy; failing that, end by hand what pg_prepared_xacts "
+            "lists of this coordinator, in every database the same way, and only then remove the file";
         return e;
     }
 

@@ -53,7 +53,8 @@ struct enlisted<Database> {
         const auto journal = s->template try_one<std::string>("pragma journal_mode"_sql());
         if (!journal) return journal.error();
         if (*synchronous < 2 || *journal == "off" || *journal == "memory") {
-            error e{errc::unsupported, "this SQLite database may lose what it has committed, and so cannot decide for others", phase::admission};
+            error e{errc::unsupported, "this SQLite database may lose what it has committed, and so cannot decide for others",
+                    phase::admission};
             e.edit_texts().hint = "a file with sqlite_options.synchronous = full, and no journal in memory";
             return e;
         }
@@ -61,8 +62,8 @@ struct enlisted<Database> {
                 "create table if not exists strata_decision (id text primary key, decision blob not null) without rowid"_sql());
             !made)
             return made.error();
-        if (auto put = s->try_execute(
-                "insert or ignore into strata_decision values ('identity', :id)"_sql(to_blob(hex_of(random_identity()))));
+        if (auto put =
+                s->try_execute("insert or ignore into strata_decision values ('identity', :id)"_sql(to_blob(hex_of(random_identity()))));
             !put)
             return put.error();
         const auto mine = s->template try_one<blob>("select decision from strata_decision where id = 'identity'"_sql());
@@ -83,7 +84,8 @@ struct enlisted<Database> {
             if (auto gone = tx.try_execute("delete from strata_decision where id = :id"_sql(o)); !gone) return gone.error();
         std::string bytes;
         write_decision(bytes, d);
-        if (auto put = tx.try_execute("insert into strata_decision values (:id, :decision)"_sql(id, to_blob(bytes))); !put) return put.error();
+        if (auto put = tx.try_execute("insert into strata_decision values (:id, :decision)"_sql(id, to_blob(bytes))); !put)
+            return put.error();
         return {};
     }
     void forget(const std::string& id) {

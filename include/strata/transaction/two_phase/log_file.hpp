@@ -60,8 +60,8 @@ private:
 
 /// `what`: "cannot be written". `code`: of errno.
 [[nodiscard]] STRATA_COLD inline error file_error(const std::string& path, std::string_view what, int code) {
-    error e{condition_of_file(code),
-            joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}), phase::commit};
+    error e{condition_of_file(code), joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}),
+            phase::commit};
     e.edit_texts().native_code = digits_of(code);
     return e;
 }
@@ -142,7 +142,8 @@ public:
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
     [[nodiscard]] STRATA_COLD error broken() const {
-        error e{errc::io_error, joined({"the decision log '", path_, "' failed before, so that nobody knows what it holds"}), phase::commit};
+        error e{errc::io_error, joined({"the decision log '", path_, "' failed before, so that nobody knows what it holds"}),
+                phase::commit};
         e.edit_texts().hint = "mend the disk, start the process again, and let it recover";
         return e;
     }

@@ -37,7 +37,8 @@ template <class Session>
     if (most == 0) {
         error e{errc::unsupported, "the server prepares no transactions: max_prepared_transactions is 0", phase::admission};
         e.edit_texts().hint =
-            "set max_prepared_transactions in postgresql.conf, on standbys too, to at least the distributed transactions that are on their way "
+            "set max_prepared_transactions in postgresql.conf, on standbys too, to at least the distributed transactions that are on their "
+            "way "
             "at once, max_connections being the usual number, and start the server again";
         return e;
     }
@@ -57,8 +58,8 @@ template <class Transaction>
     return {};
 }
 
-/// Ends a prepared transaction on a connection that holds nothing else, which blocks. One that is gone has ended before: `heuristic_outcome`
-/// where the database remembers that it ended the other way. `transaction_id` 0: nobody knows its number.
+/// Ends a prepared transaction on a connection that holds nothing else, which blocks. One that is gone has ended before:
+/// `heuristic_outcome` where the database remembers that it ended the other way. `transaction_id` 0: nobody knows its number.
 template <class Session>
 [[nodiscard]] error end_prepared(Session& s, const std::string& id, std::uint64_t transaction_id, bool commit) {
     using namespace literals;
@@ -73,8 +74,7 @@ template <class Session>
     const auto said = s.template try_one<std::optional<std::string>>(ask(static_cast<std::int64_t>(transaction_id)));
     if (!said) return said.error();
     if (!*said || **said == (commit ? "committed" : "aborted")) return {};  // null: too long ago
-    if (**said == "in progress")
-        return {errc::busy, joined({"the branch '", id, "' is being prepared or ended just now"}), phase::commit};
+    if (**said == "in progress") return {errc::busy, joined({"the branch '", id, "' is being prepared or ended just now"}), phase::commit};
     return {errc::heuristic_outcome,
             joined({"the branch '", id, "' was ", commit ? "rolled back" : "committed", " by hand, though the transaction is ",
                     commit ? "committed" : "rolled back"}),

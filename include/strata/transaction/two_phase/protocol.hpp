@@ -20,25 +20,37 @@ namespace strata::inline STRATA_ABI {
 
 /// One thing that is done for a distributed transaction.
 enum class two_phase_step : std::uint8_t {
-    begin,               ///< a transaction on a participant
-    work,                ///< the caller's closure
-    ask,                 ///< a participant whether it has written
-    commit,              ///< a participant, plainly: it alone has written, or nothing; or it is the last resource, which decides
-    roll_back,           ///< a participant
-    prepare,             ///< a branch; from here on it outlives its connection
-    note_decision,       ///< in the last resource's transaction, whose commit makes it count
-    decide,              ///< durably, in the coordinator's log: from here on it is committed
-    commit_prepared,     ///< a branch
-    rollback_prepared,   ///< a branch
-    complete,            ///< `commit_prepared` on another connection, after it failed
-    discard,             ///< `rollback_prepared` on another connection, where a branch may have been prepared
-    forget,              ///< the decision
+    begin,              ///< a transaction on a participant
+    work,               ///< the caller's closure
+    ask,                ///< a participant whether it has written
+    commit,             ///< a participant, plainly: it alone has written, or nothing; or it is the last resource, which decides
+    roll_back,          ///< a participant
+    prepare,            ///< a branch; from here on it outlives its connection
+    note_decision,      ///< in the last resource's transaction, whose commit makes it count
+    decide,             ///< durably, in the coordinator's log: from here on it is committed
+    commit_prepared,    ///< a branch
+    rollback_prepared,  ///< a branch
+    complete,           ///< `commit_prepared` on another connection, after it failed
+    discard,            ///< `rollback_prepared` on another connection, where a branch may have been prepared
+    forget,             ///< the decision
     ended
 };
 
 [[nodiscard]] constexpr std::string_view to_string(two_phase_step s) noexcept {
-    constexpr std::string_view names[] = {"begin",           "work",              "ask",      "commit",  "roll_back", "prepare", "note_decision", "decide",
-                                          "commit_prepared", "rollback_prepared", "complete", "discard", "forget",    "ended"};
+    constexpr std::string_view names[] = {"begin",
+                                          "work",
+                                          "ask",
+                                          "commit",
+                                          "roll_back",
+                                          "prepare",
+                                          "note_decision",
+                                          "decide",
+                                          "commit_prepared",
+                                          "rollback_prepared",
+                                          "complete",
+                                          "discard",
+                                          "forget",
+                                          "ended"};
     return names[static_cast<std::size_t>(s)];
 }
 
@@ -107,16 +119,21 @@ public:
                 b = e ? branch::pending : branch::done;
                 break;
             case stage::completing:
-                if (e) fail_late(std::move(e));
-                else b = branch::done;
+                if (e)
+                    fail_late(std::move(e));
+                else
+                    b = branch::done;
                 break;
             case stage::aborting:
                 b = b == branch::prepared && e ? branch::doubtful : branch::done;
                 break;
             case stage::discarding:
-                if (!e) b = branch::done;
-                else if (e.code() == errc::heuristic_outcome) result_ = std::move(e);
-                else left_over_ = true;
+                if (!e)
+                    b = branch::done;
+                else if (e.code() == errc::heuristic_outcome)
+                    result_ = std::move(e);
+                else
+                    left_over_ = true;
                 break;
             case stage::forgetting:
                 at_ = branches_.size();
@@ -148,7 +165,19 @@ private:
         done
     };
     enum class stage : std::uint8_t {
-        asking, reading, alone, preparing, noting, deciding, committing_last, committing, completing, forgetting, aborting, discarding, ended
+        asking,
+        reading,
+        alone,
+        preparing,
+        noting,
+        deciding,
+        committing_last,
+        committing,
+        completing,
+        forgetting,
+        aborting,
+        discarding,
+        ended
     };
 
     [[nodiscard]] two_phase_step step_of(std::size_t i) const noexcept {

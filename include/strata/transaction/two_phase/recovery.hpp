@@ -17,7 +17,8 @@ namespace strata::inline STRATA_ABI {
 struct recovery_report {
     std::size_t committed = 0;    ///< branches that were committed now, or had been
     std::size_t rolled_back = 0;  ///< branches that were rolled back now
-    std::size_t remaining = 0;    ///< branches that could not be ended now: `errors` says why, or their SQLite file or database is not among these
+    std::size_t remaining =
+        0;  ///< branches that could not be ended now: `errors` says why, or their SQLite file or database is not among these
     std::vector<heuristic_outcome> heuristics;  ///< found now; the coordinator's log keeps them until they are acknowledged
     std::vector<error> errors;
 
@@ -129,7 +130,8 @@ private:
             if (f.where == where && f.text == text) return;  // two participants are one database
         found_.push_back({where, *id, text});
         if (id->id.opening <= coordinator_.log().opening()) return;
-        error e{errc::corrupt, joined({"the branch '", text, "' is younger than the decision log, which is an old copy"}), phase::admission};
+        error e{errc::corrupt, joined({"the branch '", text, "' is younger than the decision log, which is an old copy"}),
+                phase::admission};
         e.edit_texts().hint = "open the newest log: by this one, nothing of later openings is ended";
         failed(std::move(e));
     }
