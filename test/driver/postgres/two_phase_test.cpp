@@ -535,7 +535,7 @@ TEST_CASE("transfers whose coordinator is killed at every step lose nothing and 
     std::iota(points.begin(), points.end(), 0);
     kill_coordinators(b, *b.first,
                       way_to(server_url(), setting_of(server_url(), "port"), b.first_schema.schema(), victim("two-phase")).connection,
-                      count(100, 200), points);
+                      count(60, 200), points);
 }
 
 TEST_CASE("the same where an SQLite file decides", "[postgres][two_phase][kill]") {
