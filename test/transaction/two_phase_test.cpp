@@ -270,6 +270,15 @@ TEST_CASE("a deadline ends a distributed transaction up to the decision", "[two_
     CHECK(late.error().code() == errc::timeout);
     CHECK(late.error().effect() == effect::rolled_back);
     CHECK(s.one.said() == lines{"begin immediate", "pay", "rollback"});
+    s.forget();
+    s.on_step = [&](two_phase_step step, std::size_t i, bool done) {
+        if (step == two_phase_step::prepare && i == 1 && !done) std::this_thread::sleep_for(150ms);
+    };
+    e = s.transfer({.deadline = 100ms});
+    CHECK(e.code() == errc::timeout);
+    CHECK(e.effect() == effect::rolled_back);
+    CHECK(s.one.said().back().starts_with("rollback prepared"));
+    CHECK(s.two.said().back() == "rollback");
     s.check_at_rest();
 }
 

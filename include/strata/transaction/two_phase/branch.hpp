@@ -20,8 +20,6 @@ namespace detail {
 class two_phase_participant {
 public:
     [[nodiscard]] virtual error begin() = 0;
-    /// Why it must not go on, once the caller's work is done.
-    [[nodiscard]] virtual error stopped() = 0;
     /// A step of its own; `id`: the branch's. Whatever gives the connection back, or fails to prepare, is the last but for
     /// `complete` and `discard`.
     [[nodiscard]] virtual error perform(two_phase_step step, const std::string& id, bool& wrote) = 0;
@@ -174,7 +172,6 @@ public:
         handle_.emplace(*rt_, *work_.held, op_, 0u);
         return {};
     }
-    [[nodiscard]] error stopped() override { return detail::stopped(op_, rt_->world()); }
 
     [[nodiscard]] error perform(two_phase_step step, const std::string& id, bool& wrote) override {
         switch (step) {

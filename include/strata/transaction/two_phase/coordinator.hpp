@@ -32,7 +32,8 @@ public:
           prefix_(detail::joined({detail::global_prefix, options_.name, ":", detail::hex_of(log_.identity()), ":"})) {}
 
     [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
-    /// What was decided and is not known to be complete, without what is on its way in this process.
+    /// What was decided and is not known to be complete, without what is on its way in this process. One of whose databases nothing is
+    /// left stays for ever: `log().forget(d.id)`.
     [[nodiscard]] std::vector<decision> pending() const {
         std::vector<decision> all = log_.decisions();
         std::erase_if(all, [&](const decision& d) { return is_in_flight(d.id); });

@@ -2,7 +2,7 @@
 //
 // The last resource commits when all others are prepared, and its commit is the decision: in the same transaction it writes what it
 // decides into a table of its own, `strata_decision`. So after a crash the file says which way the branches go, whatever the moment was;
-// until it is there again they wait. The file must sync its commits.
+// until it is there again they wait. The file must sync its commits, and must not be replaced by an older copy while branches wait.
 #ifndef STRATA_TRANSACTION_TWO_PHASE_LAST_RESOURCE_HPP
 #define STRATA_TRANSACTION_TWO_PHASE_LAST_RESOURCE_HPP
 

@@ -34,7 +34,6 @@ public:
 
     /// Commits, or rolls back for `why`. What comes out says what became of the whole.
     [[nodiscard]] error settle(error why) {
-        for (std::size_t i = 0; i < participants_.size() && !why; ++i) why = participants_[i]->stopped();
         two_phase_protocol protocol{participants_.size(), last_, std::move(why)};
         for (two_phase_order o = protocol.next(); o.step != two_phase_step::ended; o = protocol.next()) {
             const at_step told{coordinator_, o.step, o.participant};
