@@ -1087,7 +1087,8 @@ public:
           prefix_(detail::joined({detail::global_prefix, options_.name, ":", detail::hex_of(log_.identity()), ":"})) {}
 
     [[nodiscard]] const std::string& name() const noexcept { return options_.name; }
-    /// What was decided and is not known to be complete, without what is on its way in this process.
+    /// What was decided and is not known to be complete, without what is on its way in this process. One of whose databases nothing is
+    /// left stays for ever: `log().forget(d.id)`.
     [[nodiscard]] std::vector<decision> pending() const {
         std::vector<decision> all = log_.decisions();
         std::erase_if(all, [&](const decision& d) { return is_in_flight(d.id); });
@@ -1271,7 +1272,7 @@ template <class Session>
 //
 // The last resource commits when all others are prepared, and its commit is the decision: in the same transaction it writes what it
 // decides into a table of its own, `strata_decision`. So after a crash the file says which way the branches go, whatever the moment was;
-// until it is there again they wait. The file must sync its commits.
+// until it is there again they wait. The file must sync its commits, and must not be replaced by an older copy while branches wait.
 #ifndef STRATA_TRANSACTION_TWO_PHASE_LAST_RESOURCE_HPP
 #define STRATA_TRANSACTION_TWO_PHASE_LAST_RESOURCE_HPP
 
@@ -1603,8 +1604,6 @@ namespace detail {
 class two_phase_participant {
 public:
     [[nodiscard]] virtual error begin() = 0;
-    /// Why it must not go on, once the caller's work is done.
-    [[nodiscard]] virtual error stopped() = 0;
     /// A step of its own; `id`: the branch's. Whatever gives the connection back, or fails to prepare, is the last but for
     /// `complete` and `discard`.
     [[nodiscard]] virtual error perform(two_phase_step step, const std::string& id, bool& wrote) = 0;
@@ -1757,7 +1756,6 @@ public:
         handle_.emplace(*rt_, *work_.held, op_, 0u);
         return {};
     }
-    [[nodiscard]] error stopped() override { return detail::stopped(op_, rt_->world()); }
 
     [[nodiscard]] error perform(two_phase_step step, const std::string& id, bool& wrote) override {
         switch (step) {
@@ -1862,7 +1860,6 @@ public:
 
     /// Commits, or rolls back for `why`. What comes out says what became of the whole.
     [[nodiscard]] error settle(error why) {
-        for (std::size_t i = 0; i < participants_.size() && !why; ++i) why = participants_[i]->stopped();
         two_phase_protocol protocol{participants_.size(), last_, std::move(why)};
         for (two_phase_order o = protocol.next(); o.step != two_phase_step::ended; o = protocol.next()) {
             const at_step told{coordinator_, o.step, o.participant};
