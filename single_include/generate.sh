@@ -29,7 +29,7 @@ fi
 
 roots=strata/strata.hpp
 for root in strata/async.hpp strata/driver/*.hpp strata/copy.hpp strata/pipeline.hpp strata/optimistic_locking.hpp strata/async/optimistic_locking.hpp strata/async/copy.hpp strata/async/pipeline.hpp strata/async/hedged.hpp strata/async/guard.hpp \
-            strata/verify.hpp strata/async/listener.hpp strata/sql/statement.hpp strata/sql/cursor.hpp strata/value/row.hpp strata/value/chrono.hpp strata/value/uuid.hpp \
+            strata/verify.hpp strata/distributed_transaction.hpp strata/async/listener.hpp strata/sql/statement.hpp strata/sql/cursor.hpp strata/value/row.hpp strata/value/chrono.hpp strata/value/uuid.hpp \
             strata/value/decimal.hpp strata/value/json.hpp strata/value/interval.hpp strata/value/array.hpp strata/value/range.hpp \
             strata/value/composite.hpp strata/value/enum_name.hpp strata/value/hstore.hpp strata/observe/print.hpp strata/policy/bulkhead.hpp strata/policy/concurrency_limit.hpp strata/policy/keyed.hpp strata/policy/rate_limit.hpp \
             strata/policy/throttle.hpp strata/transaction/modes.hpp strata/policy/cache.hpp strata/policy/fallback.hpp strata/policy/hedge.hpp strata/guard.hpp strata/database_registry.hpp strata/server_budget.hpp \

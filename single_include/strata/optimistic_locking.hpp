@@ -1640,7 +1640,7 @@ public:
 
     versioned_batch_work(Runtime& rt, const Rows& rows, const Strategy& strategy, conflict_log& log, const repetition& r,
                          unsigned depth) noexcept
-        : rt_(rt), rows_(rows), strategy_(strategy), log_(log), repetition_(r), depth_(depth) {}
+        : rt_(rt), rows_(rows), strategy_(strategy), log_(log), repetition_(r), depth_(depth), plan_(plan_of(rt)) {}
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const guarded guard{c, &op};
@@ -1673,7 +1673,7 @@ public:
 private:
     void begin() {
         next_.emplace(std::begin(rows_));
-        whole_.emplace(depth_);
+        whole_.emplace(depth_, plan_);
         outcomes_.clear();
         error_ = {};
         thrown_ = nullptr;
@@ -1721,6 +1721,7 @@ private:
     conflict_log& log_;
     const repetition& repetition_;
     unsigned depth_;
+    const transaction_plan<driver> plan_;
     std::optional<enclosed<driver>> whole_;
     std::optional<iterator> next_;
     std::optional<Part> part_;

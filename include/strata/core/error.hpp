@@ -40,6 +40,8 @@ enum class errc : std::uint8_t {
     disk_full, io_error, corrupt, out_of_memory, not_a_database,
     // transactions; commit_rolled_back: COMMIT was asked for, but the database had rolled back, or answered ROLLBACK
     transaction_aborted, commit_rolled_back, outcome_unknown,
+    // distributed transactions: committed, but not yet in every database; ended in part by somebody's hand
+    commit_pending, heuristic_outcome,
     // a statement of a pipeline that was skipped, since one before it failed
     not_run,
     // the user's code and ours
@@ -70,8 +72,8 @@ enum class health : std::uint8_t {
         "not_null_violation", "check_violation", "constraint_violation", "syntax_error", "undefined_object", "invalid_argument",
         "invalid_statement", "read_only", "too_big", "permission_denied", "no_rows", "too_many_rows", "missing_column",
         "type_mismatch", "out_of_range", "null_value", "disk_full", "io_error", "corrupt", "out_of_memory", "not_a_database",
-        "transaction_aborted", "commit_rolled_back", "outcome_unknown", "not_run", "user_exception", "user_error",
-        "misuse", "unsupported", "unknown"};
+        "transaction_aborted", "commit_rolled_back", "outcome_unknown", "commit_pending", "heuristic_outcome", "not_run",
+        "user_exception", "user_error", "misuse", "unsupported", "unknown"};
     static_assert(sizeof(names) / sizeof(names[0]) == static_cast<std::size_t>(errc::unknown) + 1);
     return names[static_cast<std::size_t>(code)];
 }

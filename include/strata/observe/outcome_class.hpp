@@ -85,6 +85,8 @@ inline constexpr std::size_t outcome_classes = 13;
         case errc::not_a_database:
             return outcome_class::machine;
         case errc::outcome_unknown:
+        case errc::commit_pending:
+        case errc::heuristic_outcome:
             return outcome_class::in_doubt;
         case errc::user_exception:
         case errc::user_error:

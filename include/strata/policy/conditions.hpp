@@ -80,6 +80,8 @@ struct condition_traits {
         case errc::access_denied:
         case errc::cancelled:
         case errc::not_run:
+        case errc::commit_pending:
+        case errc::heuristic_outcome:
         case errc::invalid_argument:
         case errc::invalid_statement:
         case errc::user_exception:

@@ -40,7 +40,18 @@ struct scripted_call {
 
 namespace detail {
 
-enum class scripted_event : std::uint8_t { connect, begin, commit, rollback, savepoint, statement, any_statement };
+enum class scripted_event : std::uint8_t {
+    connect,
+    begin,
+    commit,
+    rollback,
+    savepoint,
+    prepare,
+    commit_prepared,
+    rollback_prepared,
+    statement,
+    any_statement
+};
 
 /// One answer, and how often it is given.
 struct scripted_answer {
@@ -286,6 +297,10 @@ public:
     scripting on_begin() { return rule(detail::scripted_event::begin); }
     scripting on_commit() { return rule(detail::scripted_event::commit); }
     scripting on_rollback() { return rule(detail::scripted_event::rollback); }
+    /// The steps of two-phase commit, of `scripted_postgres`.
+    scripting on_prepare() { return rule(detail::scripted_event::prepare); }
+    scripting on_commit_prepared() { return rule(detail::scripted_event::commit_prepared); }
+    scripting on_rollback_prepared() { return rule(detail::scripted_event::rollback_prepared); }
     /// Savepoints: setting, releasing, rolling back to.
     scripting on_savepoint() { return rule(detail::scripted_event::savepoint); }
 

@@ -10,6 +10,7 @@
 #include <strata/core/pacing.hpp>
 #include <strata/core/place.hpp>
 #include <strata/core/signal.hpp>
+#include <strata/sql/prepared_transactions.hpp>
 #include <strata/testing/script.hpp>
 #include <strata/value/sinks.hpp>
 
@@ -71,7 +72,13 @@ public:
     [[nodiscard]] error control(std::string_view sql) {
         using enum detail::scripted_event;
         const auto starts = [&](std::string_view with) { return sql.substr(0, with.size()) == with; };
-        const auto event = starts("begin") ? begin : starts("commit") ? commit : sql == "rollback" ? rollback : savepoint;
+        const auto event = starts("begin")                 ? begin
+                           : starts("prepare transaction") ? prepare
+                           : starts("commit prepared")     ? commit_prepared
+                           : starts("rollback prepared")   ? rollback_prepared
+                           : starts("commit")              ? commit
+                           : sql == "rollback"             ? rollback
+                                                           : savepoint;
         if (lost_) return lost_error();
         const auto a = script_->state().answer(event, {{}, std::string(sql), {}, number_});
         if (a != nullptr && a->failure) return failed(a->failure);
@@ -340,6 +347,7 @@ struct scripted_postgres : detail::scripted_driver<dialect::postgres, false> {
     [[nodiscard]] static std::string lock(std::int64_t key) { return "lock " + std::to_string(key); }
     [[nodiscard]] static std::string unlock(std::int64_t key) { return "unlock " + std::to_string(key); }
     [[nodiscard]] static constexpr std::string_view status_function() noexcept { return "pg_xact_status"; }
+    using two_phase = prepared_transactions;
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -3394,9 +3394,10 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e, 
     } else if (lost_) {
         const bool nothing = !round_.sent || !commit;  // a transaction that hardly began, or was to be rolled back
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
-    } else if (commit && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
-        // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
-        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so COMMIT rolled it back", at, effect::rolled_back};
+    } else if ((commit || sql.starts_with("prepare transaction")) && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
+        // PostgreSQL answers COMMIT and PREPARE TRANSACTION in a failed transaction with the tag ROLLBACK and no error.
+        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so its end rolled it back", at,
+                  effect::rolled_back};
         return signal::failed;
     }
     if (answer != nullptr) [[unlikely]]
@@ -5696,6 +5697,33 @@ private:
 
 #endif
 
+// The statements of two-phase commit, as PostgreSQL writes them. A driver whose database understands them says
+// `using two_phase = prepared_transactions;`
+#ifndef STRATA_SQL_PREPARED_TRANSACTIONS_HPP
+#define STRATA_SQL_PREPARED_TRANSACTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// `id`: less than 200 bytes, chosen by whoever prepares; quoted here.
+struct prepared_transactions {
+    /// Ends the open transaction of a connection, and keeps what it did until somebody decides.
+    [[nodiscard]] static std::string prepare(std::string_view id) { return quoted("prepare transaction ", id); }
+    [[nodiscard]] static std::string commit(std::string_view id) { return quoted("commit prepared ", id); }
+    [[nodiscard]] static std::string roll_back(std::string_view id) { return quoted("rollback prepared ", id); }
+
+private:
+    [[nodiscard]] static std::string quoted(std::string_view words, std::string_view id) {
+        std::string s{words};
+        s += '\'';
+        for (const char c : id) s.append(c == '\'' ? 2 : 1, c);
+        return s += '\'';
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // The tag that stands at the bottom of a stack: what the layers above ask a PostgreSQL driver for.
 #ifndef STRATA_DRIVER_POSTGRES_DRIVER_HPP
 #define STRATA_DRIVER_POSTGRES_DRIVER_HPP
@@ -5731,6 +5759,8 @@ struct postgres {
     using copy_out = detail::postgres_copy_out<T, F>;
     template <class Sink>
     using copy_raw = detail::postgres_copy_raw<Sink>;
+    /// Takes part in distributed transactions, by PREPARE TRANSACTION: `strata/distributed_transaction.hpp`.
+    using two_phase = prepared_transactions;
     /// All connections write.
     static constexpr bool single_writer = false;
 

@@ -9,8 +9,36 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+// The statements of two-phase commit, as PostgreSQL writes them. A driver whose database understands them says
+// `using two_phase = prepared_transactions;`
+#ifndef STRATA_SQL_PREPARED_TRANSACTIONS_HPP
+#define STRATA_SQL_PREPARED_TRANSACTIONS_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// `id`: less than 200 bytes, chosen by whoever prepares; quoted here.
+struct prepared_transactions {
+    /// Ends the open transaction of a connection, and keeps what it did until somebody decides.
+    [[nodiscard]] static std::string prepare(std::string_view id) { return quoted("prepare transaction ", id); }
+    [[nodiscard]] static std::string commit(std::string_view id) { return quoted("commit prepared ", id); }
+    [[nodiscard]] static std::string roll_back(std::string_view id) { return quoted("rollback prepared ", id); }
+
+private:
+    [[nodiscard]] static std::string quoted(std::string_view words, std::string_view id) {
+        std::string s{words};
+        s += '\'';
+        for (const char c : id) s.append(c == '\'' ? 2 : 1, c);
+        return s += '\'';
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
 
 // Values of the scripted driver: what a script answers, and what a statement was called with.
 #ifndef STRATA_TESTING_SCRIPTED_VALUE_HPP
@@ -206,7 +234,18 @@ struct scripted_call {
 
 namespace detail {
 
-enum class scripted_event : std::uint8_t { connect, begin, commit, rollback, savepoint, statement, any_statement };
+enum class scripted_event : std::uint8_t {
+    connect,
+    begin,
+    commit,
+    rollback,
+    savepoint,
+    prepare,
+    commit_prepared,
+    rollback_prepared,
+    statement,
+    any_statement
+};
 
 /// One answer, and how often it is given.
 struct scripted_answer {
@@ -452,6 +491,10 @@ public:
     scripting on_begin() { return rule(detail::scripted_event::begin); }
     scripting on_commit() { return rule(detail::scripted_event::commit); }
     scripting on_rollback() { return rule(detail::scripted_event::rollback); }
+    /// The steps of two-phase commit, of `scripted_postgres`.
+    scripting on_prepare() { return rule(detail::scripted_event::prepare); }
+    scripting on_commit_prepared() { return rule(detail::scripted_event::commit_prepared); }
+    scripting on_rollback_prepared() { return rule(detail::scripted_event::rollback_prepared); }
     /// Savepoints: setting, releasing, rolling back to.
     scripting on_savepoint() { return rule(detail::scripted_event::savepoint); }
 
@@ -549,7 +592,13 @@ public:
     [[nodiscard]] error control(std::string_view sql) {
         using enum detail::scripted_event;
         const auto starts = [&](std::string_view with) { return sql.substr(0, with.size()) == with; };
-        const auto event = starts("begin") ? begin : starts("commit") ? commit : sql == "rollback" ? rollback : savepoint;
+        const auto event = starts("begin")                 ? begin
+                           : starts("prepare transaction") ? prepare
+                           : starts("commit prepared")     ? commit_prepared
+                           : starts("rollback prepared")   ? rollback_prepared
+                           : starts("commit")              ? commit
+                           : sql == "rollback"             ? rollback
+                                                           : savepoint;
         if (lost_) return lost_error();
         const auto a = script_->state().answer(event, {{}, std::string(sql), {}, number_});
         if (a != nullptr && a->failure) return failed(a->failure);
@@ -818,6 +867,7 @@ struct scripted_postgres : detail::scripted_driver<dialect::postgres, false> {
     [[nodiscard]] static std::string lock(std::int64_t key) { return "lock " + std::to_string(key); }
     [[nodiscard]] static std::string unlock(std::int64_t key) { return "unlock " + std::to_string(key); }
     [[nodiscard]] static constexpr std::string_view status_function() noexcept { return "pg_xact_status"; }
+    using two_phase = prepared_transactions;
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -303,9 +303,10 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e, 
     } else if (lost_) {
         const bool nothing = !round_.sent || !commit;  // a transaction that hardly began, or was to be rolled back
         e = lost_error(at, began_in_transaction_ ? effect::rolled_back : nothing ? effect::none : effect::unknown);
-    } else if (commit && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
-        // PostgreSQL answers COMMIT in a failed transaction with the tag ROLLBACK and no error.
-        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so COMMIT rolled it back", at, effect::rolled_back};
+    } else if ((commit || sql.starts_with("prepare transaction")) && std::string_view{::PQcmdStatus(round_.last.get())} == "ROLLBACK") {
+        // PostgreSQL answers COMMIT and PREPARE TRANSACTION in a failed transaction with the tag ROLLBACK and no error.
+        e = error{errc::commit_rolled_back, "a statement of the transaction had failed, so its end rolled it back", at,
+                  effect::rolled_back};
         return signal::failed;
     }
     if (answer != nullptr) [[unlikely]]

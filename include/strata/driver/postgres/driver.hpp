@@ -11,6 +11,7 @@
 #include <strata/driver/postgres/resolve.hpp>
 #include <strata/sql/control_text.hpp>
 #include <strata/sql/facts.hpp>
+#include <strata/sql/prepared_transactions.hpp>
 
 #include <cstdint>
 #include <string>
@@ -47,6 +48,8 @@ struct postgres {
     using copy_out = detail::postgres_copy_out<T, F>;
     template <class Sink>
     using copy_raw = detail::postgres_copy_raw<Sink>;
+    /// Takes part in distributed transactions, by PREPARE TRANSACTION: `strata/distributed_transaction.hpp`.
+    using two_phase = prepared_transactions;
     /// All connections write.
     static constexpr bool single_writer = false;
 
