@@ -5,6 +5,7 @@
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 
 #include <strata/core/transaction_mode.hpp>
+#include <strata/core/joined.hpp>
 #include <strata/driver/postgres/connect.hpp>
 #include <strata/driver/postgres/hooks.hpp>
 #include <strata/driver/postgres/preparation.hpp>
@@ -58,6 +59,7 @@ public:
         preparation_.clear();
         round_ = {};
         controlling_ = 0;
+        begin_ = beginning_ = {};
         watch_.clear();  // before libpq closes the descriptor
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
@@ -67,8 +69,13 @@ public:
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
     /// libpq's handle, null when closed. Leave it idle, in the state in which you found it.
-    [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
-    using detail::postgres_wire::in_transaction;
+    [[nodiscard]] PGconn* native_handle() noexcept {
+        if (!begin_.empty()) [[unlikely]]
+            begin_now();
+        return db_;
+    }
+    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
+    [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
     /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
     [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
@@ -108,6 +115,14 @@ public:
     [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why);
     /// The drive waits for the descriptor, and must not be blocked.
     [[nodiscard]] bool yields() const noexcept { return yields_; }
+
+    /// Begins a transaction by this text, which must live as long, when something else is sent: both in one flight, so that it costs no
+    /// round trip. False, and nothing happens: it must be sent by itself.
+    [[nodiscard]] bool begin_later(std::string_view sql) noexcept {
+        if (is_lost() || busy_ || limit_.is_on() || in_transaction()) return false;
+        begin_ = sql;
+        return true;
+    }
 
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
@@ -177,6 +192,26 @@ private:
         text.clear();
         if (r != nullptr && ::PQntuples(r) > 0 && ::PQgetisnull(r, 0, 0) == 0) text = ::PQgetvalue(r, 0, 0);
     }
+    [[nodiscard]] bool begins() const noexcept { return !begin_.empty() || !beginning_.empty(); }
+    /// BEGIN by itself, before what cannot go with it, as `control_step`.
+    [[nodiscard]] STRATA_COLD signal begin_step(error& e) {
+        if (!begin_.empty()) beginning_ = std::exchange(begin_, {});
+        const signal s = control_step(beginning_, e);
+        if (s != signal::io && s != signal::work) {
+            beginning_ = {};
+            start_the_clock();
+        }
+        return s;
+    }
+    /// For the user, who will say more by the handle. Where it fails he sees a connection that is in no transaction, or lost.
+    STRATA_COLD void begin_now() noexcept {
+        try {
+            static_cast<void>(control(std::exchange(begin_, {})));
+        } catch (...) {  // no memory
+            lost_ = true;
+        }
+    }
+
     /// Before a statement of this kind.
     void look_at(statement_kind k) noexcept {
         limit_.look_at(k);
@@ -191,6 +226,8 @@ private:
     detail::postgres_hooks hooks_;
     std::unique_ptr<detail::postgres_connecting> connecting_;  // while it is being opened
     duration finish_limit_{};
+    std::string_view begin_{};       // BEGIN, not sent yet
+    std::string_view beginning_{};   // under way by itself
     std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
@@ -286,7 +323,9 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e, 
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
         if (!began_in_transaction_) limit_.back_to_session();
-        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        const std::string_view begin = std::exchange(begin_, {});
+        if (!begin.empty() && (commit || sql == "rollback")) return signal::done;  // of nothing
+        ask(::PQsendQuery(db_, detail::joined({begin, begin.empty() ? "" : "; ", sql}).c_str()));
         controlling_ = key;
         if (sql.starts_with("rollback to")) limit_.forget();
     }

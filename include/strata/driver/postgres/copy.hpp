@@ -143,6 +143,7 @@ private:
     }
     [[nodiscard]] error usable() {
         error e = connection_.unusable(effect::none);
+        if (!e && connection_.begins()) static_cast<void>(connection_.begin_step(e));
         if (!e && connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
         return e;
     }

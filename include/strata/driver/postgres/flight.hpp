@@ -34,7 +34,7 @@ public:
         if (ending_) return finish();
         if (!started_ && !start()) return finish();
         if (limiting_) [[unlikely]] {
-            const signal s = connection_.limit_.step(connection_, error_);
+            const signal s = connection_.begins() ? connection_.begin_step(error_) : connection_.limit_.step(connection_, error_);
             if (s == signal::io || s == signal::work) return s;
             limiting_ = false;
             if (s == signal::failed) {
@@ -84,7 +84,7 @@ private:
         connection_.start_the_clock();
         if (error e = connection_.unusable(effect::none)) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
-        limiting_ = connection_.limit_.is_on();
+        limiting_ = connection_.limit_.is_on() || connection_.begins();
         return true;
     }
 

@@ -57,7 +57,7 @@ public:
     [[nodiscard]] bool describe(Use&& use) {
         begin(statement_.text(), Bound::facts.kind_known);
         take_types();
-        if (!can_be_described() || take() != signal::done) return false;
+        if (!can_be_described() || take(false) != signal::done) return false;
         use(postgres_description{entry_->columns.get(), reading()});
         return true;
     }
@@ -66,11 +66,11 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] signal start() {
-        if (!preparing_ && !limiting_) [[likely]] {
+        if (!preparing_ && !limiting_ && !beginning_) [[likely]] {
             begin(statement_.text(), Bound::facts.kind_known);
             take_types();
         }
-        if (const signal s = take(); s != signal::done) [[unlikely]]
+        if (const signal s = take(!detail::wants_rows_one_by_one<Sink>); s != signal::done) [[unlikely]]
             return s;
         if (entry_ != nullptr && !plan_prepared()) return signal::failed;
         return bind() && send(detail::wants_rows_one_by_one<Sink>) ? signal::done : signal::failed;

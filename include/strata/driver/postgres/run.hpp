@@ -40,7 +40,7 @@ protected:
     ~postgres_run() {
         if (under_way_) [[unlikely]]
             abandon();
-        else if ((preparing_ || limiting_) && connection_.round_.under_way) [[unlikely]]
+        else if ((preparing_ || limiting_ || beginning_) && connection_.round_.under_way) [[unlikely]]
             connection_.lost_ = true;
     }
 
@@ -57,10 +57,13 @@ protected:
         key_.high = finish_mix(key_.high ^ (h.high + index));
         key_.low = finish_mix(key_.low ^ (h.low + index));
     }
-    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again.
-    [[nodiscard]] signal take() {
+    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again. `together`: BEGIN
+    /// may be sent with it.
+    [[nodiscard]] signal take(bool together) {
         if (preparing_) [[unlikely]]
             return prepare();
+        if (beginning_) [[unlikely]]
+            return begin_first(false);
         if (limiting_) [[unlikely]]
             return limit();
         connection_.start_the_clock();
@@ -69,6 +72,8 @@ protected:
         was_in_transaction_ = connection_.in_transaction();
         if (connection_.limit_.is_on()) [[unlikely]]
             return limit();
+        if (connection_.begins()) [[unlikely]]
+            return begin_first(together);
         return find();
     }
     /// The same within a call that has begun.
@@ -102,6 +107,8 @@ protected:
         postgres_writer& w = connection_.writer_;
         w.finish();
         PGconn* const db = connection_.db_;
+        if (!connection_.begin_.empty()) [[unlikely]]
+            send_begin();
         const int n = w.written();
         const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
                                            : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(),
@@ -113,6 +120,8 @@ protected:
             return false;
         }
         if (one_by_one) ::PQsetSingleRowMode(db);
+        if (flown_ != flown::alone && ::PQpipelineSync(db) == 0) [[unlikely]]
+            connection_.lost_ = true;
         under_way_ = connection_.busy_ = true;
         return true;
     }
@@ -120,7 +129,10 @@ protected:
     /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
     [[nodiscard]] STRATA_INLINE signal next() {
         row_ = 0;
-        return connection_.next(result_);
+        const signal s = connection_.next(result_);
+        if (flown_ == flown::alone) [[likely]]
+            return s;
+        return next_of_flight(s);
     }
 
     [[nodiscard]] bool can_be_described() {
@@ -210,9 +222,9 @@ protected:
             if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
             bool was_hit = false;
             for (;;) {
-                const result_owner r = connection_.next_result();
-                if (r == nullptr) break;
-                was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
+                static_cast<void>(next());
+                if (result_ == nullptr) break;
+                was_hit = was_hit || field_of(result_.get(), PG_DIAG_SQLSTATE) == "57014";
             }
             static_cast<void>(connection_.fence(was_hit));
         } catch (...) {  // no memory
@@ -239,6 +251,10 @@ protected:
     bool typed_ = false;  // an argument says its type
     bool preparing_ = false;
     bool limiting_ = false;
+    bool beginning_ = false;
+    /// Which answer comes next where BEGIN was sent with the statement.
+    enum class flown : std::uint8_t { alone, begin, end_of_begin, statement, sync };
+    flown flown_ = flown::alone;
     bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
@@ -246,6 +262,9 @@ private:
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
     [[nodiscard]] signal limit();
+    [[nodiscard]] signal begin_first(bool together);
+    void send_begin();
+    [[nodiscard]] signal next_of_flight(signal s);
     [[nodiscard]] signal begin_to_prepare();
     [[nodiscard]] signal prepare();
     [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
@@ -265,6 +284,47 @@ STRATA_COLD inline signal postgres_run::limit() {
     limiting_ = s == signal::io || s == signal::work;
     connection_.limit_.look_at(what_->kind);
     return s == signal::done ? find() : s;
+}
+
+/// A transaction's first statement: BEGIN goes with it where it is prepared already, and before it else.
+STRATA_COLD inline signal postgres_run::begin_first(bool together) {
+    if (together && connection_.prepares_ && connection_.statements_.take(key_, what_->postgres_text, literal_) != nullptr) return find();
+    const signal s = connection_.begin_step(error_);
+    beginning_ = s == signal::io || s == signal::work;
+    return s == signal::done ? find() : s;
+}
+STRATA_COLD inline void postgres_run::send_begin() {
+    const std::string begin{std::exchange(connection_.begin_, {})};
+    flown_ = flown::begin;
+    if (::PQenterPipelineMode(connection_.db_) == 0 ||
+        ::PQsendQueryParams(connection_.db_, begin.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 1) == 0)
+        connection_.lost_ = true;
+}
+/// The statement's results out of those of the flight.
+STRATA_COLD inline signal postgres_run::next_of_flight(signal s) {
+    for (; s != signal::io && !connection_.lost_; s = connection_.next(result_)) {
+        const ExecStatusType is = result_ != nullptr ? ::PQresultStatus(result_.get()) : PGRES_EMPTY_QUERY;
+        switch (flown_) {
+            case flown::begin:
+                flown_ = flown::end_of_begin;
+                if (is != PGRES_COMMAND_OK) return s;  // the statement's own failure, for it was not run
+                break;
+            case flown::end_of_begin:
+                flown_ = flown::statement;
+                break;
+            case flown::statement:
+                if (result_ != nullptr && is != PGRES_PIPELINE_ABORTED) return s;
+                if (result_ == nullptr) flown_ = flown::sync;
+                break;
+            default:
+                result_.reset();
+                flown_ = flown::alone;
+                if (is != PGRES_PIPELINE_SYNC || ::PQexitPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+                return s;
+        }
+    }
+    if (connection_.lost_) flown_ = flown::alone;
+    return s;
 }
 
 STRATA_COLD inline signal postgres_run::begin_to_prepare() {
