@@ -19,9 +19,9 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . bench/optimistic.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
-       pool.borrow pool.contention pool.fairness chain.six simulation.steps locking.transaction
+       pool.borrow pool.contention pool.fairness chain.six simulation.steps locking.transaction locking.optimistic
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
-       postgres.rows postgres.copy_in postgres.stream.memory locking.optimistic)
+       postgres.rows postgres.copy_in postgres.stream.memory)
 
 usage() {
     cat <<EOF
@@ -70,7 +70,7 @@ difference is free of what comes before and after the calls. Times are taken in 
                            110, 10 and 310 statements
   locking.transaction      transactions a second of a closure with one single-row update through the bank's eight layers, over begin,
                            update and commit by libpq alone: ratio is the median of neighbouring runs; processor time of the client,
-                           system calls and instructions of one transaction
+                           system calls and instructions of one transaction. resolve_commit_ratio: with that option
   postgres.roundtrip.blocking, postgres.roundtrip.async
                            processor time of the client for a prepared \`select \$1::int\` through the bank's eight layers, over
                            libpq alone (asynchronously: over callbacks by hand); system calls and instructions of one call
