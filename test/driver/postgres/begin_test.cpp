@@ -190,3 +190,13 @@ TEST_CASE("BEGIN says how the transaction is isolated also where it goes with a 
     const auto r = b.db.try_transaction([](transaction& tx) { tx.execute(add_balance(1, 1)); }, {.read_only = true});
     CHECK(r.error().code() == errc::read_only);
 }
+
+TEST_CASE("a copy to the client that comes first is part of the transaction", "[postgres][begin]") {
+    fixture b;
+    b.db.transaction([](transaction& tx) {
+        std::string seen;
+        tx.copy_out<std::string>("select set_config('strata.begin', 'here', true)"_sql, [&](const std::string& s) { seen = s; });
+        CHECK(seen == "here");
+        CHECK(tx.one<std::string>("select current_setting('strata.begin', true)"_sql()) == "here");  // as long as the transaction
+    });
+}
