@@ -7560,6 +7560,9 @@ public:
                 locked_ = true;
             }
         }
+        if constexpr (requires { c.begin_later(Driver::begin(plan_->mode_at(attempt_))); }) {
+            if (c.begin_later(Driver::begin(plan_->mode_at(attempt_)))) return signal::done;
+        }
         const signal s = control(c, Driver::begin(plan_->mode_at(attempt_)), e);
         return s == signal::failed ? after(c, s) : s;
     }

@@ -10,6 +10,7 @@
 #include <strata/core/pacing.hpp>
 #include <strata/core/place.hpp>
 #include <strata/core/signal.hpp>
+#include <strata/core/transaction_mode.hpp>
 #include <strata/sql/prepared_transactions.hpp>
 #include <strata/testing/script.hpp>
 #include <strata/value/sinks.hpp>

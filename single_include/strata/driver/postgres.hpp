@@ -3149,6 +3149,7 @@ public:
         preparation_.clear();
         round_ = {};
         controlling_ = 0;
+        begin_ = beginning_ = {};
         watch_.clear();  // before libpq closes the descriptor
         connecting_.reset();
         if (db_ != nullptr) owned_ ? ::PQfinish(db_) : hooks_.leave(db_);
@@ -3158,8 +3159,13 @@ public:
 
     [[nodiscard]] bool is_open() const noexcept { return db_ != nullptr; }
     /// libpq's handle, null when closed. Leave it idle, in the state in which you found it.
-    [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
-    using detail::postgres_wire::in_transaction;
+    [[nodiscard]] PGconn* native_handle() noexcept {
+        if (!begin_.empty()) [[unlikely]]
+            begin_now();
+        return db_;
+    }
+    /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
+    [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
     /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
     [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
@@ -3199,6 +3205,14 @@ public:
     [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why);
     /// The drive waits for the descriptor, and must not be blocked.
     [[nodiscard]] bool yields() const noexcept { return yields_; }
+
+    /// Begins a transaction by this text, which must live as long, when something else is sent: both in one flight, so that it costs no
+    /// round trip. False, and nothing happens: it must be sent by itself.
+    [[nodiscard]] bool begin_later(std::string_view sql) noexcept {
+        if (is_lost() || busy_ || limit_.is_on() || in_transaction()) return false;
+        begin_ = sql;
+        return true;
+    }
 
     /// Makes the connection fit for the next user: an open transaction is rolled back, and the guard taken off. Blocks where there is one.
     [[nodiscard]] health tidy() noexcept {
@@ -3268,6 +3282,26 @@ private:
         text.clear();
         if (r != nullptr && ::PQntuples(r) > 0 && ::PQgetisnull(r, 0, 0) == 0) text = ::PQgetvalue(r, 0, 0);
     }
+    [[nodiscard]] bool begins() const noexcept { return !begin_.empty() || !beginning_.empty(); }
+    /// BEGIN by itself, before what cannot go with it, as `control_step`.
+    [[nodiscard]] STRATA_COLD signal begin_step(error& e) {
+        if (!begin_.empty()) beginning_ = std::exchange(begin_, {});
+        const signal s = control_step(beginning_, e);
+        if (s != signal::io && s != signal::work) {
+            beginning_ = {};
+            start_the_clock();
+        }
+        return s;
+    }
+    /// For the user, who will say more by the handle. Where it fails he sees a connection that is in no transaction, or lost.
+    STRATA_COLD void begin_now() noexcept {
+        try {
+            static_cast<void>(control(std::exchange(begin_, {})));
+        } catch (...) {  // no memory
+            lost_ = true;
+        }
+    }
+
     /// Before a statement of this kind.
     void look_at(statement_kind k) noexcept {
         limit_.look_at(k);
@@ -3282,6 +3316,8 @@ private:
     detail::postgres_hooks hooks_;
     std::unique_ptr<detail::postgres_connecting> connecting_;  // while it is being opened
     duration finish_limit_{};
+    std::string_view begin_{};       // BEGIN, not sent yet
+    std::string_view beginning_{};   // under way by itself
     std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
     bool prepares_ = true;
     bool owned_ = false;
@@ -3377,7 +3413,9 @@ inline signal postgres_connection::control_step(std::string_view sql, error& e, 
         start_the_clock(finish_limit_);
         began_in_transaction_ = in_transaction();
         if (!began_in_transaction_) limit_.back_to_session();
-        ask(::PQsendQuery(db_, std::string{sql}.c_str()));
+        const std::string_view begin = std::exchange(begin_, {});
+        if (!begin.empty() && (commit || sql == "rollback")) return signal::done;  // of nothing
+        ask(::PQsendQuery(db_, detail::joined({begin, begin.empty() ? "" : "; ", sql}).c_str()));
         controlling_ = key;
         if (sql.starts_with("rollback to")) limit_.forget();
     }
@@ -3557,6 +3595,7 @@ private:
     }
     [[nodiscard]] error usable() {
         error e = connection_.unusable(effect::none);
+        if (!e && connection_.begins()) static_cast<void>(connection_.begin_step(e));
         if (!e && connection_.limit_.is_on()) static_cast<void>(connection_.limit_.step(connection_, e));
         return e;
     }
@@ -4669,7 +4708,7 @@ protected:
     ~postgres_run() {
         if (under_way_) [[unlikely]]
             abandon();
-        else if ((preparing_ || limiting_) && connection_.round_.under_way) [[unlikely]]
+        else if ((preparing_ || limiting_ || beginning_) && connection_.round_.under_way) [[unlikely]]
             connection_.lost_ = true;
     }
 
@@ -4686,10 +4725,13 @@ protected:
         key_.high = finish_mix(key_.high ^ (h.high + index));
         key_.low = finish_mix(key_.low ^ (h.low + index));
     }
-    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again.
-    [[nodiscard]] signal take() {
+    /// Finds or prepares the statement: `done`, `failed` with the error set, or `io` or `work` and to be called again. `together`: BEGIN
+    /// may be sent with it.
+    [[nodiscard]] signal take(bool together) {
         if (preparing_) [[unlikely]]
             return prepare();
+        if (beginning_) [[unlikely]]
+            return begin_first(false);
         if (limiting_) [[unlikely]]
             return limit();
         connection_.start_the_clock();
@@ -4698,6 +4740,8 @@ protected:
         was_in_transaction_ = connection_.in_transaction();
         if (connection_.limit_.is_on()) [[unlikely]]
             return limit();
+        if (connection_.begins()) [[unlikely]]
+            return begin_first(together);
         return find();
     }
     /// The same within a call that has begun.
@@ -4731,6 +4775,8 @@ protected:
         postgres_writer& w = connection_.writer_;
         w.finish();
         PGconn* const db = connection_.db_;
+        if (!connection_.begin_.empty()) [[unlikely]]
+            send_begin();
         const int n = w.written();
         const int sent = entry_ != nullptr ? ::PQsendQueryPrepared(db, entry_->name, n, w.values(), w.lengths(), w.formats(), 1)
                                            : ::PQsendQueryParams(db, std::string{what_->postgres_text}.c_str(), n, parameter_types(),
@@ -4742,6 +4788,8 @@ protected:
             return false;
         }
         if (one_by_one) ::PQsetSingleRowMode(db);
+        if (flown_ != flown::alone && ::PQpipelineSync(db) == 0) [[unlikely]]
+            connection_.lost_ = true;
         under_way_ = connection_.busy_ = true;
         return true;
     }
@@ -4749,7 +4797,10 @@ protected:
     /// `io`, or done with the next result in `result_`, which is null at the end of the statement or of the connection.
     [[nodiscard]] STRATA_INLINE signal next() {
         row_ = 0;
-        return connection_.next(result_);
+        const signal s = connection_.next(result_);
+        if (flown_ == flown::alone) [[likely]]
+            return s;
+        return next_of_flight(s);
     }
 
     [[nodiscard]] bool can_be_described() {
@@ -4839,9 +4890,9 @@ protected:
             if (more && connection_.ended_by_ == errc::ok && !connection_.lost_) connection_.begin_to_cancel(errc::cancelled);
             bool was_hit = false;
             for (;;) {
-                const result_owner r = connection_.next_result();
-                if (r == nullptr) break;
-                was_hit = was_hit || field_of(r.get(), PG_DIAG_SQLSTATE) == "57014";
+                static_cast<void>(next());
+                if (result_ == nullptr) break;
+                was_hit = was_hit || field_of(result_.get(), PG_DIAG_SQLSTATE) == "57014";
             }
             static_cast<void>(connection_.fence(was_hit));
         } catch (...) {  // no memory
@@ -4868,6 +4919,10 @@ protected:
     bool typed_ = false;  // an argument says its type
     bool preparing_ = false;
     bool limiting_ = false;
+    bool beginning_ = false;
+    /// Which answer comes next where BEGIN was sent with the statement.
+    enum class flown : std::uint8_t { alone, begin, end_of_begin, statement, sync };
+    flown flown_ = flown::alone;
     bool ending_ = false;  // a thread that may block waits for the end of our cancel
 
 private:
@@ -4875,6 +4930,9 @@ private:
         return entry_ != nullptr ? std::span<const ::Oid>{entry_->parameters} : std::span<const ::Oid>{};
     }
     [[nodiscard]] signal limit();
+    [[nodiscard]] signal begin_first(bool together);
+    void send_begin();
+    [[nodiscard]] signal next_of_flight(signal s);
     [[nodiscard]] signal begin_to_prepare();
     [[nodiscard]] signal prepare();
     [[nodiscard]] STRATA_COLD signal refuse(const char* why) {
@@ -4894,6 +4952,47 @@ STRATA_COLD inline signal postgres_run::limit() {
     limiting_ = s == signal::io || s == signal::work;
     connection_.limit_.look_at(what_->kind);
     return s == signal::done ? find() : s;
+}
+
+/// A transaction's first statement: BEGIN goes with it where it is prepared already, and before it else.
+STRATA_COLD inline signal postgres_run::begin_first(bool together) {
+    if (together && connection_.prepares_ && connection_.statements_.take(key_, what_->postgres_text, literal_) != nullptr) return find();
+    const signal s = connection_.begin_step(error_);
+    beginning_ = s == signal::io || s == signal::work;
+    return s == signal::done ? find() : s;
+}
+STRATA_COLD inline void postgres_run::send_begin() {
+    const std::string begin{std::exchange(connection_.begin_, {})};
+    flown_ = flown::begin;
+    if (::PQenterPipelineMode(connection_.db_) == 0 ||
+        ::PQsendQueryParams(connection_.db_, begin.c_str(), 0, nullptr, nullptr, nullptr, nullptr, 1) == 0)
+        connection_.lost_ = true;
+}
+/// The statement's results out of those of the flight.
+STRATA_COLD inline signal postgres_run::next_of_flight(signal s) {
+    for (; s != signal::io && !connection_.lost_; s = connection_.next(result_)) {
+        const ExecStatusType is = result_ != nullptr ? ::PQresultStatus(result_.get()) : PGRES_EMPTY_QUERY;
+        switch (flown_) {
+            case flown::begin:
+                flown_ = flown::end_of_begin;
+                if (is != PGRES_COMMAND_OK) return s;  // the statement's own failure, for it was not run
+                break;
+            case flown::end_of_begin:
+                flown_ = flown::statement;
+                break;
+            case flown::statement:
+                if (result_ != nullptr && is != PGRES_PIPELINE_ABORTED) return s;
+                if (result_ == nullptr) flown_ = flown::sync;
+                break;
+            default:
+                result_.reset();
+                flown_ = flown::alone;
+                if (is != PGRES_PIPELINE_SYNC || ::PQexitPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+                return s;
+        }
+    }
+    if (connection_.lost_) flown_ = flown::alone;
+    return s;
 }
 
 STRATA_COLD inline signal postgres_run::begin_to_prepare() {
@@ -4942,7 +5041,7 @@ public:
         if (ending_) return finish();
         if (!started_ && !start()) return finish();
         if (limiting_) [[unlikely]] {
-            const signal s = connection_.limit_.step(connection_, error_);
+            const signal s = connection_.begins() ? connection_.begin_step(error_) : connection_.limit_.step(connection_, error_);
             if (s == signal::io || s == signal::work) return s;
             limiting_ = false;
             if (s == signal::failed) {
@@ -4992,7 +5091,7 @@ private:
         connection_.start_the_clock();
         if (error e = connection_.unusable(effect::none)) return fail_rest(std::move(e)), false;
         was_in_transaction_ = connection_.in_transaction();
-        limiting_ = connection_.limit_.is_on();
+        limiting_ = connection_.limit_.is_on() || connection_.begins();
         return true;
     }
 
@@ -5527,7 +5626,7 @@ public:
     [[nodiscard]] bool describe(Use&& use) {
         begin(statement_.text(), Bound::facts.kind_known);
         take_types();
-        if (!can_be_described() || take() != signal::done) return false;
+        if (!can_be_described() || take(false) != signal::done) return false;
         use(postgres_description{entry_->columns.get(), reading()});
         return true;
     }
@@ -5536,11 +5635,11 @@ private:
     [[nodiscard]] bool connection_lost() const noexcept { return connection_.is_lost(); }
 
     [[nodiscard]] signal start() {
-        if (!preparing_ && !limiting_) [[likely]] {
+        if (!preparing_ && !limiting_ && !beginning_) [[likely]] {
             begin(statement_.text(), Bound::facts.kind_known);
             take_types();
         }
-        if (const signal s = take(); s != signal::done) [[unlikely]]
+        if (const signal s = take(!detail::wants_rows_one_by_one<Sink>); s != signal::done) [[unlikely]]
             return s;
         if (entry_ != nullptr && !plan_prepared()) return signal::failed;
         return bind() && send(detail::wants_rows_one_by_one<Sink>) ? signal::done : signal::failed;
