@@ -79,6 +79,9 @@ public:
         } catch (...) {
             thrown = std::current_exception();
         }
+        // What follows must be said whatever was cancelled: a coroutine that throws on its next co_await would leave the savepoint open.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
         bool failed = thrown || detail::holds_error(*returned);
         if (!failed) {
             auto left = co_await control(what::leave);
@@ -89,6 +92,7 @@ public:
             const auto undone = co_await control(what::undo);
             if (undone) state_.hooks.run(false, before);
         }
+        co_await asio::this_coro::throw_if_cancelled(throws);
         if (thrown) detail::rethrow_undone(thrown);
         if constexpr (detail::our_result<value>) {
             if (failed) {
