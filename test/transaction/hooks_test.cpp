@@ -312,6 +312,41 @@ TEST_CASE("a closure that ends while a thread still uses its transaction is not 
     check_at_rest(b.db);
 }
 
+TEST_CASE("a closure that ends while a savepoint is open is not committed, for that would be half of it", "[transaction][misuse]") {
+    bank<> b;
+    b.fill(2);
+    enum : int { not_yet, half, hooked, ended };
+    std::atomic<int> at{not_yet};
+    std::thread other;
+    const auto r = b.db.try_transaction([&](auto& tx) {
+        other = std::thread([&] {
+            const auto refused = tx.try_transaction([&](auto& inner) {
+                inner.execute(add_balance(-10, 1));
+                at = half;
+                while (at != hooked) std::this_thread::yield();
+                inner.execute(add_balance(10, 2));
+            });
+            CHECK(refused.error().code() == errc::misuse);
+            at = ended;
+        });
+        while (at != half) std::this_thread::yield();
+        const auto wait = [&] {  // while the handle is there
+            at = hooked;
+            while (at != ended) std::this_thread::yield();
+        };
+        tx.on_commit(wait);
+        tx.on_rollback(wait);
+    });
+    other.join();
+    REQUIRE(!r);
+    CHECK(r.error().code() == errc::misuse);
+    CHECK(r.error().effect() == effect::rolled_back);
+    CHECK_THAT(r.error().to_string(), contains_text("savepoint"));
+    CHECK(b.balance_of(1) == 100);
+    CHECK(b.balance_of(2) == 200);
+    check_at_rest(b.db);
+}
+
 TEST_CASE("a handle refuses after its closure, within the call and by hand", "[transaction][misuse]") {
     bank<> b;
     b.fill(1);

@@ -39,11 +39,16 @@ public:
         doom_ = {};
         word_.store(0, std::memory_order_release);
     }
-    /// From now on nobody may enter, whatever level is open. False: somebody is inside still.
+    /// From now on nobody may enter, whatever level is open; a savepoint that is open dooms the transaction, for only a part of it has
+    /// been done. False: somebody is inside still.
     [[nodiscard]] bool try_end() noexcept {
         std::uint32_t now = word_.load(std::memory_order_relaxed);
-        while ((now & busy) == 0 || now == ended)
-            if (word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        while ((now & busy) == 0 || now == ended) {
+            if (!word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+            if (now != idle(0) && now != ended) [[unlikely]]
+                left_open();
+            return true;
+        }
         return false;
     }
 
@@ -84,6 +89,15 @@ public:
     [[nodiscard]] STRATA_COLD error why_doomed() const { return doom_; }
 
 private:
+    STRATA_COLD void left_open() noexcept {
+        if (doom_) return;
+        try {
+            doom_ = {errc::misuse, "the transaction ended while a savepoint of it was open: wait for the savepoint's closure", phase::execute};
+        } catch (...) {  // no memory
+            doom_ = error{errc::misuse, phase::execute};
+        }
+    }
+
     static constexpr std::uint32_t busy = 1;
     static constexpr std::uint32_t ended = ~std::uint32_t{0};
     static constexpr std::uint32_t idle(unsigned depth) noexcept { return depth << 1; }
