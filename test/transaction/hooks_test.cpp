@@ -312,6 +312,26 @@ TEST_CASE("a closure that ends while a thread still uses its transaction is not 
     check_at_rest(b.db);
 }
 
+TEST_CASE("a savepoint may end while a thread of its own fails: that is misuse, not a conflict to be repeated", "[transaction][misuse]") {
+    for (int i = 0; i < 200; ++i) {
+        strata::detail::transaction_use use;
+        std::atomic<bool> inside{false};
+        std::thread other([&] {
+            CHECK(use.enter(1) == false);
+            CHECK(use.enter(0));
+            inside = true;
+            use.note(strata::error{errc::serialization_failure, strata::phase::execute});
+            use.leave(0);
+        });
+        while (!inside) std::this_thread::yield();
+        use.doom();  // by the level that ends
+        while (!use.try_end()) std::this_thread::yield();
+        other.join();
+        REQUIRE(use.is_doomed());
+        CHECK(use.why_doomed().code() == errc::misuse);
+    }
+}
+
 TEST_CASE("a closure that ends while a savepoint is open is not committed, for that would be half of it", "[transaction][misuse]") {
     bank<> b;
     b.fill(2);
