@@ -264,6 +264,21 @@ TEST_CASE("while a savepoint is open only its own handle may be used", "[transac
     check_at_rest(b.db);
 }
 
+TEST_CASE("a hook belongs to the savepoint that is open, or is refused", "[transaction][hooks][misuse]") {
+    auto script = answering();
+    scripted_client<> db{strata::scripted_options{script}};
+    book b;
+    db.transaction([&](auto& tx) {
+        b.both(tx, "1");
+        tx.transaction([&](auto& inner) {  // were it the outer level's, a rollback of the savepoint would drop it
+            CHECK(failure_of([&] { return b.both(tx, "outer"), 0; }).code() == errc::misuse);
+            b.both(inner, "inner");
+        });
+        b.both(tx, "2");
+    });
+    CHECK(b.seen == lines{"+1", "+inner", "+2"});
+}
+
 TEST_CASE("two threads in one transaction: one of them is refused", "[transaction][misuse]") {
     bank<> b;
     b.fill(1);
@@ -339,6 +354,12 @@ TEST_CASE("a closure that ends while a savepoint is open is not committed, for t
     std::atomic<int> at{not_yet};
     std::thread other;
     const auto r = b.db.try_transaction([&](auto& tx) {
+        const auto wait = [&] {  // while the handle is there
+            at = hooked;
+            while (at != ended) std::this_thread::yield();
+        };
+        tx.on_commit(wait);
+        tx.on_rollback(wait);
         other = std::thread([&] {
             const auto refused = tx.try_transaction([&](auto& inner) {
                 inner.execute(add_balance(-10, 1));
@@ -350,12 +371,6 @@ TEST_CASE("a closure that ends while a savepoint is open is not committed, for t
             at = ended;
         });
         while (at != half) std::this_thread::yield();
-        const auto wait = [&] {  // while the handle is there
-            at = hooked;
-            while (at != ended) std::this_thread::yield();
-        };
-        tx.on_commit(wait);
-        tx.on_rollback(wait);
     });
     other.join();
     REQUIRE(!r);
@@ -373,6 +388,7 @@ TEST_CASE("a handle refuses after its closure, within the call and by hand", "[t
     int refused = 0;
     b.db.transaction([&](auto& tx) {
         tx.on_commit([&] {
+            CHECK(failure_of([&] { return tx.on_commit([] {}), 0; }).code() == errc::misuse);
             const auto r = tx.try_execute(add_balance(1, 1));
             refused += r.error().code() == errc::misuse;
             refused += tx.try_transaction([](auto&) {}).error().code() == errc::misuse;

@@ -112,11 +112,11 @@ public:
     /// See `basic_transaction::on_commit`; the hook is a plain function and runs on the handler's executor.
     template <class F>
     void on_commit(F&& f) {
-        state_.hooks.add(true, std::forward<F>(f));
+        state_.add_hook(depth_, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        state_.hooks.add(false, std::forward<F>(f));
+        state_.add_hook(depth_, false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1.
