@@ -70,8 +70,9 @@ public:
     [[nodiscard]] PGconn* native_handle() const noexcept { return db_; }
     using detail::postgres_wire::in_transaction;
     using detail::postgres_wire::is_lost;
-    /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
-    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
+    /// What is known of this connection, and of those opened before it; also where a session that holds it was told. With an advisory lock
+    /// that could not be given back it is not to be kept.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() || locked_ ? health::lost : health::good; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
