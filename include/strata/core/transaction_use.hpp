@@ -93,7 +93,8 @@ private:
     STRATA_COLD void left_open() noexcept {
         if (doom_) return;
         try {
-            doom_ = {errc::misuse, "the transaction ended while a savepoint of it was open: wait for the savepoint's closure", phase::execute};
+            doom_ = {errc::misuse, "the transaction ended while a savepoint of it was open: wait for the savepoint's closure",
+                     phase::execute};
         } catch (...) {  // no memory
             doom_ = error{errc::misuse, phase::execute};
         }
