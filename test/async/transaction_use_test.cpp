@@ -4,6 +4,7 @@
 #include <strata/testing/scripted.hpp>
 #include <strata/transaction/modes.hpp>
 
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 using namespace strata_test;
@@ -174,6 +175,47 @@ TEST_CASE("a coroutine that ends before its calls do is not committed, and nothi
         CHECK(end.error().code() == errc::misuse);
     }());
     CHECK(b.balance_of(1) == 100);
+}
+
+TEST_CASE("a savepoint whose coroutine is cancelled is undone, and the transaction goes on without it", "[async][transaction][cancel]") {
+    async_bank<> b;
+    b.fill(1);
+    const auto within = [](auto work, strata::duration limit) -> asio::awaitable<bool> {
+        using namespace asio::experimental::awaitable_operators;
+        asio::steady_timer timer(co_await asio::this_coro::executor, limit);
+        const auto first = co_await (std::move(work) || timer.async_wait(asio::use_awaitable));
+        co_return first.index() == 0;
+    };
+    const auto half = [](plain_tx& inner) -> asio::awaitable<void> {
+        co_await inner.async_execute(add_balance(10, 1));
+        asio::steady_timer pause(co_await asio::this_coro::executor, 5s);
+        co_await pause.async_wait(asio::use_awaitable);
+        co_await inner.async_execute(add_balance(10, 1));
+    };
+    int rolled_back = 0;
+    const auto body = [&](plain_tx& tx) -> asio::awaitable<void> {
+        const auto counted = [&](plain_tx& inner) -> asio::awaitable<void> {
+            inner.on_rollback([&] { ++rolled_back; });
+            return half(inner);
+        };
+        const bool done = co_await within(tx.async_transaction(counted), 50ms);
+        CHECK(!done);
+        const auto after = co_await tx.async_try_execute(add_balance(1, 1));
+        CHECK(after);
+    };
+    const auto r = run(b.io, b.adb.async_try_transaction(body));
+    CHECK(r);
+    CHECK(rolled_back == 1);
+    CHECK(b.balance_of(1) == 101);
+    run(b.io, [&]() -> asio::awaitable<void> {
+        auto tx = co_await b.adb.async_begin();
+        const bool done = co_await within(tx.async_transaction(half), 50ms);
+        CHECK(!done);
+        const auto end = co_await tx.async_try_commit();
+        CHECK(end);
+    }());
+    CHECK(b.balance_of(1) == 101);
+    check_at_rest(b.db);
 }
 
 TEST_CASE("options and modes mean the same to the asynchronous face", "[async][transaction]") {

@@ -264,6 +264,21 @@ TEST_CASE("while a savepoint is open only its own handle may be used", "[transac
     check_at_rest(b.db);
 }
 
+TEST_CASE("a hook belongs to the savepoint that is open, or is refused", "[transaction][hooks][misuse]") {
+    auto script = answering();
+    scripted_client<> db{strata::scripted_options{script}};
+    book b;
+    db.transaction([&](auto& tx) {
+        b.both(tx, "1");
+        tx.transaction([&](auto& inner) {  // were it the outer level's, a rollback of the savepoint would drop it
+            CHECK(failure_of([&] { return b.both(tx, "outer"), 0; }).code() == errc::misuse);
+            b.both(inner, "inner");
+        });
+        b.both(tx, "2");
+    });
+    CHECK(b.seen == lines{"+1", "+inner", "+2"});
+}
+
 TEST_CASE("two threads in one transaction: one of them is refused", "[transaction][misuse]") {
     bank<> b;
     b.fill(1);
@@ -312,12 +327,68 @@ TEST_CASE("a closure that ends while a thread still uses its transaction is not 
     check_at_rest(b.db);
 }
 
+TEST_CASE("a savepoint may end while a thread of its own fails: that is misuse, not a conflict to be repeated", "[transaction][misuse]") {
+    for (int i = 0; i < 200; ++i) {
+        strata::detail::transaction_use use;
+        std::atomic<bool> inside{false};
+        std::thread other([&] {
+            CHECK(use.enter(1) == false);
+            CHECK(use.enter(0));
+            inside = true;
+            use.note(strata::error{errc::serialization_failure, strata::phase::execute});
+            use.leave(0);
+        });
+        while (!inside) std::this_thread::yield();
+        use.doom();  // by the level that ends
+        while (!use.try_end()) std::this_thread::yield();
+        other.join();
+        REQUIRE(use.is_doomed());
+        CHECK(use.why_doomed().code() == errc::misuse);
+    }
+}
+
+TEST_CASE("a closure that ends while a savepoint is open is not committed, for that would be half of it", "[transaction][misuse]") {
+    bank<> b;
+    b.fill(2);
+    enum : int { not_yet, half, hooked, ended };
+    std::atomic<int> at{not_yet};
+    std::thread other;
+    const auto r = b.db.try_transaction([&](auto& tx) {
+        const auto wait = [&] {  // while the handle is there
+            at = hooked;
+            while (at != ended) std::this_thread::yield();
+        };
+        tx.on_commit(wait);
+        tx.on_rollback(wait);
+        other = std::thread([&] {
+            const auto refused = tx.try_transaction([&](auto& inner) {
+                inner.execute(add_balance(-10, 1));
+                at = half;
+                while (at != hooked) std::this_thread::yield();
+                inner.execute(add_balance(10, 2));
+            });
+            CHECK(refused.error().code() == errc::misuse);
+            at = ended;
+        });
+        while (at != half) std::this_thread::yield();
+    });
+    other.join();
+    REQUIRE(!r);
+    CHECK(r.error().code() == errc::misuse);
+    CHECK(r.error().effect() == effect::rolled_back);
+    CHECK_THAT(r.error().to_string(), contains_text("savepoint"));
+    CHECK(b.balance_of(1) == 100);
+    CHECK(b.balance_of(2) == 200);
+    check_at_rest(b.db);
+}
+
 TEST_CASE("a handle refuses after its closure, within the call and by hand", "[transaction][misuse]") {
     bank<> b;
     b.fill(1);
     int refused = 0;
     b.db.transaction([&](auto& tx) {
         tx.on_commit([&] {
+            CHECK(failure_of([&] { return tx.on_commit([] {}), 0; }).code() == errc::misuse);
             const auto r = tx.try_execute(add_balance(1, 1));
             refused += r.error().code() == errc::misuse;
             refused += tx.try_transaction([](auto&) {}).error().code() == errc::misuse;

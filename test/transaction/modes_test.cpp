@@ -180,6 +180,10 @@ TEST_CASE("an SQLite transaction that was deferred escalates to the write lock",
     script.on(put).fails(errc::busy_snapshot).times(1);
     db.transaction([](auto& tx) { tx.execute(put); }, {.locking = strata::scripted_locking::deferred, .escalation = {.from = 2}});
     CHECK(script.journal() == lines{"begin deferred", "put", "rollback", "begin immediate", "put", "commit"});
+    script.forget_calls();  // what asked for more keeps it
+    script.on(put).fails(errc::busy).times(1);
+    db.transaction([](auto& tx) { tx.execute(put); }, {.locking = strata::scripted_locking::exclusive, .escalation = {.from = 2}});
+    CHECK(script.journal() == lines{"begin exclusive", "put", "rollback", "begin exclusive", "put", "commit"});
 }
 
 TEST_CASE("a conflict dooms the whole transaction, whatever the closure makes of it", "[transaction][conflict]") {

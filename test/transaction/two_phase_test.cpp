@@ -350,6 +350,28 @@ TEST_CASE("somebody commits by hand what is rolled back", "[two_phase]") {
     CHECK(s.told[0].branch.branch == 1);
 }
 
+TEST_CASE("who is told of a heuristic outcome may throw: what is decided is done and told all the same", "[two_phase]") {
+    const temp_folder folder;
+    fake_server one{1}, two{2}, three{3};
+    int told = 0;
+    strata::transaction_coordinator coordinator{{.name = "test", .log = folder.file("log"), .on_heuristic = [&](const auto&) {
+                                                     if (++told == 1) throw 5;
+                                                 }}};
+    strata::distributed_transaction t{coordinator, one.db(), two.db(), three.db()};
+    three.script.on_commit_prepared().fails(errc::connection_lost).times(1);
+    one.script.on_commit_prepared().fails(errc::undefined_object);
+    one.script.on("strata two-phase outcome").rows({{"aborted"}});
+    one.script.forget_calls(), three.script.forget_calls();
+    const auto r = t.try_run([](auto& a, auto& b, auto& c) { a.execute(pay()), b.execute(pay()), c.execute(pay()); });
+    CHECK(told == 1);
+    REQUIRE(!r);
+    CHECK(r.error().code() == errc::heuristic_outcome);
+    CHECK(r.error().effect() == effect::applied);
+    CHECK(three.said().back() == "commit prepared 1.1.2");
+    CHECK(coordinator.heuristics().size() == 1);
+    CHECK(coordinator.log().decisions().empty());
+}
+
 TEST_CASE("recovery rolls back what was not decided, and nothing that is not its own", "[two_phase]") {
     two_servers s;
     const auto listed = [&](const lines& ids) {
@@ -620,6 +642,11 @@ TEST_CASE("an SQLite database that does not sync cannot decide for others", "[tw
     CHECK_THAT(e.texts().hint, contains_text("synchronous"));
     CHECK(open({.path = folder.file("b.db"), .synchronous = strata::sqlite_synchronous::off}).code() == errc::unsupported);
     CHECK(open({.path = "file:/two-phase?vfs=memdb"}).code() == errc::unsupported);
+    // Its commit is the journal's unlinking, which a power cut may take back.
+    CHECK(open({.path = folder.file("c.db"), .journal = strata::sqlite_journal::rollback}).code() == errc::unsupported);
+    file_database careful{strata::sqlite_options{
+        .path = folder.file("d.db"), .journal = strata::sqlite_journal::rollback, .pragmas = {"pragma synchronous = extra"}}};
+    const strata::distributed_transaction t{coordinator, server.db(), careful};
 }
 
 TEST_CASE("hooks of a distributed transaction follow what became of the whole", "[two_phase]") {

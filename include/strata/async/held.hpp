@@ -236,11 +236,11 @@ public:
     /// See `basic_transaction::on_commit`; they run on the handler's executor, on a work thread where the handle is dropped.
     template <class F>
     void on_commit(F&& f) {
-        this->shared()->work.state.hooks.add(true, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        this->shared()->work.state.hooks.add(false, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, false, std::forward<F>(f));
     }
 
     /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out. `errc::misuse`, and a rollback, while a

@@ -37,13 +37,19 @@ public:
     /// A new attempt.
     void begin() noexcept {
         doom_ = {};
+        unfinished_.store(false, std::memory_order_relaxed);
         word_.store(0, std::memory_order_release);
     }
-    /// From now on nobody may enter, whatever level is open. False: somebody is inside still.
+    /// From now on nobody may enter, whatever level is open; a savepoint that is open dooms the transaction, for only a part of it has
+    /// been done. False: somebody is inside still.
     [[nodiscard]] bool try_end() noexcept {
         std::uint32_t now = word_.load(std::memory_order_relaxed);
-        while ((now & busy) == 0 || now == ended)
-            if (word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        while ((now & busy) == 0 || now == ended) {
+            if (!word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+            if (now != idle(0) && now != ended) [[unlikely]]
+                left_open();
+            return true;
+        }
         return false;
     }
 
@@ -65,9 +71,8 @@ public:
         }
     }
     /// A closure has ended while somebody uses its handle: nothing can be said on the connection now, and nothing will be committed.
-    STRATA_COLD void doom() noexcept {
-        if (!doom_) doom_ = error{errc::misuse, phase::execute};
-    }
+    /// That somebody may just `note` an error of its own.
+    STRATA_COLD void doom() noexcept { unfinished_.store(true, std::memory_order_relaxed); }
     [[nodiscard]] STRATA_COLD error doom_unfinished() {
         doom();
         return unfinished();
@@ -80,16 +85,28 @@ public:
         const std::uint32_t now = word_.load(std::memory_order_relaxed);
         return now != ended && (now & ~busy) == idle(depth);
     }
-    [[nodiscard]] bool is_doomed() const noexcept { return static_cast<bool>(doom_); }
-    [[nodiscard]] STRATA_COLD error why_doomed() const { return doom_; }
+    // After `try_end`.
+    [[nodiscard]] bool is_doomed() const noexcept { return doom_ || unfinished_.load(std::memory_order_relaxed); }
+    [[nodiscard]] STRATA_COLD error why_doomed() const { return unfinished_.load(std::memory_order_relaxed) ? unfinished() : doom_; }
 
 private:
+    STRATA_COLD void left_open() noexcept {
+        if (doom_) return;
+        try {
+            doom_ = {errc::misuse, "the transaction ended while a savepoint of it was open: wait for the savepoint's closure",
+                     phase::execute};
+        } catch (...) {  // no memory
+            doom_ = error{errc::misuse, phase::execute};
+        }
+    }
+
     static constexpr std::uint32_t busy = 1;
     static constexpr std::uint32_t ended = ~std::uint32_t{0};
     static constexpr std::uint32_t idle(unsigned depth) noexcept { return depth << 1; }
 
     std::atomic<std::uint32_t> word_{0};
-    error doom_;
+    std::atomic<bool> unfinished_{false};
+    error doom_;  // written by whoever has entered
 };
 
 }  // namespace detail

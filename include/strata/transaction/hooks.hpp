@@ -102,6 +102,15 @@ struct transaction_state {
     transaction_use use;
     transaction_hooks hooks;
 
+    /// By the handle of the level `depth`. Throws `failure`, `misuse`, where that is not the one to be used now: what it registers would be
+    /// dropped with a savepoint that is not its own, or never run.
+    template <class F>
+    void add_hook(unsigned depth, bool after_commit, F&& f) {
+        if (!use.is_open(depth)) [[unlikely]]
+            throw_failure(use.refusal());
+        hooks.add(after_commit, std::forward<F>(f));
+    }
+
     /// After the last attempt, when the connection has gone back. `e`: how it ended, no error after a commit.
     void run_hooks(error& e) noexcept {
         if (!hooks.empty()) [[unlikely]]

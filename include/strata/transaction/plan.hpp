@@ -34,7 +34,9 @@ private:
     [[nodiscard]] STRATA_COLD mode_of<Driver> escalated() const noexcept {
         mode_of<Driver> m = mode;
         if (escalation.isolation && (!m.isolation || *m.isolation < *escalation.isolation)) m.isolation = escalation.isolation;
-        if (!m.read_only) m.locking.reset();  // the default is the write lock at once
+        using kind = typename locking_of<Driver>::kind;
+        if constexpr (requires { kind::deferred; })
+            if (!m.read_only && m.locking == kind::deferred) m.locking.reset();  // the default is the write lock at once
         return m;
     }
 };

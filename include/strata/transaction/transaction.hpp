@@ -72,15 +72,16 @@ public:
         }
     }
 
-    /// Calls `f()` when the transaction has been committed; see hooks.hpp. One allocation.
+    /// Calls `f()` when the transaction has been committed; see hooks.hpp. One allocation. `errc::misuse` where a statement on this handle
+    /// would be.
     template <class F>
     void on_commit(F&& f) {
-        state_.hooks.add(true, std::forward<F>(f));
+        state_.add_hook(depth_, true, std::forward<F>(f));
     }
     /// Calls `f()` when the transaction, or the savepoint whose closure this is, has been rolled back.
     template <class F>
     void on_rollback(F&& f) {
-        state_.hooks.add(false, std::forward<F>(f));
+        state_.add_hook(depth_, false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1: the closure may run again after a conflict.

@@ -115,6 +115,75 @@ TEST_CASE("those who escalate come one after the other", "[postgres][transaction
     CHECK(b.db.one<std::int64_t>("select count(*) from pg_locks where locktype = 'advisory' and objid = :k"_sql(key & 0xffffffff)) == 0);
 }
 
+TEST_CASE("a lock of those who escalate that cannot be given back goes with its connection", "[postgres][transaction][escalation]") {
+    constexpr std::int64_t key = 0x7374726174610002;
+    bank<> b{1};
+    auto o = b.in.options();
+    o.connection += "%2Cpg_catalog";  // so that the server finds a function of ours first
+    b.db.execute(
+        "create function pg_advisory_unlock(bigint) returns bool language plpgsql as $$ begin raise exception 'not now'; end $$"_sql());
+    strata::database<retrying_stack> db{o, none_yet, soon};
+    int runs = 0;
+    db.transaction(
+        [&](auto& tx) {
+            if (++runs == 1) strata::throw_failure(strata::error{errc::deadlock, strata::phase::execute});
+            tx.execute(add_balance(1, 1));
+        },
+        {.escalation = {.from = 2, .lock = key}});
+    CHECK(runs == 2);
+    CHECK(b.balance_of(1) == 101);
+    constexpr auto holders = "select count(*) from pg_locks where locktype = 'advisory' and objid = :k"_sql;
+    CHECK(comes_true([&] { return b.db.one<std::int64_t>(holders(key & 0xffffffff)) == 0; }));
+}
+
+TEST_CASE("what another server says of an id is no answer", "[postgres][fault][resolve]") {
+    if (!proxied_bank::is_there()) return;
+    const own_server elsewhere;
+    if (elsewhere.url().empty()) {
+        WARN("no programs of a server here: this is left out");
+        return;
+    }
+    proxied_bank b;
+    strata::database<plain_stack> other{strata::postgres_options{.connection = elsewhere.url()}, server::one()};
+    const std::string user = setting_of(server_url(), "user"), password = setting_of(server_url(), "password");
+    if (user != setting_of(elsewhere.url(), "user")) other.execute(strata::statement{"create role " + user + " login superuser"});
+    other.execute(strata::statement{"alter role " + user + " password '" + password + "'"});
+    // It has used the same number for something of its own that it rolled back, as a standby does that was promoted without having heard
+    // of the COMMIT.
+    constexpr auto take_number = "select pg_current_xact_id()::text::int8"_sql;
+    const auto far = b.behind.db.one<std::int64_t>(take_number()) + 100;
+    for (std::int64_t n = 0; n < far;) {
+        auto tx = other.begin();
+        n = tx.one<std::int64_t>(take_number());
+    }
+    auto o = at(server_url(), "127.0.0.1,127.0.0.1", std::to_string(b.proxy.port()) + "," + setting_of(elsewhere.url(), "port"),
+                "sslmode=disable gssencmode=disable options='-csearch_path=" + b.behind.in.schema() + "'");
+    o.finish_limit = 100ms;
+    strata::database<plain_stack> db{o, none_yet};
+    int unknown = 0;
+    for (std::int64_t n = 1; n <= 40; ++n) {
+        b.proxy.refuse(false);
+        const auto r = db.try_transaction(
+            [&](auto& tx) {
+                tx.execute(insert_echo(n));
+                b.proxy.refuse(true);
+                b.proxy.cut_after(way::to_client, 50 + 2 * static_cast<std::uint64_t>(n));  // COMMIT's answer is among these bytes
+            },
+            {.resolve_commit = true});
+        b.proxy.do_not_cut();
+        CAPTURE(n, r ? "committed" : r.error().to_string());
+        if (r) {
+            CHECK(b.holds(n));
+        } else if (r.error().effect() == effect::unknown) {
+            ++unknown;
+        } else {
+            CHECK(r.error().effect() == effect::rolled_back);
+            CHECK(!b.holds(n));
+        }
+    }
+    CHECK(unknown > 0);
+}
+
 TEST_CASE("a COMMIT whose answer is lost is resolved", "[postgres][fault][resolve]") {
     if (!proxied_bank::is_there()) return;
     proxied_bank b;

@@ -77,8 +77,9 @@ public:
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
-    /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
-    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
+    /// What is known of this connection, and of those opened before it; also where a session that holds it was told. With an advisory lock
+    /// that could not be given back it is not to be kept.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() || locked_ ? health::lost : health::good; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }

@@ -156,12 +156,16 @@ public:
         return check(o);
     }
 
-    /// As this connection was made, whatever the environment and files say now. False without memory.
+    /// As this connection was made, whatever the environment and files say now, and to the server that it led to, were there several.
+    /// False without memory.
     [[nodiscard]] STRATA_COLD bool read(PGconn* c) {
         const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> all{::PQconninfo(c), &::PQconninfoFree};
         settings_.clear();
         for (const PQconninfoOption* o = all.get(); o != nullptr && o->keyword != nullptr; ++o)
             if (o->val != nullptr && std::string_view{o->keyword} != "client_encoding") set(o->keyword, o->val);
+        if (!value("hostaddr").empty()) set("hostaddr", ::PQhostaddr(c));
+        set("host", ::PQhost(c));
+        set("port", ::PQport(c));
         return all != nullptr;
     }
 

@@ -2,6 +2,10 @@
 //
 // "in progress" is no answer yet: the COMMIT may still be on its way, or the server has not noticed that the client is gone. Nor is what a
 // standby says, which may not have heard. "aborted" is one: the transaction can never be committed any more.
+//
+// Of several hosts only the one is asked that the lost connection led to: a standby that was promoted since, without having heard of the
+// COMMIT, may have given the number to a transaction of its own. So do not ask for `resolve_commit` behind a name or a proxy that may lead
+// to such a server afterwards, unless replication is synchronous.
 #ifndef STRATA_DRIVER_POSTGRES_RESOLVE_HPP
 #define STRATA_DRIVER_POSTGRES_RESOLVE_HPP
 

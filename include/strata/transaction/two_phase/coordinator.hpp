@@ -16,7 +16,8 @@ namespace strata::inline STRATA_ABI {
 struct coordinator_options {
     std::string name;  ///< 1 to 64 letters, digits, `_`, `.` and `-`; part of what `pg_prepared_xacts` shows
     std::string log;   ///< path of the decision log, on a disk that keeps what was synced; its folder must be there
-    /// Told what somebody ended by hand otherwise than it was decided, as soon as that is found out. It is kept in the log, too.
+    /// Told what somebody ended by hand otherwise than it was decided, as soon as that is found out. It is kept in the log, too. What it
+    /// throws is dropped: other branches are still to be ended.
     std::function<void(const heuristic_outcome&)> on_heuristic = {};
     /// For tests: called before and after each step of each transaction. What it throws ends the process.
     std::function<void(two_phase_step, std::size_t participant, bool done)> on_step = {};
@@ -73,7 +74,10 @@ public:
     /// Keeps and tells it; an error where it could not be kept.
     [[nodiscard]] error found(const heuristic_outcome& h) {
         error e = log_.note(h);
-        if (options_.on_heuristic) options_.on_heuristic(h);
+        try {
+            if (options_.on_heuristic) options_.on_heuristic(h);
+        } catch (...) {
+        }
         return e;
     }
 

@@ -52,10 +52,13 @@ struct enlisted<Database> {
         if (!synchronous) return synchronous.error();
         const auto journal = s->template try_one<std::string>("pragma journal_mode"_sql());
         if (!journal) return journal.error();
-        if (*synchronous < 2 || *journal == "off" || *journal == "memory") {
+        const bool unlinks = *journal == "delete";  // and commits so, which lasts when its folder is synced: at `extra`, and only there
+        if (*synchronous < (unlinks ? 3 : 2) || *journal == "off" || *journal == "memory") {
             error e{errc::unsupported, "this SQLite database may lose what it has committed, and so cannot decide for others",
                     phase::admission};
-            e.edit_texts().hint = "a file with sqlite_options.synchronous = full, and no journal in memory";
+            e.edit_texts().hint =
+                "a file with sqlite_options.synchronous = full and journal = wal; under a rollback journal add \"pragma "
+                "synchronous = extra\" to its pragmas";
             return e;
         }
         if (auto made = s->try_execute(
