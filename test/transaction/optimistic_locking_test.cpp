@@ -148,6 +148,15 @@ TEST_CASE("recompute runs on the fresh row", "[optimistic]") {
     CHECK(calls == 2);
     CHECK(done.attempts == 2);
     CHECK(s.read(7) == item{7, "nail", 107, 3});
+    // What the caller did to the row is no part of it, whether or not somebody else was faster.
+    auto edited = *s.db.find_versioned<item>(7);
+    edited->name = "edited";
+    done = s.db.update_versioned(edited, add);
+    CHECK(done.attempts == 1);
+    CHECK(s.read(7) == item{7, "nail", 112, 4});
+    CHECK(s.db.update_versioned(edited, add).attempts == 2);
+    CHECK(s.read(7) == item{7, "nail", 117, 5});
+    s.db.execute("update \"the \"\"Items\"\"\" set amount = 107 where \"select\" = 7"_sql);
     // What it throws comes out, and nothing is written.
     const auto bad = strata::recompute{[](item& i) {
         i.amount = 0;
@@ -155,7 +164,7 @@ TEST_CASE("recompute runs on the fresh row", "[optimistic]") {
     }};
     CHECK_THROWS_AS(s.db.update_versioned<item>(7, bad), std::domain_error);
     CHECK_THROWS_AS(s.db.try_update_versioned(row, bad), std::domain_error);
-    CHECK(s.read(7) == item{7, "nail", 107, 3});
+    CHECK(s.read(7) == item{7, "nail", 107, 5});
     check_at_rest(s.db);
 }
 
