@@ -52,6 +52,7 @@ enum class anomaly : std::uint8_t {
     repeated,   ///< a value is twice in a list
     diverging,  ///< two reads of a list of which neither is the beginning of the other
     lost,       ///< a transaction does not see its own append
+    vanished,   ///< what a committed transaction appended is not there in the end
     g1a,        ///< a committed transaction read what an aborted one appended
     g1b,        ///< or what another had appended on the way, before its last append to the list
     g0,
@@ -60,7 +61,7 @@ enum class anomaly : std::uint8_t {
     g2
 };
 [[nodiscard]] constexpr std::string_view to_string(anomaly a) noexcept {
-    constexpr std::string_view names[] = {"invented", "repeated", "diverging", "lost", "G1a", "G1b", "G0", "G1c", "G-single", "G2"};
+    constexpr std::string_view names[] = {"invented", "repeated", "diverging", "lost", "vanished", "G1a", "G1b", "G0", "G1c", "G-single", "G2"};
     return names[static_cast<std::size_t>(a)];
 }
 
@@ -95,7 +96,8 @@ struct history_report {
 
 class history_checker {
 public:
-    explicit history_checker(const list_history& h) : history_(h), counts_(h.size()), edges_(h.size()) {}
+    /// `ended`: the history's last transaction began when all others had ended.
+    history_checker(const list_history& h, bool ended) : history_(h), ended_(ended), counts_(h.size()), edges_(h.size()) {}
 
     [[nodiscard]] history_report check() {
         collect_writers();
@@ -103,6 +105,7 @@ public:
         order_versions();
         for (std::size_t t = 0; t < history_.size(); ++t)
             if (counts_[t]) look_at_reads(t);
+        if (ended_) look_at_the_end();
         depend_on_writes();
         find_cycles();
         return std::move(report_);
@@ -194,6 +197,15 @@ private:
                     note(anomaly::g1a, name(t) + " read " + name(s.list, s.read[i]) + " by " + name(w->second.transaction));
             }
             depend_on_read(t, s, foreign);
+        }
+    }
+    /// Dependencies do not tell of what nobody has read.
+    void look_at_the_end() {
+        for (const list_step& s : history_.back().steps) {
+            if (s.appended) continue;
+            for (const auto& [value, w] : writers_)
+                if (value.first == s.list && counts_[w.transaction] && std::count(s.read.begin(), s.read.end(), value.second) == 0)
+                    note(anomaly::vanished, name(s.list, value.second) + " by " + name(w.transaction));
         }
     }
     [[nodiscard]] bool is_own(std::size_t t, int list, std::int64_t value) const {
@@ -309,6 +321,7 @@ private:
     }
 
     const list_history& history_;
+    bool ended_;
     std::vector<bool> counts_;  // committed, as far as one can tell
     std::vector<std::vector<edge>> edges_;
     std::map<place, writer> writers_;
@@ -318,7 +331,11 @@ private:
 };
 
 [[nodiscard]] inline history_report check_history(const list_history& h) {
-    return history_checker{h}.check();
+    return history_checker{h, false}.check();
+}
+/// Of one whose last transaction reads the lists after all others have ended: nothing that was committed may be missing there.
+[[nodiscard]] inline history_report check_ended_history(const list_history& h) {
+    return history_checker{h, true}.check();
 }
 
 }  // namespace strata_test

@@ -94,6 +94,19 @@ TEST_CASE("G2: a circle with more anti-dependencies", "[history]") {
                     committed({reads(1, {}), reads(2, {1})})}) == kinds{"G2"});
 }
 
+TEST_CASE("what was committed and read by nobody is missing in the end", "[history]") {
+    // Both write the list as they read it with their value behind it; or a commit is told that was none.
+    const list_history lost{committed({reads(1, {}), appends(1, 1)}), committed({reads(1, {}), appends(1, 2)}), committed({reads(1, {2})})};
+    CHECK(check_history(lost).found.empty());  // the last might have read before the first wrote
+    const auto report = check_ended_history(lost);
+    REQUIRE(report.found.size() == 1);
+    CHECK(report.found[0].kind == anomaly::vanished);
+    CHECK(report.found[0].where == "value 1 of list 1 by T0");
+    CHECK(check_ended_history({unknown({appends(1, 1)}), aborted({appends(1, 2)}), committed({appends(1, 3), appends(2, 1)}),
+                               committed({reads(1, {3}), reads(2, {1})})})
+              .found.empty());
+}
+
 TEST_CASE("an unknown outcome is what others saw of it", "[history]") {
     const auto seen = check_history({unknown({appends(1, 1)}), committed({reads(1, {1})})});
     CHECK(seen.found.empty());
@@ -133,6 +146,7 @@ TEST_CASE("what runs one after the other is clean, and a swap of two versions is
         list_transaction all;
         for (auto& [list, values] : lists) all.steps.push_back(reads(list, values));
         h.push_back(all);
+        CHECK(check_ended_history(h).found.empty());
         std::vector<list_transaction> shuffled = h;
         std::shuffle(shuffled.begin(), shuffled.end(), random);
         CAPTURE(check_history(shuffled).to_string());

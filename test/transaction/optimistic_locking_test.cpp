@@ -6,6 +6,23 @@
 using namespace strata_test;
 using strata::write_status;
 
+namespace optimistic_locking_test {
+/// A temporary table of the same name hides it.
+struct hidden {
+    std::int64_t id = 0;
+    std::int64_t amount = 0;
+    std::int64_t version = 0;
+};
+}  // namespace optimistic_locking_test
+BOOST_HANA_ADAPT_STRUCT(optimistic_locking_test::hidden, id, amount, version);
+template <>
+struct strata::mapping<optimistic_locking_test::hidden> {
+    static constexpr std::string_view schema = "main";
+    static constexpr std::string_view table = "hidden";
+    static constexpr std::string_view key = "id";
+    static constexpr std::string_view version = "version";
+};
+
 namespace {
 
 using store_stack = strata::stack<strata::optimistic_locking<>, strata::pool<>, strata::sqlite>;
@@ -148,6 +165,15 @@ TEST_CASE("recompute runs on the fresh row", "[optimistic]") {
     CHECK(calls == 2);
     CHECK(done.attempts == 2);
     CHECK(s.read(7) == item{7, "nail", 107, 3});
+    // What the caller did to the row is no part of it, whether or not somebody else was faster.
+    auto edited = *s.db.find_versioned<item>(7);
+    edited->name = "edited";
+    done = s.db.update_versioned(edited, add);
+    CHECK(done.attempts == 1);
+    CHECK(s.read(7) == item{7, "nail", 112, 4});
+    CHECK(s.db.update_versioned(edited, add).attempts == 2);
+    CHECK(s.read(7) == item{7, "nail", 117, 5});
+    s.db.execute("update \"the \"\"Items\"\"\" set amount = 107 where \"select\" = 7"_sql);
     // What it throws comes out, and nothing is written.
     const auto bad = strata::recompute{[](item& i) {
         i.amount = 0;
@@ -155,7 +181,7 @@ TEST_CASE("recompute runs on the fresh row", "[optimistic]") {
     }};
     CHECK_THROWS_AS(s.db.update_versioned<item>(7, bad), std::domain_error);
     CHECK_THROWS_AS(s.db.try_update_versioned(row, bad), std::domain_error);
-    CHECK(s.read(7) == item{7, "nail", 107, 3});
+    CHECK(s.read(7) == item{7, "nail", 107, 5});
     check_at_rest(s.db);
 }
 
@@ -249,6 +275,22 @@ TEST_CASE("without a version column any change of the row is seen", "[optimistic
     CHECK((*s.db.find_versioned<plain_item>(7))->name == "a|b'c");
     // A mapping that names a version column goes before the stack's way.
     CHECK(s.db.insert_versioned(item{1, "x", 1, 0}).version() == 1);
+}
+
+TEST_CASE("a table is that of the mapping's schema", "[optimistic]") {
+    using optimistic_locking_test::hidden;
+    store<> s;
+    auto session = s.db.session();
+    session.execute("create table hidden (id bigint primary key, amount bigint, version bigint)"_sql);
+    session.execute("create temp table hidden (other bigint)"_sql);
+    auto row = session.insert_versioned(hidden{1, 5, 0});
+    row->amount = 6;
+    CHECK(session.update_versioned(row).version == 2);
+    CHECK(session.update_versioned<hidden>(1, strata::recompute{[](hidden& a) { ++a.amount; }}));
+    CHECK(session.update_versioned(row, strata::last_writer_wins{}).version == 4);
+    CHECK((*session.find_versioned<hidden>(1))->amount == 6);
+    CHECK(session.remove_versioned<hidden>(1, strata::expect_version{4}));
+    CHECK_FALSE(session.find_versioned<hidden>(1));
 }
 
 TEST_CASE("inside a transaction a versioned write is part of it", "[optimistic]") {

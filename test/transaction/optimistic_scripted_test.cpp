@@ -143,6 +143,7 @@ TEST_CASE("a batch whose connection is lost tells what was written", "[optimisti
     CHECK(each[0]->version == 2);
     CHECK(each[1].error().code() == errc::check_violation);
     CHECK(each[2].error().code() == errc::connection_lost);
+    CHECK(each[2].error().effect() == effect::none);  // of this row
     CHECK(each[3].error().code() == errc::not_run);
     // Nothing is written yet: repeated from the start.
     s.script.forget_calls();

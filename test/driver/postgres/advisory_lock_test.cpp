@@ -140,6 +140,10 @@ TEST_CASE("a held advisory lock pins its connection until it is released", "[pos
 
         auto moved = std::move(lock);
         CHECK(moved.holds());
+        CHECK_FALSE(lock.holds());
+        CHECK_FALSE(lock.check());
+        CHECK_THROWS_AS(lock.session(), strata::failure);
+        lock.release();  // nothing
         CHECK_FALSE(is_free(b.db, key));
         moved.release();
         CHECK_FALSE(moved.holds());
@@ -215,6 +219,23 @@ TEST_CASE("a held advisory lock goes with its connection, and check says so", "[
         b.proxy.cut();
         CHECK_FALSE(lock.check());
         REQUIRE(comes_true([&] { return is_free(b.behind.db, key); }));
+    }
+    SECTION("in the middle of a transaction on it") {
+        auto lock = strata::hold_advisory_lock(db, key);
+        const auto done = lock.session().try_transaction([&](auto& tx) {
+            CHECK(tx.try_execute("select 1 / :zero::int"_sql(0)).has_error());
+            CHECK(lock.check());  // the transaction has failed, but the lock is there
+            b.proxy.cut();
+            CHECK_FALSE(lock.check());
+            CHECK_FALSE(lock.holds());
+            CHECK(tx.try_execute("select 1"_sql()).has_error());
+        });
+        REQUIRE(done.has_error());
+        CHECK(done.error().effect() == strata::effect::rolled_back);
+        CHECK_THROWS_AS(lock.session(), strata::failure);
+        lock.release();
+        REQUIRE(comes_true([&] { return is_free(b.behind.db, key); }));
+        CHECK(all_returned(db.connections()));
     }
     SECTION("nobody answers") {
         auto lock = strata::hold_advisory_lock(db, key);

@@ -146,6 +146,22 @@ TEST_CASE("a leader that hears nothing stops in time, and what it still writes i
     b.proxy.black_hole(false);
 }
 
+TEST_CASE("who leads no more says so before anybody else can lead", "[postgres][leader]") {
+    if (!proxied_bank::is_there()) return;
+    proxied_bank b{1};
+    db_type far{b.options(), server::one()};
+    const std::string name = own("slow");
+    lease old{far, name, {.check_every = 1ms, .check_timeout = 50ms, .valid_for = 1h}}, next{b.behind.db, name, quick};
+    REQUIRE(old.poll() == leadership::gained);
+    b.proxy.delay(way::to_client, 400ms);  // the server answers, too late
+    std::this_thread::sleep_for(2ms);
+    std::jthread polls{[&] { CHECK(old.poll() == leadership::lost); }};
+    REQUIRE(comes_true([&] { return next.poll() != leadership::follows; }));
+    CHECK_FALSE(old.is_leader());
+    polls.join();
+    b.proxy.delay(0ms);
+}
+
 TEST_CASE("a database that cannot be reached makes no leader, and says why", "[postgres][leader]") {
     if (!proxied_bank::is_there()) return;
     proxied_bank b{1};

@@ -28,12 +28,18 @@ struct ticket {
     std::string queue;
 };
 
+/// In a schema that is not searched.
+struct elsewhere {
+    std::int64_t id = 0;
+};
+
 }  // namespace row_lock_test
 
 using row_lock_test::entry;
 using row_lock_test::ticket;
 BOOST_HANA_ADAPT_STRUCT(row_lock_test::entry, branch, number, text);
 BOOST_HANA_ADAPT_STRUCT(row_lock_test::ticket, id, queue);
+BOOST_HANA_ADAPT_STRUCT(row_lock_test::elsewhere, id);
 
 template <>
 struct strata::mapping<account> {
@@ -49,6 +55,13 @@ struct strata::mapping<entry> {
 template <>
 struct strata::mapping<ticket> {
     static constexpr std::string_view table = "ticket";
+    static constexpr std::string_view key = "id";
+};
+
+template <>
+struct strata::mapping<row_lock_test::elsewhere> {
+    static constexpr std::string_view schema = "public";
+    static constexpr std::string_view table = "strata_row_lock_elsewhere";
     static constexpr std::string_view key = "id";
 };
 
@@ -98,6 +111,18 @@ TEST_CASE("a row lock reads the row by its key and says what is not there", "[po
     auto tx = b.db.begin();  // by hand, too
     CHECK(tx.lock_one<account>(1).id == 1);
     tx.commit();
+}
+
+TEST_CASE("a table's schema is that of the mapping", "[postgres][row_lock]") {
+    server in;
+    strata::database<plain_stack> db{in.options(), server::one()};
+    db.transaction([&](auto& tx) {
+        tx.execute("create table public.strata_row_lock_elsewhere (id bigint primary key)"_sql());
+        tx.execute("insert into public.strata_row_lock_elsewhere values (7)"_sql());
+        CHECK(tx.template lock_one<row_lock_test::elsewhere>(7).id == 7);
+        CHECK(tx.template claim<row_lock_test::elsewhere>(2).size() == 1);
+        tx.execute("drop table public.strata_row_lock_elsewhere"_sql());
+    });
 }
 
 TEST_CASE("names are quoted and a key may have several columns", "[postgres][row_lock]") {

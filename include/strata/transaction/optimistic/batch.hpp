@@ -122,6 +122,11 @@ public:
     [[nodiscard]] std::vector<result<outcome_type>>& outcomes() noexcept { return outcomes_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
     [[nodiscard]] const std::exception_ptr& thrown() const noexcept { return thrown_; }
+    /// The operation's error as that of the row at which it failed: where rows before it stay, the operation's effect is theirs.
+    [[nodiscard]] error of_row(error e) const noexcept {
+        if (!Together && wrote_ && e.effect() == effect::applied) e.set(row_effect_);
+        return e;
+    }
 
 private:
     void begin() {
@@ -164,6 +169,7 @@ private:
     /// The operation fails here; what was written by itself stays.
     [[nodiscard]] signal give_up(error why, error& e) {
         e = std::move(why);
+        row_effect_ = e.effect();
         if (!Together && wrote_ && e.effect() != effect::unknown) e.set(effect::applied);
         return signal::failed;
     }
@@ -183,6 +189,7 @@ private:
     std::exception_ptr thrown_;
     bool stopped_ = false;
     bool wrote_ = false;
+    effect row_effect_ = effect::none;  // of the row at which the operation failed
 };
 
 /// What a batch is told to its caller as: each row's own result ...

@@ -240,7 +240,7 @@ private:
             error failed = perform_work(rt, source, op, work);
             if (work.thrown()) std::rethrow_exception(work.thrown());
             value = answer::of(work, std::size(rows));
-            return failed;
+            return work.of_row(std::move(failed));
         });
         return answer::finish(std::move(value), std::size(rows), std::move(e));
     }

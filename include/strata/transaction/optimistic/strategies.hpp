@@ -22,7 +22,8 @@ struct last_writer_wins {
 };
 
 /// The function is called with the row as it is now, changes it, and that is written; when somebody else was faster, once more on the
-/// fresh row: so no update is lost. At most `optimistic_locking_options::max_attempts` times, then the outcome is `exhausted`.
+/// fresh row: so no update is lost. At most `optimistic_locking_options::max_attempts` times, then the outcome is `exhausted`. Given a row
+/// that was read, the first try is on it as it was read: what the caller has changed in it since is not written (`merge` does that).
 ///
 /// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
 /// is written.

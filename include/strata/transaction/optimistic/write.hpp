@@ -151,7 +151,7 @@ public:
                     at_ = starts_by_reading ? at::reading : at::writing;
                     if constexpr (!starts_by_reading && Strategy::checks) expected_.emplace(given_.version());
                     if constexpr (!starts_by_reading && recomputes<Strategy>)
-                        if (!compute(given_.value(), e)) return signal::failed;
+                        if (!compute(as_it_was_read(), e)) return signal::failed;
                     break;
                 case at::writing: {
                     const signal s = write(c, e);
@@ -296,6 +296,13 @@ private:
         }
         expected_.emplace(fresh.version());
         return signal::done;
+    }
+    /// What a caller did to the row that was read is no part of what is recomputed: it would be lost after a conflict, and only then.
+    [[nodiscard]] const row_type& as_it_was_read() const {
+        if constexpr (requires { given_.base(); })
+            return given_.base();
+        else
+            return given_.value();
     }
     [[nodiscard]] bool compute(const row_type& from, error& e) {
         next_.emplace(from);
