@@ -2171,6 +2171,9 @@ public:
         } catch (...) {
             thrown = std::current_exception();
         }
+        // What follows must be said whatever was cancelled: a coroutine that throws on its next co_await would leave the savepoint open.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
         bool failed = thrown || detail::holds_error(*returned);
         if (!failed) {
             auto left = co_await control(what::leave);
@@ -2181,6 +2184,7 @@ public:
             const auto undone = co_await control(what::undo);
             if (undone) state_.hooks.run(false, before);
         }
+        co_await asio::this_coro::throw_if_cancelled(throws);
         if (thrown) detail::rethrow_undone(thrown);
         if constexpr (detail::our_result<value>) {
             if (failed) {
@@ -2200,11 +2204,11 @@ public:
     /// See `basic_transaction::on_commit`; the hook is a plain function and runs on the handler's executor.
     template <class F>
     void on_commit(F&& f) {
-        state_.hooks.add(true, std::forward<F>(f));
+        state_.add_hook(depth_, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        state_.hooks.add(false, std::forward<F>(f));
+        state_.add_hook(depth_, false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1.
@@ -2680,11 +2684,11 @@ public:
     /// See `basic_transaction::on_commit`; they run on the handler's executor, on a work thread where the handle is dropped.
     template <class F>
     void on_commit(F&& f) {
-        this->shared()->work.state.hooks.add(true, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        this->shared()->work.state.hooks.add(false, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, false, std::forward<F>(f));
     }
 
     /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out. `errc::misuse`, and a rollback, while a
