@@ -39,6 +39,7 @@ struct cursor_sink {
 /// What a stream keeps at a fixed address: its operation, with its own copy of the arguments.
 template <class Runtime, class Source, class Bound, class Sink, bool InsideTransaction>
 struct stream_state {
+    static constexpr bool inside_transaction = InsideTransaction;
     using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
 
@@ -91,6 +92,7 @@ struct own_source {
 template <class T, class State>
 class row_stream {
 public:
+    using state_type = State;
     class iterator {
     public:
         using value_type = T;

@@ -1261,6 +1261,7 @@ class async_stream_state {
 
 public:
     static constexpr bool blocking = runtime_type::driver::blocking;
+    static constexpr bool inside_transaction = InsideTransaction;
 
     async_stream_state(Home h, Bound s, const call_options& o, std::size_t batch)
         : home(std::move(h)), statement(std::move(s)), sink(batch), work(statement, sink),
@@ -1353,6 +1354,7 @@ private:
 template <class T, class State>
 class async_row_stream {
 public:
+    using state_type = State;
     async_row_stream(std::shared_ptr<State> s, asio_world w) noexcept : state_(std::move(s)), world_(std::move(w)) {}
 
     /// The next rows, at least one; none at the end. Completes with `void(std::exception_ptr, std::vector<T>)`.
@@ -2171,6 +2173,9 @@ public:
         } catch (...) {
             thrown = std::current_exception();
         }
+        // What follows must be said whatever was cancelled: a coroutine that throws on its next co_await would leave the savepoint open.
+        const bool throws = co_await asio::this_coro::throw_if_cancelled();
+        co_await asio::this_coro::throw_if_cancelled(false);
         bool failed = thrown || detail::holds_error(*returned);
         if (!failed) {
             auto left = co_await control(what::leave);
@@ -2181,6 +2186,7 @@ public:
             const auto undone = co_await control(what::undo);
             if (undone) state_.hooks.run(false, before);
         }
+        co_await asio::this_coro::throw_if_cancelled(throws);
         if (thrown) detail::rethrow_undone(thrown);
         if constexpr (detail::our_result<value>) {
             if (failed) {
@@ -2200,11 +2206,11 @@ public:
     /// See `basic_transaction::on_commit`; the hook is a plain function and runs on the handler's executor.
     template <class F>
     void on_commit(F&& f) {
-        state_.hooks.add(true, std::forward<F>(f));
+        state_.add_hook(depth_, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        state_.hooks.add(false, std::forward<F>(f));
+        state_.add_hook(depth_, false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1.
@@ -2680,11 +2686,11 @@ public:
     /// See `basic_transaction::on_commit`; they run on the handler's executor, on a work thread where the handle is dropped.
     template <class F>
     void on_commit(F&& f) {
-        this->shared()->work.state.hooks.add(true, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, true, std::forward<F>(f));
     }
     template <class F>
     void on_rollback(F&& f) {
-        this->shared()->work.state.hooks.add(false, std::forward<F>(f));
+        this->shared()->work.state.add_hook(0, false, std::forward<F>(f));
     }
 
     /// Completes with `void(std::exception_ptr)`; the handle is empty after it, whatever comes out. `errc::misuse`, and a rollback, while a

@@ -1071,7 +1071,8 @@ namespace strata::inline STRATA_ABI {
 struct coordinator_options {
     std::string name;  ///< 1 to 64 letters, digits, `_`, `.` and `-`; part of what `pg_prepared_xacts` shows
     std::string log;   ///< path of the decision log, on a disk that keeps what was synced; its folder must be there
-    /// Told what somebody ended by hand otherwise than it was decided, as soon as that is found out. It is kept in the log, too.
+    /// Told what somebody ended by hand otherwise than it was decided, as soon as that is found out. It is kept in the log, too. What it
+    /// throws is dropped: other branches are still to be ended.
     std::function<void(const heuristic_outcome&)> on_heuristic = {};
     /// For tests: called before and after each step of each transaction. What it throws ends the process.
     std::function<void(two_phase_step, std::size_t participant, bool done)> on_step = {};
@@ -1128,7 +1129,10 @@ public:
     /// Keeps and tells it; an error where it could not be kept.
     [[nodiscard]] error found(const heuristic_outcome& h) {
         error e = log_.note(h);
-        if (options_.on_heuristic) options_.on_heuristic(h);
+        try {
+            if (options_.on_heuristic) options_.on_heuristic(h);
+        } catch (...) {
+        }
         return e;
     }
 
@@ -1316,10 +1320,13 @@ struct enlisted<Database> {
         if (!synchronous) return synchronous.error();
         const auto journal = s->template try_one<std::string>("pragma journal_mode"_sql());
         if (!journal) return journal.error();
-        if (*synchronous < 2 || *journal == "off" || *journal == "memory") {
+        const bool unlinks = *journal == "delete";  // and commits so, which lasts when its folder is synced: at `extra`, and only there
+        if (*synchronous < (unlinks ? 3 : 2) || *journal == "off" || *journal == "memory") {
             error e{errc::unsupported, "this SQLite database may lose what it has committed, and so cannot decide for others",
                     phase::admission};
-            e.edit_texts().hint = "a file with sqlite_options.synchronous = full, and no journal in memory";
+            e.edit_texts().hint =
+                "a file with sqlite_options.synchronous = full and journal = wal; under a rollback journal add \"pragma "
+                "synchronous = extra\" to its pragmas";
             return e;
         }
         if (auto made = s->try_execute(

@@ -6622,13 +6622,19 @@ public:
     /// A new attempt.
     void begin() noexcept {
         doom_ = {};
+        unfinished_.store(false, std::memory_order_relaxed);
         word_.store(0, std::memory_order_release);
     }
-    /// From now on nobody may enter, whatever level is open. False: somebody is inside still.
+    /// From now on nobody may enter, whatever level is open; a savepoint that is open dooms the transaction, for only a part of it has
+    /// been done. False: somebody is inside still.
     [[nodiscard]] bool try_end() noexcept {
         std::uint32_t now = word_.load(std::memory_order_relaxed);
-        while ((now & busy) == 0 || now == ended)
-            if (word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+        while ((now & busy) == 0 || now == ended) {
+            if (!word_.compare_exchange_weak(now, ended, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+            if (now != idle(0) && now != ended) [[unlikely]]
+                left_open();
+            return true;
+        }
         return false;
     }
 
@@ -6650,9 +6656,8 @@ public:
         }
     }
     /// A closure has ended while somebody uses its handle: nothing can be said on the connection now, and nothing will be committed.
-    STRATA_COLD void doom() noexcept {
-        if (!doom_) doom_ = error{errc::misuse, phase::execute};
-    }
+    /// That somebody may just `note` an error of its own.
+    STRATA_COLD void doom() noexcept { unfinished_.store(true, std::memory_order_relaxed); }
     [[nodiscard]] STRATA_COLD error doom_unfinished() {
         doom();
         return unfinished();
@@ -6665,16 +6670,28 @@ public:
         const std::uint32_t now = word_.load(std::memory_order_relaxed);
         return now != ended && (now & ~busy) == idle(depth);
     }
-    [[nodiscard]] bool is_doomed() const noexcept { return static_cast<bool>(doom_); }
-    [[nodiscard]] STRATA_COLD error why_doomed() const { return doom_; }
+    // After `try_end`.
+    [[nodiscard]] bool is_doomed() const noexcept { return doom_ || unfinished_.load(std::memory_order_relaxed); }
+    [[nodiscard]] STRATA_COLD error why_doomed() const { return unfinished_.load(std::memory_order_relaxed) ? unfinished() : doom_; }
 
 private:
+    STRATA_COLD void left_open() noexcept {
+        if (doom_) return;
+        try {
+            doom_ = {errc::misuse, "the transaction ended while a savepoint of it was open: wait for the savepoint's closure",
+                     phase::execute};
+        } catch (...) {  // no memory
+            doom_ = error{errc::misuse, phase::execute};
+        }
+    }
+
     static constexpr std::uint32_t busy = 1;
     static constexpr std::uint32_t ended = ~std::uint32_t{0};
     static constexpr std::uint32_t idle(unsigned depth) noexcept { return depth << 1; }
 
     std::atomic<std::uint32_t> word_{0};
-    error doom_;
+    std::atomic<bool> unfinished_{false};
+    error doom_;  // written by whoever has entered
 };
 
 }  // namespace detail
@@ -6990,6 +7007,7 @@ struct cursor_sink {
 /// What a stream keeps at a fixed address: its operation, with its own copy of the arguments.
 template <class Runtime, class Source, class Bound, class Sink, bool InsideTransaction>
 struct stream_state {
+    static constexpr bool inside_transaction = InsideTransaction;
     using op_type = operation<facts_of_statement<Bound>(InsideTransaction)>;
     using work_type = statement_work<typename Runtime::driver, Bound, Sink>;
 
@@ -7042,6 +7060,7 @@ struct own_source {
 template <class T, class State>
 class row_stream {
 public:
+    using state_type = State;
     class iterator {
     public:
         using value_type = T;
@@ -7345,7 +7364,9 @@ private:
     [[nodiscard]] STRATA_COLD mode_of<Driver> escalated() const noexcept {
         mode_of<Driver> m = mode;
         if (escalation.isolation && (!m.isolation || *m.isolation < *escalation.isolation)) m.isolation = escalation.isolation;
-        if (!m.read_only) m.locking.reset();  // the default is the write lock at once
+        using kind = typename locking_of<Driver>::kind;
+        if constexpr (requires { kind::deferred; })
+            if (!m.read_only && m.locking == kind::deferred) m.locking.reset();  // the default is the write lock at once
         return m;
     }
 };
@@ -7969,12 +7990,20 @@ template <class T, class Handle>
 inline constexpr bool lets_out = std::is_same_v<T, Handle> || std::is_same_v<T, Handle*> || std::is_same_v<T, const Handle*> ||
                                  std::is_same_v<T, std::reference_wrapper<Handle>>;
 
-/// The handle stays where it is.
+/// A stream of rows on a connection that somebody else holds.
+template <class T>
+concept stream_inside = requires { requires T::state_type::inside_transaction; };
+
+/// The handle stays where it is, and so does what reads through it.
 template <class Value, class Handle>
 constexpr void assert_kept() {
     static_assert(!lets_out<Value, Handle>,
                   "strata: a transaction's handle must not leave its closure, with which the transaction ends: return values, or use "
                   "db.begin() for a transaction that you end by hand");
+    static_assert(
+        !stream_inside<Value>,
+        "strata: a stream of rows must not leave the closure of its transaction, which ends before the first row is read: read the "
+        "rows within the closure, or return tx.all<T>(...)");
 }
 
 /// `void` as something that can be stored.
@@ -8759,6 +8788,15 @@ struct transaction_state {
     transaction_use use;
     transaction_hooks hooks;
 
+    /// By the handle of the level `depth`. Throws `failure`, `misuse`, where that is not the one to be used now: what it registers would be
+    /// dropped with a savepoint that is not its own, or never run.
+    template <class F>
+    void add_hook(unsigned depth, bool after_commit, F&& f) {
+        if (!use.is_open(depth)) [[unlikely]]
+            throw_failure(use.refusal());
+        hooks.add(after_commit, std::forward<F>(f));
+    }
+
     /// After the last attempt, when the connection has gone back. `e`: how it ended, no error after a commit.
     void run_hooks(error& e) noexcept {
         if (!hooks.empty()) [[unlikely]]
@@ -8861,15 +8899,16 @@ public:
         }
     }
 
-    /// Calls `f()` when the transaction has been committed; see hooks.hpp. One allocation.
+    /// Calls `f()` when the transaction has been committed; see hooks.hpp. One allocation. `errc::misuse` where a statement on this handle
+    /// would be.
     template <class F>
     void on_commit(F&& f) {
-        state_.hooks.add(true, std::forward<F>(f));
+        state_.add_hook(depth_, true, std::forward<F>(f));
     }
     /// Calls `f()` when the transaction, or the savepoint whose closure this is, has been rolled back.
     template <class F>
     void on_rollback(F&& f) {
-        state_.hooks.add(false, std::forward<F>(f));
+        state_.add_hook(depth_, false, std::forward<F>(f));
     }
 
     /// Number of the attempt, from 1: the closure may run again after a conflict.

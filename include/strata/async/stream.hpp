@@ -23,6 +23,7 @@ class async_stream_state {
 
 public:
     static constexpr bool blocking = runtime_type::driver::blocking;
+    static constexpr bool inside_transaction = InsideTransaction;
 
     async_stream_state(Home h, Bound s, const call_options& o, std::size_t batch)
         : home(std::move(h)), statement(std::move(s)), sink(batch), work(statement, sink),
@@ -115,6 +116,7 @@ private:
 template <class T, class State>
 class async_row_stream {
 public:
+    using state_type = State;
     async_row_stream(std::shared_ptr<State> s, asio_world w) noexcept : state_(std::move(s)), world_(std::move(w)) {}
 
     /// The next rows, at least one; none at the end. Completes with `void(std::exception_ptr, std::vector<T>)`.

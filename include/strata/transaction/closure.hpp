@@ -18,12 +18,20 @@ template <class T, class Handle>
 inline constexpr bool lets_out = std::is_same_v<T, Handle> || std::is_same_v<T, Handle*> || std::is_same_v<T, const Handle*> ||
                                  std::is_same_v<T, std::reference_wrapper<Handle>>;
 
-/// The handle stays where it is.
+/// A stream of rows on a connection that somebody else holds.
+template <class T>
+concept stream_inside = requires { requires T::state_type::inside_transaction; };
+
+/// The handle stays where it is, and so does what reads through it.
 template <class Value, class Handle>
 constexpr void assert_kept() {
     static_assert(!lets_out<Value, Handle>,
                   "strata: a transaction's handle must not leave its closure, with which the transaction ends: return values, or use "
                   "db.begin() for a transaction that you end by hand");
+    static_assert(
+        !stream_inside<Value>,
+        "strata: a stream of rows must not leave the closure of its transaction, which ends before the first row is read: read the "
+        "rows within the closure, or return tx.all<T>(...)");
 }
 
 /// `void` as something that can be stored.

@@ -181,12 +181,16 @@ public:
         return check(o);
     }
 
-    /// As this connection was made, whatever the environment and files say now. False without memory.
+    /// As this connection was made, whatever the environment and files say now, and to the server that it led to, were there several.
+    /// False without memory.
     [[nodiscard]] STRATA_COLD bool read(PGconn* c) {
         const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> all{::PQconninfo(c), &::PQconninfoFree};
         settings_.clear();
         for (const PQconninfoOption* o = all.get(); o != nullptr && o->keyword != nullptr; ++o)
             if (o->val != nullptr && std::string_view{o->keyword} != "client_encoding") set(o->keyword, o->val);
+        if (!value("hostaddr").empty()) set("hostaddr", ::PQhostaddr(c));
+        set("host", ::PQhost(c));
+        set("port", ::PQport(c));
         return all != nullptr;
     }
 
@@ -3167,8 +3171,9 @@ public:
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
-    /// What is known of this connection, and of those opened before it; also where a session that holds it was told.
-    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() ? health::lost : health::good; }
+    /// What is known of this connection, and of those opened before it; also where a session that holds it was told. With an advisory lock
+    /// that could not be given back it is not to be kept.
+    [[nodiscard]] health said() const noexcept { return farewell_ ? health::all_lost : is_lost() || locked_ ? health::lost : health::good; }
 
     /// From now on every call ends early when `i` says so; see `sqlite_connection::guard`.
     void guard(const interruption* i) noexcept { guard_ = i; }
@@ -5700,6 +5705,10 @@ private:
 //
 // "in progress" is no answer yet: the COMMIT may still be on its way, or the server has not noticed that the client is gone. Nor is what a
 // standby says, which may not have heard. "aborted" is one: the transaction can never be committed any more.
+//
+// Of several hosts only the one is asked that the lost connection led to: a standby that was promoted since, without having heard of the
+// COMMIT, may have given the number to a transaction of its own. So do not ask for `resolve_commit` behind a name or a proxy that may lead
+// to such a server afterwards, unless replication is synchronous.
 #ifndef STRATA_DRIVER_POSTGRES_RESOLVE_HPP
 #define STRATA_DRIVER_POSTGRES_RESOLVE_HPP
 
