@@ -191,7 +191,7 @@ TEST_CASE("a conflict under a snapshot is the transaction's, and repeats its clo
             const auto done = tx.update_versioned(row);
             CHECK(done.version == 3);
         },
-        {.locking = strata::postgres_locking::repeatable_read});
+        {.isolation = strata::isolation::repeatable_read});
     CHECK(runs == 2);
     CHECK(db.find_versioned<stock>(1)->base() == stock{1, "nail", 1101, 3});
     // Where each statement sees what is committed, it is the row's own.
