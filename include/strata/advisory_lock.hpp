@@ -180,8 +180,9 @@ public:
         session_.reset();
     }
     /// Asks the server, in a round trip: false once the connection is lost, and with it the lock, or no answer came within `limit`; then it
-    /// is given up, and its connection closed. (A server that says nothing any more is left after another `postgres_options::cancel_grace`.)
-    /// Others may have had the lock since, so what must not be done by two at once needs more than this look: see leader.hpp on fencing.
+    /// is given up, and its connection closed. (A server that says nothing any more is left after another
+    /// `postgres_options::cancel_grace`.) Others may have had the lock since, so what must not be done by two at once needs more than this
+    /// look: see leader.hpp on fencing.
     [[nodiscard]] bool check(duration limit = std::chrono::seconds{5}) {
         if (answers(limit)) return true;
         if (holds()) close(*session_);  // not released yet: the caller may be in the middle of a transaction on it

@@ -208,35 +208,45 @@ auto async_advisory_lock_if_free(Transaction& tx, const advisory_key& key, const
 template <class Runtime>
 class held_advisory_lock {
 public:
-    held_advisory_lock(held_advisory_lock&&) noexcept = default;
+    held_advisory_lock(held_advisory_lock&& other) noexcept
+        : session_(std::exchange(other.session_, std::nullopt)), key_(other.key_), lost_(other.lost_) {}
     held_advisory_lock& operator=(held_advisory_lock&& other) noexcept {
         std::swap(session_, other.session_);
         std::swap(key_, other.key_);
+        std::swap(lost_, other.lost_);
         return *this;
     }
     ~held_advisory_lock() { release(); }
 
-    /// Gives lock and connection back; the object holds nothing after it, and calling it again does nothing.
+    /// Gives lock and connection back; the object holds nothing after it, and calling it again does nothing. Not within a transaction of
+    /// its session. From a server that says nothing it waits for an answer for up to `postgres_options::finish_limit`.
     void release() noexcept {
         if (session_) let_go(*session_);
         session_.reset();
     }
-    /// Asks the server, in a round trip: false once the connection is lost, and with it the lock, or no answer came within `limit`. (A
-    /// server that says nothing any more is left after another `postgres_options::cancel_grace`.) Others may have had the lock since, so
-    /// what must not be done by two at once needs more than this look: see leader.hpp on fencing.
+    /// Asks the server, in a round trip: false once the connection is lost, and with it the lock, or no answer came within `limit`; then it
+    /// is given up, and its connection closed. (A server that says nothing any more is left after another
+    /// `postgres_options::cancel_grace`.) Others may have had the lock since, so what must not be done by two at once needs more than this
+    /// look: see leader.hpp on fencing.
     [[nodiscard]] bool check(duration limit = std::chrono::seconds{5}) {
-        if (!session_) return false;
-        using namespace literals;
-        const bool there = session_->template try_one<bool>("select true"_sql, {.deadline = limit}).has_value();
-        if (!there) release();
-        return there;
+        if (answers(limit)) return true;
+        if (holds()) close(*session_);  // not released yet: the caller may be in the middle of a transaction on it
+        lost_ = true;
+        return false;
     }
-    [[nodiscard]] bool holds() const noexcept { return session_.has_value(); }
+    /// The same look, and nothing is given up yet: for callers who have to tell somebody first.
+    [[nodiscard]] bool answers(duration limit = std::chrono::seconds{5}) {
+        if (!holds()) return false;
+        using namespace literals;
+        const auto r = session_->template try_one<bool>("select true"_sql, {.deadline = limit});
+        return r || r.error().code() == errc::transaction_aborted;  // an answer too
+    }
+    [[nodiscard]] bool holds() const noexcept { return session_.has_value() && !lost_; }
     [[nodiscard]] const advisory_key& key() const noexcept { return key_; }
 
     /// The pinned connection, for statements and transactions of the holder's. Throws `failure` (`errc::misuse`) once it is released.
     [[nodiscard]] basic_session<Runtime>& session() {
-        if (!session_) throw_failure(error{errc::misuse, "the advisory lock was released", phase::admission});
+        if (!holds()) throw_failure(error{errc::misuse, "the advisory lock was released or lost", phase::admission});
         return *session_;
     }
 
@@ -265,6 +275,7 @@ private:
 
     std::optional<basic_session<Runtime>> session_;
     advisory_key key_;
+    bool lost_ = false;  // as a check has found
 };
 
 /// Takes a connection of the database's, waits for the lock on it and keeps both: for what outlasts a transaction. The pool has one

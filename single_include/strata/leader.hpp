@@ -84,7 +84,7 @@ public:
         if (!lock_) return try_to_lead();
         const time_point now = this->now();
         if (now - checked_ < options_.check_every) return leadership::leads;
-        if (!lock_->check(options_.check_timeout)) {
+        if (!lock_->answers(options_.check_timeout)) {
             give_up();
             return leadership::lost;
         }

@@ -571,10 +571,12 @@ struct last_writer_wins {
 };
 
 /// The function is called with the row as it is now, changes it, and that is written; when somebody else was faster, once more on the
-/// fresh row: so no update is lost. At most `optimistic_locking_options::max_attempts` times, then the outcome is `exhausted`.
+/// fresh row: so no update is lost. At most `optimistic_locking_options::max_attempts` times, then the outcome is `exhausted`. Given a row
+/// that was read, the first try is on it as it was read: what the caller has changed in it since is not written (`merge` does that).
 ///
 /// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
-/// is written.
+/// is written. `call_options::idempotent` is a promise about the function too: repeated after a lost answer, it runs on what it may have
+/// written itself.
 template <class F>
 class recompute {
 public:
@@ -586,7 +588,10 @@ public:
     /// Of a copy of the fresh row makes the next one.
     template <class T>
     void make(T& row) const {
-        f_(row);
+        // One that takes a copy would change nothing, and be told as updated.
+        constexpr bool changes_it = std::is_invocable_v<F&, T&> && !std::is_invocable_v<F&, T>;
+        static_assert(changes_it, "strata: the function of recompute changes the row in place: [](T& row) { ... }, by reference");
+        if constexpr (changes_it) f_(row);
     }
 
 private:
@@ -739,6 +744,7 @@ template <class Rule>
 
 /// The strategy: when the row has changed since it was read, both sides' changes are put together on the row as it is now, and that is
 /// written; again when somebody else was faster, as `recompute`. Needs the row as it was read: `versioned<T>`. Members are compared by ==.
+/// With `call_options::idempotent`, repeated after a lost answer, it would add and append to what it may have written itself.
 template <class... Rules>
 class merge {
 public:
@@ -1277,7 +1283,7 @@ public:
                     at_ = starts_by_reading ? at::reading : at::writing;
                     if constexpr (!starts_by_reading && Strategy::checks) expected_.emplace(given_.version());
                     if constexpr (!starts_by_reading && recomputes<Strategy>)
-                        if (!compute(given_.value(), e)) return signal::failed;
+                        if (!compute(as_it_was_read(), e)) return signal::failed;
                     break;
                 case at::writing: {
                     const signal s = write(c, e);
@@ -1423,6 +1429,13 @@ private:
         expected_.emplace(fresh.version());
         return signal::done;
     }
+    /// What a caller did to the row that was read is no part of what is recomputed: it would be lost after a conflict, and only then.
+    [[nodiscard]] const row_type& as_it_was_read() const {
+        if constexpr (requires { given_.base(); })
+            return given_.base();
+        else
+            return given_.value();
+    }
     [[nodiscard]] bool compute(const row_type& from, error& e) {
         next_.emplace(from);
         return guarded_call(e, [&] { strategy_.make(*next_); });
@@ -1500,8 +1513,8 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// A caller may say `idempotent`: a write that is repeated finds the version that it wrote itself, so nothing is done twice, but the
-/// outcome is then a conflict.
+/// A caller may say `idempotent`. With `fail_fast` a write that is repeated finds the version that it wrote itself: nothing is done twice,
+/// but the outcome is a conflict. `recompute` and `merge` take that for somebody else's, and go on from it.
 consteval operation_facts facts_of_versioned_write(bool inside_transaction) {
     return {.kind = operation_kind::write, .idempotent = known::at_run_time, .inside_transaction = inside_transaction};
 }
@@ -1669,6 +1682,11 @@ public:
     [[nodiscard]] std::vector<result<outcome_type>>& outcomes() noexcept { return outcomes_; }
     [[nodiscard]] bool stopped() const noexcept { return stopped_; }
     [[nodiscard]] const std::exception_ptr& thrown() const noexcept { return thrown_; }
+    /// The operation's error as that of the row at which it failed: where rows before it stay, the operation's effect is theirs.
+    [[nodiscard]] error of_row(error e) const noexcept {
+        if (!Together && wrote_ && e.effect() == effect::applied) e.set(row_effect_);
+        return e;
+    }
 
 private:
     void begin() {
@@ -1711,6 +1729,7 @@ private:
     /// The operation fails here; what was written by itself stays.
     [[nodiscard]] signal give_up(error why, error& e) {
         e = std::move(why);
+        row_effect_ = e.effect();
         if (!Together && wrote_ && e.effect() != effect::unknown) e.set(effect::applied);
         return signal::failed;
     }
@@ -1730,6 +1749,7 @@ private:
     std::exception_ptr thrown_;
     bool stopped_ = false;
     bool wrote_ = false;
+    effect row_effect_ = effect::none;  // of the row at which the operation failed
 };
 
 /// What a batch is told to its caller as: each row's own result ...
@@ -2028,7 +2048,7 @@ private:
             error failed = perform_work(rt, source, op, work);
             if (work.thrown()) std::rethrow_exception(work.thrown());
             value = answer::of(work, std::size(rows));
-            return failed;
+            return work.of_row(std::move(failed));
         });
         return answer::finish(std::move(value), std::size(rows), std::move(e));
     }

@@ -131,6 +131,10 @@ constexpr void put_select(text_writer& out) {
         before = ", ";
     }
     out.put(" from ");
+    if constexpr (requires { mapping<T>::schema; }) {
+        put_quoted(out, mapping<T>::schema);
+        out.put('.');
+    }
     if constexpr (requires { mapping<T>::table; }) put_quoted(out, mapping<T>::table);
 }
 

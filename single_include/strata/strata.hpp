@@ -2031,6 +2031,7 @@ struct renamed {
 /// template <>
 /// struct strata::mapping<account> {
 ///     static constexpr std::string_view table = "accounts";
+///     static constexpr std::string_view schema = "bank";         // where it is not found by its name alone
 ///     static constexpr std::string_view key = "id";              // a column; more are {"branch", "id"} in a std::array
 ///     static constexpr std::string_view version = "version";     // a column, counted up by each update (optimistic_locking.hpp)
 ///     static constexpr strata::renamed columns[] = {{.member = "owner", .column = "owner_name"}};

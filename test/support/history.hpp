@@ -61,7 +61,8 @@ enum class anomaly : std::uint8_t {
     g2
 };
 [[nodiscard]] constexpr std::string_view to_string(anomaly a) noexcept {
-    constexpr std::string_view names[] = {"invented", "repeated", "diverging", "lost", "vanished", "G1a", "G1b", "G0", "G1c", "G-single", "G2"};
+    constexpr std::string_view names[] = {"invented", "repeated", "diverging", "lost",     "vanished", "G1a",
+                                          "G1b",      "G0",       "G1c",       "G-single", "G2"};
     return names[static_cast<std::size_t>(a)];
 }
 

@@ -202,8 +202,9 @@ TEST_CASE("random writes by clients who hold rows of any age do what the model s
         } else if constexpr (std::is_same_v<decltype(strategy), strata::last_writer_wins>) {
             there = item{there.id, h->name, h->amount, there.version + 1};
         } else if constexpr (strata::detail::recomputes<decltype(strategy)>) {
-            there.amount = (fresh ? h->amount : there.amount) + 1;
-            if (fresh) there.name = h->name;
+            // Not on what the holder did to the row. (As it was read: another row of that key may have the same version.)
+            there.amount = (fresh ? h.base().amount : there.amount) + 1;
+            if (fresh) there.name = h.base().name;
             ++there.version;
         } else if (fresh) {
             there = item{there.id, h->name, h->amount, there.version + 1};

@@ -106,7 +106,7 @@ public:
             if (!a.failed && !a.thrown) a.value.emplace(told::of(work_, std::size(rows_)));
             return a;
         } else {
-            return {told::finish(told::of(work_, std::size(rows_)), std::size(rows_), std::move(flight_.result().error()))};
+            return {told::finish(told::of(work_, std::size(rows_)), std::size(rows_), work_.of_row(std::move(flight_.result().error())))};
         }
     }
 

@@ -138,6 +138,7 @@ template <class Rule>
 
 /// The strategy: when the row has changed since it was read, both sides' changes are put together on the row as it is now, and that is
 /// written; again when somebody else was faster, as `recompute`. Needs the row as it was read: `versioned<T>`. Members are compared by ==.
+/// With `call_options::idempotent`, repeated after a lost answer, it would add and append to what it may have written itself.
 template <class... Rules>
 class merge {
 public:

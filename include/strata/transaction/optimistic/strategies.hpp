@@ -4,6 +4,7 @@
 
 #include <strata/core/config.hpp>
 
+#include <type_traits>
 #include <utility>
 
 namespace strata::inline STRATA_ABI {
@@ -26,7 +27,8 @@ struct last_writer_wins {
 /// that was read, the first try is on it as it was read: what the caller has changed in it since is not written (`merge` does that).
 ///
 /// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
-/// is written.
+/// is written. `call_options::idempotent` is a promise about the function too: repeated after a lost answer, it runs on what it may have
+/// written itself.
 template <class F>
 class recompute {
 public:
@@ -38,7 +40,10 @@ public:
     /// Of a copy of the fresh row makes the next one.
     template <class T>
     void make(T& row) const {
-        f_(row);
+        // One that takes a copy would change nothing, and be told as updated.
+        constexpr bool changes_it = std::is_invocable_v<F&, T&> && !std::is_invocable_v<F&, T>;
+        static_assert(changes_it, "strata: the function of recompute changes the row in place: [](T& row) { ... }, by reference");
+        if constexpr (changes_it) f_(row);
     }
 
 private:
