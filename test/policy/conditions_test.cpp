@@ -26,7 +26,7 @@ TEST_CASE("the signs of illness are these and no others", "[conditions]") {
                                 errc::pool_unreachable, errc::shutting_down,    errc::refused,           errc::access_denied,
                                 errc::cancelled,        errc::invalid_argument, errc::invalid_statement, errc::user_exception,
                                 errc::user_error,       errc::misuse,           errc::unsupported,       errc::unknown,
-                                errc::not_run};
+                                errc::not_run,          errc::commit_pending,   errc::heuristic_outcome};
     for (int i = 0; i <= static_cast<int>(errc::unknown); ++i) {
         const auto code = static_cast<errc>(i);
         CAPTURE(code);

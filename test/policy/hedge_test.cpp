@@ -274,7 +274,8 @@ bool is_an_answer(bool first, end e) {
     static constexpr errc the_callers[] = {errc::user_exception,    errc::user_error,       errc::misuse,           errc::unsupported,
                                            errc::unknown,           errc::invalid_argument, errc::not_run,          errc::access_denied,
                                            errc::invalid_statement, errc::refused,          errc::circuit_open,     errc::bulkhead_full,
-                                           errc::rate_limited,      errc::pool_exhausted,   errc::pool_unreachable, errc::shutting_down};
+                                           errc::rate_limited,      errc::pool_exhausted,   errc::pool_unreachable, errc::shutting_down,
+                                           errc::commit_pending,    errc::heuristic_outcome};
     const auto in = [&](const auto& codes) { return std::find(std::begin(codes), std::end(codes), e.code) != std::end(codes); };
     if (first && (e.code == errc::timeout || e.code == errc::cancelled)) return true;
     return e.code == errc::ok || (!e.local && (in(the_databases) || in(the_callers)));

@@ -193,10 +193,14 @@ TEST_CASE("BEGIN says how the transaction is isolated also where it goes with a 
 
 TEST_CASE("a copy to the client that comes first is part of the transaction", "[postgres][begin]") {
     fixture b;
-    b.db.transaction([](transaction& tx) {
-        std::string seen;
-        tx.copy_out<std::string>("select set_config('strata.begin', 'here', true)"_sql, [&](const std::string& s) { seen = s; });
-        CHECK(seen == "here");
-        CHECK(tx.one<std::string>("select current_setting('strata.begin', true)"_sql()) == "here");  // as long as the transaction
-    });
+    b.db.transaction(
+        [&](transaction& tx) {
+            std::int64_t sum = 0;
+            const auto add = [&](std::int64_t n) { sum += n; };
+            tx.copy_out<std::int64_t>("select balance from account"_sql, add);
+            b.in.admin().execute(strata::statement{"update " + b.in.schema() + ".account set balance = 0"});
+            tx.copy_out<std::int64_t>("select balance from account"_sql, add);  // of the same snapshot
+            CHECK(sum == 600);
+        },
+        {.read_only = true, .isolation = strata::isolation::repeatable_read});
 }
