@@ -275,7 +275,7 @@ enum class sqlite_journal : std::uint8_t {
 /// When SQLite waits for the disk. With every value an acknowledged transaction survives the death of
 /// the process (SIGKILL, crash); they differ in what the death of the machine can take.
 enum class sqlite_synchronous : std::uint8_t {
-    full,    ///< nothing acknowledged is lost in a power cut
+    full,    ///< nothing acknowledged is lost in a power cut (with a rollback journal: but perhaps the last transaction)
     normal,  ///< under WAL the last transactions may be lost in a power cut, the file stays sound
     off      ///< a power cut may corrupt the file
 };
