@@ -2,6 +2,7 @@
 #ifndef STRATA_TRANSACTION_OPTIMISTIC_BATCH_HPP
 #define STRATA_TRANSACTION_OPTIMISTIC_BATCH_HPP
 
+#include <strata/core/result.hpp>
 #include <strata/transaction/batch.hpp>
 #include <strata/transaction/optimistic/work.hpp>
 
