@@ -187,7 +187,7 @@ private:
         static_assert(requires { typename Session::driver; }, "strata: row locks need a transaction whose type is known, not any_session");
         if constexpr (requires { typename Session::driver; }) {
             static_assert(
-                requires { requires Session::driver::explicit_locks; },
+                requires { requires Session::driver::row_locks; },
                 "strata: this database has no row locks: SQLite locks the whole file from the beginning of a transaction that writes, so "
                 "nobody else changes the row: read it with tx.one<T>(...)");
             static_assert(Session::where == scope::transaction,

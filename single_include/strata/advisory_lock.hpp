@@ -118,10 +118,10 @@ constexpr bool assert_advisory() {
     static_assert(requires { typename Session::driver; }, "strata: an advisory lock needs a session whose type is known, not any_session");
     if constexpr (requires { typename Session::driver; }) {
         static_assert(
-            requires { requires Session::driver::explicit_locks; },
+            requires { requires Session::driver::advisory_locks; },
             "strata: this database has no advisory locks: SQLite lies in one file, whose only lock is that of a transaction that writes; "
             "use db.transaction(...), or a lock of the operating system");
-        return requires { requires Session::driver::explicit_locks; };
+        return requires { requires Session::driver::advisory_locks; };
     } else {
         return false;
     }

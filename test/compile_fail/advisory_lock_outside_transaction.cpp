@@ -5,7 +5,7 @@
 #include <strata/advisory_lock.hpp>
 
 struct locking_driver : strata::sqlite {
-    static constexpr bool explicit_locks = true;
+    static constexpr bool advisory_locks = true;
 };
 
 void f(strata::database<strata::stack<strata::pool<>, locking_driver>>& db) {

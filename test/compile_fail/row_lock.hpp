@@ -15,7 +15,7 @@ struct account {
 BOOST_HANA_ADAPT_STRUCT(account, id, owner);
 
 struct locking_driver : strata::sqlite {
-    static constexpr bool explicit_locks = true;
+    static constexpr bool row_locks = true;
 };
 using locking_bank = strata::stack<strata::pool<>, locking_driver>;
 

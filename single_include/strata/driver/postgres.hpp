@@ -4961,7 +4961,10 @@ STRATA_COLD inline signal postgres_run::limit() {
 
 /// A transaction's first statement: BEGIN goes with it where it is prepared already, and before it else.
 STRATA_COLD inline signal postgres_run::begin_first(bool together) {
-    if (together && connection_.prepares_ && connection_.statements_.take(key_, what_->postgres_text, literal_) != nullptr) return find();
+    if (together && connection_.prepares_) {
+        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
+        if (entry_ != nullptr) return signal::done;
+    }
     const signal s = connection_.begin_step(error_);
     beginning_ = s == signal::io || s == signal::work;
     return s == signal::done ? find() : s;
@@ -5858,8 +5861,7 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
-    /// Rows, and names that it knows nothing of, are locked by statements: row_lock.hpp, advisory_lock.hpp.
-    static constexpr bool explicit_locks = true;
+    static constexpr bool row_locks = true;  ///< by statements: row_lock.hpp
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
     template <class Rows>
     using copy_in = detail::postgres_copy_in<Rows>;
@@ -5876,7 +5878,7 @@ struct postgres {
 
     static constexpr bool deferrable = true;        ///< SERIALIZABLE READ ONLY DEFERRABLE
     static constexpr bool resolves_commits = true;  ///< `transaction_options::resolve_commit`
-    static constexpr bool advisory_locks = true;
+    static constexpr bool advisory_locks = true;    ///< advisory_lock.hpp, `transaction_escalation::lock`
 
     [[nodiscard]] static constexpr std::string_view begin(const detail::transaction_mode<>& m) noexcept {
         constexpr std::string_view texts[4][2] = {

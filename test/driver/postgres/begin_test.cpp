@@ -191,6 +191,14 @@ TEST_CASE("BEGIN says how the transaction is isolated also where it goes with a 
     CHECK(r.error().code() == errc::read_only);
 }
 
+TEST_CASE("a copy runs in a transaction of its own", "[postgres][begin]") {
+    fixture b;
+    bool begun_before = false;
+    const auto look = [&](bool is) { begun_before = is; };
+    b.db.copy_out<bool>("select now() < statement_timestamp()"_sql, look);  // now() is when the transaction began
+    CHECK(begun_before);
+}
+
 TEST_CASE("a copy to the client that comes first is part of the transaction", "[postgres][begin]") {
     fixture b;
     b.db.transaction(

@@ -39,8 +39,7 @@ struct postgres {
     static constexpr bool blocking = false;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
-    /// Rows, and names that it knows nothing of, are locked by statements: row_lock.hpp, advisory_lock.hpp.
-    static constexpr bool explicit_locks = true;
+    static constexpr bool row_locks = true;  ///< by statements: row_lock.hpp
     /// Rows may go in bulk: `db.copy_in(...)`; copy_in.hpp and copy_out.hpp.
     template <class Rows>
     using copy_in = detail::postgres_copy_in<Rows>;
@@ -57,7 +56,7 @@ struct postgres {
 
     static constexpr bool deferrable = true;        ///< SERIALIZABLE READ ONLY DEFERRABLE
     static constexpr bool resolves_commits = true;  ///< `transaction_options::resolve_commit`
-    static constexpr bool advisory_locks = true;
+    static constexpr bool advisory_locks = true;    ///< advisory_lock.hpp, `transaction_escalation::lock`
 
     [[nodiscard]] static constexpr std::string_view begin(const detail::transaction_mode<>& m) noexcept {
         constexpr std::string_view texts[4][2] = {

@@ -288,7 +288,10 @@ STRATA_COLD inline signal postgres_run::limit() {
 
 /// A transaction's first statement: BEGIN goes with it where it is prepared already, and before it else.
 STRATA_COLD inline signal postgres_run::begin_first(bool together) {
-    if (together && connection_.prepares_ && connection_.statements_.take(key_, what_->postgres_text, literal_) != nullptr) return find();
+    if (together && connection_.prepares_) {
+        entry_ = connection_.statements_.take(key_, what_->postgres_text, literal_);
+        if (entry_ != nullptr) return signal::done;
+    }
     const signal s = connection_.begin_step(error_);
     beginning_ = s == signal::io || s == signal::work;
     return s == signal::done ? find() : s;
