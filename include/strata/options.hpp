@@ -11,6 +11,11 @@ namespace detail {
 
 template <class Layer, class Option>
 inline constexpr bool takes_option = std::is_same_v<typename options_type<Layer>::type, Option>;
+/// A source that holds another one takes the options of both.
+template <class Layer, class Option>
+    requires requires { typename Layer::inner; }
+inline constexpr bool takes_option<Layer, Option> =
+    std::is_same_v<typename options_type<Layer>::type, Option> || takes_option<typename Layer::inner, Option>;
 
 template <class Option, class Stack>
 inline constexpr bool belongs_to = false;
@@ -37,6 +42,17 @@ const Options& checked(const Options& o) {
         if (error e = o.validate()) throw_failure(std::move(e));
     }
     return o;
+}
+
+/// Makes a source, in place.
+template <class Source, class Layer, class Target, class... Given>
+[[nodiscard]] Source make_source(const Target& target, const Given&... given) {
+    using wanted = typename options_type<Layer>::type;
+    if constexpr (requires { typename Layer::inner; })
+        return Source(checked(pick_option<wanted>(given...)),
+                      checked(pick_option<typename options_type<typename Layer::inner>::type>(given...)), target);
+    else
+        return Source(checked(pick_option<wanted>(given...)), target);
 }
 
 /// Makes a policy from its options, in place.

@@ -32,8 +32,12 @@ template <bool InsideTransaction, class Runtime, class Source, class Bound, clas
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
     using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
+    if constexpr (has_shared_side<Source> && !Runtime::interceptors::automatic) {
+        if (shares_connection(statement, o))
+            return perform_statement<InsideTransaction>(rt, source.shared(), statement, sink, done, o, outer, ended, wish);
+    }
     using layers_type = typename Runtime::interceptors;
-    using work_type = typename work_of_statement<Runtime, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
+    using work_type = typename work_of_statement<Runtime, Source, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
     using way = passage<layers_type, op_type, outcome&>;
     moment m{};  // first: what lay in memory by then would have to be read again after the clock
     if constexpr (way::timed) m = rt.world().moment();

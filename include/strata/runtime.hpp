@@ -58,8 +58,8 @@ private:
     template <class Where, class... Options>
     runtime(in_world, Where&& where, const Options&... options)
         : world_(where), policies_([&]<class P>(std::type_identity<P>) { return detail::make_policy<P>(options...); }),
-          source_(detail::checked(detail::pick_option<typename detail::options_type<source_layer>::type>(options...)),
-                  detail::checked(detail::pick_option<typename driver::options>(options...))) {
+          source_(detail::make_source<source, source_layer>(detail::checked(detail::pick_option<typename driver::options>(options...)),
+                                                            options...)) {
         static_assert((detail::belongs_to<Options, Stack> && ...),
                       "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
         static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");

@@ -55,6 +55,16 @@ STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& 
     classify(op, statement, options);
 }
 
+/// A source in which statements may share connections; see source/pipelined.hpp.
+template <class Source>
+concept has_shared_side = requires(Source& s) { s.shared(); };
+/// Which of them do: those of which is known what they leave behind on a connection, which is nothing.
+template <class Bound>
+[[nodiscard]] constexpr bool shares_connection(const Bound& statement, const call_options& options) noexcept {
+    const statement_kind k = statement.kind();
+    return k == statement_kind::read ? options.idempotent || statement.idempotent() : k == statement_kind::write;
+}
+
 template <class Driver, class Bound, class Sink>
 class statement_work {
     using connection = typename Driver::connection;
@@ -109,9 +119,9 @@ private:
 };
 
 /// What carries a statement out. `Alone`: in a transaction of its own; see transaction/modes.hpp.
-template <class Runtime, class Bound, class Sink, bool Alone>
+template <class Runtime, class Source, class Bound, class Sink, bool Alone>
 struct work_of_statement {
-    using type = statement_work<typename Runtime::driver, Bound, Sink>;
+    using type = statement_work<typename Source::driver, Bound, Sink>;
 };
 
 }  // namespace detail

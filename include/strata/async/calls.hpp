@@ -6,6 +6,7 @@
 #define STRATA_ASYNC_CALLS_HPP
 
 #include <strata/async/batch.hpp>
+#include <strata/async/home.hpp>
 #include <strata/async/start.hpp>
 #include <strata/async/statement.hpp>
 #include <strata/async/stream.hpp>
@@ -19,9 +20,17 @@ namespace detail {
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
 template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
 auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token, Wish&&... wish) {
-    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where, Wish...>;
-    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
-                      std::move(wish)...);
+    using home = decltype(session.home());
+    using job = statement_job<home, Bound, Sink, Form, Session::where, Wish...>;
+    if constexpr (has_shared_side<typename home::source_type> && !home::runtime_type::interceptors::automatic) {
+        using sharing = statement_job<sharing_home<typename home::runtime_type>, Bound, Sink, Form, Session::where, Wish...>;
+        return asio::async_initiate<Token, typename Form::signature>(start_sharing_job<job, sharing>{session.world()}, token,
+                                                                     session.home(), std::move(statement), std::move(sink), o,
+                                                                     std::move(wish)...);
+    } else {
+        return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
+                          std::move(wish)...);
+    }
 }
 
 /// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.

@@ -5,13 +5,19 @@
 #ifndef STRATA_ASYNC_CONTEXT_END_HPP
 #define STRATA_ASYNC_CONTEXT_END_HPP
 
+#include <strata/async/hop.hpp>
 #include <strata/core/lock.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
 
+#include <cstddef>
 #include <memory>
+#include <optional>
+#include <utility>
 
 namespace strata::inline STRATA_ABI {
 
@@ -36,6 +42,13 @@ private:
     ends_with_context* previous_ = nullptr;
 };
 
+/// An operation that waits for nothing that the context knows. Guarded by the lock of its context's end.
+struct parked_operation {
+    std::optional<hop> go_on{};
+    parked_operation* next = nullptr;
+    parked_operation* previous = nullptr;
+};
+
 /// Outlives the context: whoever looks shares it.
 struct context_end {
     inline_lock lock;
@@ -49,6 +62,24 @@ struct context_end {
     void unlink(ends_with_context& m) noexcept {
         (m.previous_ != nullptr ? m.previous_->next_ : first_) = m.next_;
         if (m.next_ != nullptr) m.next_->previous_ = m.previous_;
+    }
+
+    /// Owns the operation until it is taken, or destroys it when the context ends; and the context does not run out of work meanwhile.
+    void keep(parked_operation& p, hop&& go_on, const asio::any_io_executor& ex) {
+        if (parked_++ == 0) work_.emplace(asio::prefer(ex, asio::execution::outstanding_work.tracked));
+        p.go_on.emplace(std::move(go_on));
+        p.previous = nullptr;
+        p.next = first_parked_;
+        if (first_parked_ != nullptr) first_parked_->previous = &p;
+        first_parked_ = &p;
+    }
+    [[nodiscard]] hop take(parked_operation& p) noexcept {
+        hop h = std::move(*p.go_on);
+        p.go_on.reset();
+        (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
+        if (p.next != nullptr) p.next->previous = p.previous;
+        if (--parked_ == 0) work_.reset();
+        return h;
     }
 
     /// That of an executor's context.
@@ -69,10 +100,20 @@ private:
             hold guard(shared->lock);
             shared->ended = true;
             for (ends_with_context* m = shared->first_; m != nullptr; m = m->next_) m->context_ends();
+            guard.unlock();
+            while (std::optional<hop> h = next_parked()) h.reset();
+        }
+        [[nodiscard]] std::optional<hop> next_parked() noexcept {
+            hold guard(shared->lock);
+            if (shared->first_parked_ == nullptr) return std::nullopt;
+            return shared->take(*shared->first_parked_);
         }
     };
 
     ends_with_context* first_ = nullptr;
+    parked_operation* first_parked_ = nullptr;
+    std::size_t parked_ = 0;
+    std::optional<asio::any_io_executor> work_;
 };
 
 }  // namespace detail

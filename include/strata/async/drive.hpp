@@ -247,6 +247,8 @@ private:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_park>) : park(std::move(self));
             case need::io:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_wait>) : wait(std::move(self));
+            case need::turn:
+                return to_executor(std::move(self), &take<&step_resume>);
             case need::call:
                 return move_to(std::move(self), where, &take<&step_call>);
             default:
@@ -265,7 +267,12 @@ private:
         asio_waker& w = *waker_of_this();
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
-        w.park(job_.flown().parked_until(), after_wait(std::move(self), &take<&step_resume>));
+        const time_point until = job_.flown().parked_until();
+        auto go_on = after_wait(std::move(self), &take<&step_resume>);
+        if constexpr (std::is_same_v<decltype(go_on), hop>) {
+            if (until == never) return w.park(std::move(go_on));
+        }
+        w.park(until, std::move(go_on));
     }
 
     /// For the descriptor of a driver that yields.
@@ -370,7 +377,7 @@ private:
 
     [[nodiscard]] asio_waker* waker_of_this() {
         if (waker_.made.load(std::memory_order_relaxed) == nullptr)
-            waker_.made.store(new asio_waker(world_.executor()), std::memory_order_seq_cst);
+            waker_.made.store(new asio_waker(world_.executor(), world_.end()), std::memory_order_seq_cst);
         return waker_.made.load(std::memory_order_relaxed);
     }
     [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }

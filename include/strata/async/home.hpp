@@ -24,6 +24,15 @@ private:
     std::shared_ptr<Runtime> rt_;
 };
 
+/// The same among statements that share connections.
+template <class Runtime>
+class sharing_home : public runtime_home<Runtime> {
+public:
+    using source_type = typename Runtime::source::shared_side;
+    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
+    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
+};
+
 /// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
 /// for what is held by hand, and a transaction's closure outlives what it awaits.
 template <class Runtime>

@@ -47,6 +47,27 @@ struct start_job {
     }
 };
 
+/// The same for a statement that may share a connection, or not: known when it is initiated.
+template <class Job, class Sharing>
+struct start_sharing_job {
+    asio_world world;
+    using executor_type = asio::any_io_executor;
+    [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
+
+    template <class Handler, class Home, class Statement, class Sink, class Options, class... Wish>
+    void operator()(Handler&& handler, Home&& home, Statement&& statement, Sink&& sink, const Options& o, Wish&&... wish) const {
+        using handler_type = std::decay_t<Handler>;
+        if (shares_connection(statement, o))
+            async_operation<handler_type, Sharing>::launch(
+                std::forward<Handler>(handler), world, typename Sharing::home_type{std::forward<Home>(home)},
+                std::forward<Statement>(statement), std::forward<Sink>(sink), o, std::forward<Wish>(wish)...);
+        else
+            async_operation<handler_type, Job>::launch(std::forward<Handler>(handler), world, std::forward<Home>(home),
+                                                       std::forward<Statement>(statement), std::forward<Sink>(sink), o,
+                                                       std::forward<Wish>(wish)...);
+    }
+};
+
 /// `args` make the job, when the operation is initiated.
 template <class Job, class Token, class... Args>
 auto start(const asio_world& world, Token&& token, Args&&... args) {

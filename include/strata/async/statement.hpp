@@ -26,11 +26,12 @@ class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
-    using work_type =
-        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && Where == scope::database>::type;
+    using work_type = typename work_of_statement<runtime_type, source_type, Bound, Sink,
+                                                 runtime_type::interceptors::automatic && Where == scope::database>::type;
 
 public:
     using form = Form;
+    using home_type = Home;
 
     statement_job(Home home, Bound statement, Sink sink, const call_options& o, Wish wish = {})
         : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),

@@ -9,6 +9,8 @@
 #include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
 #include <memory>
@@ -31,7 +33,7 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    explicit asio_waker(const asio::any_io_executor& ex) : executor_(ex) {}
+    asio_waker(const asio::any_io_executor& ex, const std::shared_ptr<context_end>& context) : executor_(ex), context_(context) {}
 
     void wake() noexcept override {
         hold guard(lock_);
@@ -39,8 +41,13 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
-            const hold context(context_->lock);
+            hold context(context_->lock);
             if (context_->ended) return;  // and the operation with it
+            if (kept_.go_on) {
+                hop go_on = context_->take(kept_);  // posted before the context may run out of work
+                asio::post(executor_, std::move(go_on));
+                return;
+            }
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -54,14 +61,20 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) {
-            timer_.emplace(executor_);
-            context_ = context_end::of(executor_);
-        }
+        if (!timer_) timer_.emplace(executor_);
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
+    }
+    /// The same where only `wake` ends the wait: without a timer, which costs more than all the rest.
+    void park(hop&& go_on) {
+        hold guard(lock_);
+        if (std::exchange(woken_, false)) return asio::post(executor_, std::move(go_on));
+        const hold context(context_->lock);
+        if (context_->ended) return;  // in a moment the operation ends with it
+        context_->keep(kept_, std::move(go_on), executor_);
+        parked_ = true;
     }
     /// It will wait for a descriptor by `watch`, which lives until `unpark`.
     void park_on(io_watch& watch) noexcept {
@@ -94,8 +107,9 @@ private:
     inline_lock lock_;
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<context_end> context_;  // of the timer
-    io_watch* watch_ = nullptr;             // while it waits for a descriptor
+    std::shared_ptr<context_end> context_;
+    parked_operation kept_;
+    io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -181,9 +195,10 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
+        : parts_(std::make_shared<const parts>(parts{executor, std::move(workers), end_of(executor)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
+    [[nodiscard]] const std::shared_ptr<detail::context_end>& end() const noexcept { return parts_->end; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
     [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
@@ -194,7 +209,14 @@ private:
     struct parts {
         asio::any_io_executor executor;
         std::shared_ptr<detail::work_threads> workers;
+        std::shared_ptr<detail::context_end> end;
     };
+    /// Made after the services of timers and descriptors, and so ended before them.
+    [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
+        const asio::steady_timer timer(ex);
+        const asio::posix::stream_descriptor descriptor(ex);
+        return detail::context_end::of(ex);
+    }
     std::shared_ptr<const parts> parts_;
 };
 

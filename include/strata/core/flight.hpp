@@ -21,7 +21,7 @@
 
 namespace strata::inline STRATA_ABI {
 
-enum class need : std::uint8_t { done, park, work, io, call, item };
+enum class need : std::uint8_t { done, park, work, io, call, item, turn };
 
 /// What a source answers to a request for a connection.
 enum class acquired : std::uint8_t {
@@ -201,6 +201,8 @@ private:
                 return need::io;
             case signal::park:
                 return need::park;
+            case signal::turn:
+                return need::turn;
             case signal::call:
                 return need::call;
             case signal::item:

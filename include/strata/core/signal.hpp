@@ -13,6 +13,7 @@ enum class signal : std::uint8_t {
     done,    ///< finished well
     failed,  ///< finished with an error: ask the object for it
     io,      ///< wait for a descriptor, then resume
+    turn,    ///< let whatever is ready have its turn first, then resume
     park,    ///< wait for what the connection says (pacing.hpp), then resume
     work,    ///< the next resume may block: move to a thread that may
     call,    ///< a closure of the user must run: resume when it has ended

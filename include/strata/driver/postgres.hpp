@@ -5,6 +5,7 @@
 #include <strata/driver/postgres/copy_in.hpp>
 #include <strata/driver/postgres/copy_out.hpp>
 #include <strata/driver/postgres/driver.hpp>
+#include <strata/driver/postgres/shared_query.hpp>
 #include <strata/value/array.hpp>
 #include <strata/value/range.hpp>
 

@@ -33,8 +33,8 @@ template <class Home, class Bound, class Sink, class T, bool InsideTransaction, 
 class simulated_statement {
     using runtime_type = typename Home::runtime_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(InsideTransaction))>;
-    using work_type =
-        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && !InsideTransaction>::type;
+    using work_type = typename work_of_statement<runtime_type, typename Home::source_type, Bound, Sink,
+                                                 runtime_type::interceptors::automatic && !InsideTransaction>::type;
 
 public:
     simulated_statement(Home home, Bound&& statement, const call_options& o, Wish wish = {})

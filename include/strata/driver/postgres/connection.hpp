@@ -4,8 +4,8 @@
 #ifndef STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 #define STRATA_DRIVER_POSTGRES_CONNECTION_HPP
 
-#include <strata/core/transaction_mode.hpp>
 #include <strata/core/joined.hpp>
+#include <strata/core/transaction_mode.hpp>
 #include <strata/driver/postgres/connect.hpp>
 #include <strata/driver/postgres/hooks.hpp>
 #include <strata/driver/postgres/preparation.hpp>
@@ -28,6 +28,7 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 class postgres_run;
 class postgres_flight;
+class postgres_multiplexer;
 class postgres_copy;
 }  // namespace detail
 
@@ -176,6 +177,7 @@ public:
 private:
     friend class detail::postgres_run;
     friend class detail::postgres_flight;
+    friend class detail::postgres_multiplexer;
     friend class detail::postgres_copy;
 
     void install(const postgres_options& o, bool owned);

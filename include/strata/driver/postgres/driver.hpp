@@ -28,6 +28,8 @@ template <class Sink>
 class postgres_copy_raw;
 }  // namespace detail
 
+struct postgres_sharing;
+
 /// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
 struct postgres {
     static constexpr auto place = strata::place::driver;
@@ -37,6 +39,8 @@ struct postgres {
     /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
     /// COPY, and the wait for the end of a cancel.
     static constexpr bool blocking = false;
+    /// Statements may share a connection: `pipelined<2, pool<>>`; shared_query.hpp.
+    using sharing = postgres_sharing;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
     static constexpr bool row_locks = true;  ///< by statements: row_lock.hpp

@@ -34,6 +34,7 @@ public:
     bool literal = false;
     bool only_reads = false;
     bool wants_count = true;
+    bool has_types = true;  // arguments may say theirs
     std::size_t count = 0;
 
     // The flight's notes.
