@@ -171,6 +171,8 @@ inline void postgres_multiplexer::take_answer() {
             keep_outcome();
             now.who->error_ = std::exchange(error_, {});
             failed_on_server_ = false;
+            result_.reset(::PQgetResult(connection_.db_));  // null ends the error, and is there already; the Sync's own answer follows
+            if (result_ != nullptr) connection_.lost_ = true;
         } else if (status != PGRES_FATAL_ERROR) {
             connection_.lost_ = true;
         }
