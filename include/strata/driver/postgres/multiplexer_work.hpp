@@ -91,7 +91,13 @@ inline bool postgres_multiplexer::bind_and_send(seat& s) {
     if (::PQpipelineStatus(connection_.db_) == PQ_PIPELINE_OFF && ::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
     what_ = s.statement_->what;
     begin_parameters();
-    const refused_argument r = s.statement_->bind(0, writer());
+    refused_argument r{};
+    try {
+        r = s.statement_->bind(0, writer());
+    } catch (...) {  // by a codec of the user's, which is his affair alone
+        s.thrown_ = std::current_exception();
+        return false;
+    }
     if (r.number != 0) {
         static_cast<void>(argument_refused(r.number, r.why, r.type));
         return false;
