@@ -1189,6 +1189,58 @@ private:
 
 #endif
 
+// A number for each thread that uses an object: threads that come one after the other get different ones, as far as there are any.
+#ifndef STRATA_SOURCE_THREAD_PLACES_HPP
+#define STRATA_SOURCE_THREAD_PLACES_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// One for each object. Thread-safe. Costs a comparison where the thread used the same object last.
+class thread_places {
+public:
+    thread_places() noexcept : id_(next_id()) {}
+    thread_places(const thread_places&) = delete;
+    thread_places& operator=(const thread_places&) = delete;
+
+    /// From 0 to `number` - 1; the same each time that this thread asks.
+    [[nodiscard]] STRATA_INLINE std::size_t of_this_thread(std::size_t number) noexcept {
+        thread_local place last;
+        if (last.id != id_) [[unlikely]]
+            last = find(number);
+        return last.at;
+    }
+
+private:
+    struct place {
+        std::uint64_t id = 0;
+        std::size_t at = 0;
+    };
+    [[nodiscard]] static std::uint64_t next_id() noexcept {
+        static std::atomic<std::uint64_t> ids{0};
+        return ids.fetch_add(1, std::memory_order_relaxed) + 1;
+    }
+    [[nodiscard]] STRATA_COLD place find(std::size_t number) noexcept {
+        thread_local std::vector<place> known;
+        for (const place& p : known)
+            if (p.id == id_) return p;
+        place mine{id_, threads_.fetch_add(1, std::memory_order_relaxed) % number};
+        try {
+            known.push_back(mine);
+        } catch (...) {  // no memory: another one the next time
+        }
+        return mine;
+    }
+
+    const std::uint64_t id_;
+    std::atomic<std::size_t> threads_{0};
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // The shared connections of a `pipelined` source: which of them a statement takes, and where it goes when that is lost.
 #ifndef STRATA_SOURCE_SHARED_SIDE_HPP
 #define STRATA_SOURCE_SHARED_SIDE_HPP
@@ -1318,10 +1370,13 @@ private:
     };
 
     [[nodiscard]] std::size_t number() const noexcept { return limits_.groups * limits_.each; }
-    [[nodiscard]] lane& group() noexcept { return lanes_[limits_.groups == 1 ? 0 : thread_number() % limits_.groups * limits_.each]; }
+    /// The first connection of this thread's group.
+    [[nodiscard]] STRATA_INLINE lane* group() noexcept {
+        return &lanes_[limits_.groups == 1 ? 0 : places_.of_this_thread(limits_.groups) * limits_.each];
+    }
     /// The one with the fewest statements; one that is not open, only while none is.
     [[nodiscard]] STRATA_INLINE lane& choose() noexcept {
-        lane* const all = &group();
+        lane* const all = group();
         lane* best = all;
         for (std::size_t i = 1; i < limits_.each; ++i)
             if (all[i].load() < best->load()) best = all + i;
@@ -1347,13 +1402,8 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
-    [[nodiscard]] static std::size_t thread_number() noexcept {
-        static std::atomic<std::size_t> threads{0};
-        thread_local const std::size_t mine = threads.fetch_add(1, std::memory_order_relaxed);
-        return mine;
-    }
-
     Pool& pool_;
+    thread_places places_;
     kept_apart apart_;
     shared_limits limits_;
     heap_array<lane> lanes_;
