@@ -253,12 +253,13 @@ struct context_end {
         if (first_parked_ != nullptr) first_parked_->previous = &p;
         first_parked_ = &p;
     }
-    [[nodiscard]] hop take(parked_operation& p) noexcept {
+    /// `work`: what kept the context at work, if this was the last one; it must outlive the posting of what is returned.
+    [[nodiscard]] hop take(parked_operation& p, std::optional<asio::any_io_executor>& work) noexcept {
         hop h = std::move(*p.go_on);
         p.go_on.reset();
         (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
         if (p.next != nullptr) p.next->previous = p.previous;
-        if (--parked_ == 0) work_.reset();
+        if (--parked_ == 0) work.swap(work_);
         return h;
     }
 
@@ -286,7 +287,8 @@ private:
         [[nodiscard]] std::optional<hop> next_parked() noexcept {
             hold guard(shared->lock);
             if (shared->first_parked_ == nullptr) return std::nullopt;
-            return shared->take(*shared->first_parked_);
+            std::optional<asio::any_io_executor> work;
+            return shared->take(*shared->first_parked_, work);
         }
     };
 
@@ -406,7 +408,8 @@ public:
             hold context(context_->lock);
             if (context_->ended) return;  // and the operation with it
             if (kept_.go_on) {
-                hop go_on = context_->take(kept_);  // posted before the context may run out of work
+                std::optional<asio::any_io_executor> work;  // so that the context does not run out of it before this is posted
+                hop go_on = context_->take(kept_, work);
                 asio::post(executor_, std::move(go_on));
                 return;
             }

@@ -73,12 +73,13 @@ struct context_end {
         if (first_parked_ != nullptr) first_parked_->previous = &p;
         first_parked_ = &p;
     }
-    [[nodiscard]] hop take(parked_operation& p) noexcept {
+    /// `work`: what kept the context at work, if this was the last one; it must outlive the posting of what is returned.
+    [[nodiscard]] hop take(parked_operation& p, std::optional<asio::any_io_executor>& work) noexcept {
         hop h = std::move(*p.go_on);
         p.go_on.reset();
         (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
         if (p.next != nullptr) p.next->previous = p.previous;
-        if (--parked_ == 0) work_.reset();
+        if (--parked_ == 0) work.swap(work_);
         return h;
     }
 
@@ -106,7 +107,8 @@ private:
         [[nodiscard]] std::optional<hop> next_parked() noexcept {
             hold guard(shared->lock);
             if (shared->first_parked_ == nullptr) return std::nullopt;
-            return shared->take(*shared->first_parked_);
+            std::optional<asio::any_io_executor> work;
+            return shared->take(*shared->first_parked_, work);
         }
     };
 

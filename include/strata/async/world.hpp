@@ -44,7 +44,8 @@ public:
             hold context(context_->lock);
             if (context_->ended) return;  // and the operation with it
             if (kept_.go_on) {
-                hop go_on = context_->take(kept_);  // posted before the context may run out of work
+                std::optional<asio::any_io_executor> work;  // so that the context does not run out of it before this is posted
+                hop go_on = context_->take(kept_, work);
                 asio::post(executor_, std::move(go_on));
                 return;
             }

@@ -47,7 +47,9 @@ public:
     void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
-    void may_yield(bool yes) noexcept { yields_ = yes; }
+    void may_yield(bool yes) noexcept {
+        if (yields_ != yes) yields_ = yes;  // others look at it, under the lock, once it sits
+    }
     [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.

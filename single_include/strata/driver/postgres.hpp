@@ -5973,7 +5973,9 @@ public:
     void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
-    void may_yield(bool yes) noexcept { yields_ = yes; }
+    void may_yield(bool yes) noexcept {
+        if (yields_ != yes) yields_ = yes;  // others look at it, under the lock, once it sits
+    }
     [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
@@ -6623,7 +6625,12 @@ void multiplexer<Link>::send_queue() {
             const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
             if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
             make_room_in_ring();
-            const std::ptrdiff_t bytes = link_.send(*s->call_, refused);
+            std::ptrdiff_t bytes = -1;
+            try {
+                bytes = link_.send(*s->call_, refused);
+            } catch (...) {  // by a codec of the user's, while it wrote an argument: nothing was sent, and nobody else is concerned
+                s->thrown_ = std::current_exception();
+            }
             if (bytes >= 0) {
                 bytes_ += static_cast<std::size_t>(bytes);
                 queue_.remove(*s);
@@ -6839,7 +6846,8 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
         }
-        s.leads_ = leader_ == &s || (!busy_ && leader_ == nullptr);
+        // Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
+        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || (!s.yields_ && leader_->yields_)));
         if (s.leads_)
             leader_ = &s;
         else
@@ -7166,13 +7174,16 @@ inline void postgres_shared_link::take(call* listener, shared_answer& a) {
 inline void postgres_shared_link::take_sync(call* listener, shared_answer& a) {
     result_.reset(::PQgetResult(connection_.db_));
     const ExecStatusType status = result_ != nullptr ? ::PQresultStatus(result_.get()) : PGRES_BAD_RESPONSE;
-    if (status == PGRES_FATAL_ERROR) {
+    if (status == PGRES_FATAL_ERROR) {  // it could not be committed
         a.what = shared_answer::is::more;
-        if (listener == nullptr) return;
-        what_ = listener->what;  // it could not be committed
-        keep_outcome();
-        failed_on_server_ = false;
-        a.failed = std::exchange(error_, {});
+        if (listener != nullptr) {
+            what_ = listener->what;
+            keep_outcome();
+            failed_on_server_ = false;
+            a.failed = std::exchange(error_, {});
+        }
+        result_.reset(::PQgetResult(connection_.db_));  // null ends the error, and is there already; the Sync's own answer follows
+        if (result_ != nullptr) a.what = shared_answer::is::broken;
     } else if (status != PGRES_PIPELINE_SYNC) {
         a.what = shared_answer::is::broken;
     }

@@ -153,7 +153,9 @@ public:
     void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
-    void may_yield(bool yes) noexcept { yields_ = yes; }
+    void may_yield(bool yes) noexcept {
+        if (yields_ != yes) yields_ = yes;  // others look at it, under the lock, once it sits
+    }
     [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
@@ -708,7 +710,12 @@ void multiplexer<Link>::send_queue() {
             const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
             if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
             make_room_in_ring();
-            const std::ptrdiff_t bytes = link_.send(*s->call_, refused);
+            std::ptrdiff_t bytes = -1;
+            try {
+                bytes = link_.send(*s->call_, refused);
+            } catch (...) {  // by a codec of the user's, while it wrote an argument: nothing was sent, and nobody else is concerned
+                s->thrown_ = std::current_exception();
+            }
             if (bytes >= 0) {
                 bytes_ += static_cast<std::size_t>(bytes);
                 queue_.remove(*s);
@@ -924,7 +931,8 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
         }
-        s.leads_ = leader_ == &s || (!busy_ && leader_ == nullptr);
+        // Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
+        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || (!s.yields_ && leader_->yields_)));
         if (s.leads_)
             leader_ = &s;
         else

@@ -342,3 +342,22 @@ TEST_CASE("a context that nobody runs any more holds no thread up", "[postgres][
         CHECK(left == 3);
     }
 }
+
+TEST_CASE("loops that share connections hear all their answers", "[postgres][pipelined][threads]") {
+    bank<> b{9};
+    for (int round = 0; round < count(20, 200); ++round) {
+        db_of<2> db{b.in.options(), strata::pipelined_options{.slow = {}}, strata::pool_options{.min_size = 1, .max_size = 2}};
+        std::atomic<int> right{0};
+        std::vector<std::thread> crowd;
+        for (int t = 0; t < 4; ++t)
+            crowd.emplace_back([&] {
+                asio::io_context io;
+                auto adb = db.async(io.get_executor());
+                for (int i = 0; i < 40; ++i)
+                    adb.async_try_one<account>(find(1 + i % 9), [&, i](strata::result<account> r) { right += r && r->id == 1 + i % 9; });
+                io.run();
+            });
+        for (std::thread& t : crowd) t.join();
+        CHECK(right == 160);
+    }
+}
