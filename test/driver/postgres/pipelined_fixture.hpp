@@ -56,7 +56,8 @@ inline std::int64_t backends(strata::database<plain_stack>& admin, const std::st
 
 /// A transaction of the server's has one of these to itself. A function in the text would keep it from sharing: it is behind a view.
 inline constexpr auto view_of_transactions =
-    "create view own_transaction as select virtualtransaction as name from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'"_sql;
+    "create view own_transaction as select virtualtransaction as name from pg_locks where pid = pg_backend_pid() and locktype = "
+    "'virtualxid'"_sql;
 inline constexpr auto transaction_name = "select name from own_transaction"_sql;
 inline constexpr auto shared_backend = "select pg_backend_pid()"_sql.idempotent();
 inline constexpr auto exclusive_backend = "select pg_backend_pid()"_sql;
