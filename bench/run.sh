@@ -17,11 +17,14 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . bench/resilience.sh
 # shellcheck source=optimistic.sh
 . bench/optimistic.sh
+# shellcheck source=pipelined.sh
+. bench/pipelined.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
        pool.borrow pool.contention pool.fairness chain.six simulation.steps locking.transaction locking.optimistic
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
-       postgres.rows postgres.copy_in postgres.stream.memory)
+       postgres.rows postgres.copy_in postgres.stream.memory
+       pipelined.reads pipelined.mixed pipelined.cpu pipelined.single pipelined.beside_slow pipelined.threads pipelined.callers)
 
 usage() {
     cat <<EOF
@@ -114,7 +117,7 @@ fi
 wants() { [[ " ${chosen[*]}" == *" $1"* ]]; }
 
 groups=(build sqlite clang bench)
-if wants postgres || wants locking; then groups+=(libpq postgres pqxx); fi
+if wants postgres || wants locking || wants pipelined; then groups+=(libpq postgres pqxx); fi
 strata_require "$install" "${groups[@]}" >&2
 steps_begin build/bench/logs >&2
 note() { say "$*" >&2; }
@@ -165,6 +168,7 @@ done
 if wants locking.optimistic; then
     needed+=(ours_locking_optimistic raw_locking_optimistic ours_postgres_locking_optimistic raw_postgres_locking_optimistic)
 fi
+if wants pipelined; then needed+=(raw_postgres_fill raw_postgres_pipelined ours_postgres_pipelined); fi
 if wants postgres.stream.memory; then needed+=(ours_postgres_stream); fi
 if wants postgres.rows && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_rows); fi
 if wants postgres.copy_in && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_copy_in); fi
