@@ -33,7 +33,7 @@ STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& s
                                      const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
     using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
     if constexpr (has_shared_side<Source> && !Runtime::interceptors::automatic) {
-        if (shares_connection(statement, o))
+        if (shares_connection(source, statement, o))
             return perform_statement<InsideTransaction>(rt, source.shared(), statement, sink, done, o, outer, ended, wish);
     }
     using layers_type = typename Runtime::interceptors;

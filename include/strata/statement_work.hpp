@@ -58,11 +58,16 @@ STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& 
 /// A source in which statements may share connections; see source/pipelined.hpp.
 template <class Source>
 concept has_shared_side = requires(Source& s) { s.shared(); };
-/// Which of them do: those of which is known what they leave behind on a connection, which is nothing.
-template <class Bound>
-[[nodiscard]] constexpr bool shares_connection(const Bound& statement, const call_options& options) noexcept {
-    const statement_kind k = statement.kind();
-    return k == statement_kind::read ? options.idempotent || statement.idempotent() : k == statement_kind::write;
+/// Which of them do: those of which is known that they leave nothing behind on a connection, and not that they keep others waiting.
+template <class Source, class Bound>
+[[nodiscard]] STRATA_INLINE bool shares_connection(Source& source, const Bound& statement, const call_options& options) noexcept {
+    constexpr statement_facts f = Bound::facts;
+    if constexpr (f.kind_known && (f.kind == statement_kind::read || f.kind == statement_kind::write)) {
+        if (f.kind == statement_kind::read && f.idempotent != known::yes && !options.idempotent && !statement.idempotent()) return false;
+        return !source.shared().keeps_apart(statement.text().hash.low);
+    } else {
+        return false;
+    }
 }
 
 template <class Driver, class Bound, class Sink>

@@ -57,7 +57,7 @@ struct start_sharing_job {
     template <class Handler, class Home, class Statement, class Sink, class Options, class... Wish>
     void operator()(Handler&& handler, Home&& home, Statement&& statement, Sink&& sink, const Options& o, Wish&&... wish) const {
         using handler_type = std::decay_t<Handler>;
-        if (shares_connection(statement, o))
+        if (shares_connection(home.source(), statement, o))
             async_operation<handler_type, Sharing>::launch(
                 std::forward<Handler>(handler), world, typename Sharing::home_type{std::forward<Home>(home)},
                 std::forward<Statement>(statement), std::forward<Sink>(sink), o, std::forward<Wish>(wish)...);

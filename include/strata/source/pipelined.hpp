@@ -2,129 +2,62 @@
 //
 //   using bank = strata::stack<strata::metrics<>, strata::retry<>, strata::pipelined<2, strata::pool<>>, strata::postgres>;
 //
-// It stands where a pool stands, and holds one, whose options are `pool_options` as ever. A statement by itself shares: an idempotent
-// read, an insert, update or delete. Transactions, streams, COPY, sessions, and statements that call functions of which nothing is known
-// have a connection of the pool to themselves.
+// It stands where a pool stands, and holds one, whose options are `pool_options` as ever. A statement by itself shares, if its text is
+// known at compile time: an idempotent read, an insert, update or delete. Transactions, batches, streams, COPY, sessions, texts made at run
+// time and reads that call functions of which nothing is known have a connection of the pool to themselves. So has, for a while, a
+// statement that has kept others waiting longer than `slow`, or brought more than `max_result`.
 //
 // What sharing means. Reads that leave together share one implicit transaction of the server's, which under READ COMMITTED changes nothing
-// that they can see but `now()`; where the database's default is stricter each has its own. Everything else has its own in any case. A
-// caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. A read whose connection is
-// lost is sent again on another one; of a write that was sent and not answered `effect::unknown` is told.
+// that they can see but the transaction's time; so those that ask for it (now(), current_date ...) have one of their own, and all have
+// where the database's default is stricter. Everything else has its own in any case. If a read fails, those behind it, which the server
+// skips, are sent again without their callers noticing.
+//
+// A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
+// reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.
+//
+// Whoever waits for the connection reads for all who share it. So a row type's own code may run on another caller's thread; and loops whose
+// statements share (`groups`) must all go on running while any of them waits.
 #ifndef STRATA_SOURCE_PIPELINED_HPP
 #define STRATA_SOURCE_PIPELINED_HPP
 
-#include <strata/core/heap_array.hpp>
 #include <strata/source/pool.hpp>
-#include <strata/source/shared_lane.hpp>
+#include <strata/source/shared_side.hpp>
 
-#include <memory>
+#include <type_traits>
 
 namespace strata::inline STRATA_ABI {
 
 /// How connections are shared.
 struct pipelined_options {
-    /// Groups of connections: one for each thread that runs a loop, so that none hands anything to another. A thread has its group for
-    /// ever.
+    /// Groups of connections: one for each thread that runs a loop, so that none hands anything to another; 1 to 256. A thread keeps its
+    /// group.
     std::size_t groups = 1;
-    std::size_t max_in_flight = 256;   ///< statements on one connection that were sent and not answered; 1 to 65536
+    std::size_t max_in_flight = 256;   ///< statements on one connection that were sent and not answered; 1 to 65,536
     std::size_t max_bytes = 65'536;    ///< of their arguments, about
-    std::size_t max_sharing = 64;      ///< reads behind one Sync
-    std::size_t max_waiting = 10'000;  ///< statements on one connection; beyond them callers are refused
+    std::size_t max_sharing = 64;      ///< reads behind one Sync; 1: each has its own
+    std::size_t max_waiting = 10'000;  ///< statements on one connection; beyond them callers are refused with `errc::pool_exhausted`
+    duration slow = std::chrono::milliseconds{5};  ///< a statement that others wait for longer, twice, moves to the pool; zero: none
+    std::size_t max_result = 262'144;              ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
+    duration apart_for =
+        std::chrono::seconds{10};  ///< what has moved is tried again after it; each time in a row it is doubled, to 32 times
+    /// The user knows that a pooler in between keeps sessions, or knows prepared statements (pgbouncer 1.21 with max_prepared_statements).
+    bool through_pooler = false;
 
     [[nodiscard]] error validate() const {
         const auto bad = [](const char* text) { return error{errc::invalid_argument, text, phase::admission}; };
         if (groups < 1 || groups > 256) return bad("pipelined_options.groups must lie in 1 to 256");
         if (max_in_flight < 1 || max_in_flight > 65'536) return bad("pipelined_options.max_in_flight must lie in 1 to 65536");
         if (max_bytes < 1) return bad("pipelined_options.max_bytes must be positive");
-        if (max_sharing < 1) return bad("pipelined_options.max_sharing must be positive");
+        if (max_sharing < 1) return bad("pipelined_options.max_sharing must be positive; 1 means that each read has its own Sync");
+        if (max_waiting < 1) return bad("pipelined_options.max_waiting must be positive");
+        if (slow < duration::zero()) return bad("pipelined_options.slow is negative");
+        if (apart_for <= duration::zero()) return bad("pipelined_options.apart_for must be positive");
         return {};
     }
     friend bool operator==(const pipelined_options&, const pipelined_options&) = default;
 };
 
 namespace detail {
-
-/// Where statements share; the work of a flight over it is the driver's `sharing`.
-template <class PoolSource, class Driver>
-class shared_side {
-    using sharing = typename Driver::sharing;
-    using lane = shared_lane<PoolSource, sharing>;
-
-public:
-    using driver = sharing;
-    using connection = typename sharing::connection;
-    /// What an operation keeps of it.
-    struct lease {
-        connection seat;
-        lane* on = nullptr;
-    };
-
-    shared_side(PoolSource& pool, const pipelined_options& o, std::size_t each, duration max_wait)
-        : lanes_(o.groups * each), number_(o.groups * each), groups_(o.groups), each_(each), max_waiting_(o.max_waiting),
-          max_wait_(max_wait) {
-        for (std::size_t i = 0; i < number_; ++i)
-            lanes_[i].belong_to(pool, {.statements = o.max_in_flight, .bytes = o.max_bytes, .share = o.max_sharing});
-    }
-
-    [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
-        lane& l = least_loaded();
-        if (l.load() >= max_waiting_) [[unlikely]]
-            return acquired::refused;
-        out.on = &l;
-        if (auto* const m = l.enter(); m != nullptr) [[likely]] {
-            out.seat.sit(*m);
-            return acquired::ready;
-        }
-        typename sharing::multiplexer* m = nullptr;
-        const acquired a = l.wait(node, op.waking(), m);
-        if (a == acquired::ready) out.seat.sit(*m);
-        return a;
-    }
-    template <class Op>
-    STRATA_INLINE void release(lease& l, Op&, health) noexcept {
-        std::exchange(l.on, nullptr)->leave();
-    }
-    [[nodiscard]] STRATA_COLD acquired end_wait(operation_base&, waiter& node, lease& out, duration) noexcept {
-        auto* const m = out.on->end_wait(node);
-        if (m == nullptr) return acquired::refused;
-        out.seat.sit(*m);
-        return acquired::ready;
-    }
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept { return least_loaded().refusal(); }
-    [[nodiscard]] connection& connection_of(lease& l) noexcept { return l.seat; }
-    [[nodiscard]] duration wait_limit() const noexcept { return max_wait_; }
-    // Never asked for: a lane is connected by its pool.
-    void release_unconnected(lease&) noexcept {}
-    [[nodiscard]] signal connect(lease&, operation_base&, error&) noexcept { return signal::failed; }
-
-    void renew(bool close = false) noexcept {
-        for (std::size_t i = 0; i < number_; ++i) lanes_[i].renew(close);
-    }
-    void cancel_all() noexcept {
-        for (std::size_t i = 0; i < number_; ++i) lanes_[i].cancel_all();
-    }
-
-private:
-    [[nodiscard]] lane& least_loaded() noexcept {
-        lane* const group = &lanes_[groups_ == 1 ? 0 : thread_number() % groups_ * each_];
-        lane* best = group;
-        for (std::size_t i = 1; i < each_; ++i)
-            if (group[i].load() < best->load()) best = group + i;
-        return *best;
-    }
-    [[nodiscard]] static std::size_t thread_number() noexcept {
-        static std::atomic<std::size_t> threads{0};
-        thread_local const std::size_t mine = threads.fetch_add(1, std::memory_order_relaxed);
-        return mine;
-    }
-
-    heap_array<lane> lanes_;
-    std::size_t number_;
-    std::size_t groups_;
-    std::size_t each_;
-    std::size_t max_waiting_;
-    duration max_wait_;
-};
 
 template <class Driver, class Pool, std::size_t Shared>
 class pipelined_source : public Pool::template source<Driver> {
@@ -135,10 +68,10 @@ class pipelined_source : public Pool::template source<Driver> {
         "SQLite runs one statement after the other: write strata::pool<> in its place");
 
 public:
-    using shared_side = detail::shared_side<pool, Driver>;
+    using shared_side = detail::shared_side<pool, typename Driver::sharing>;
 
-    pipelined_source(const pipelined_options& options, const typename Pool::options& exclusive, const typename Driver::options& target)
-        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, options, Shared, exclusive.max_wait) {}
+    pipelined_source(const pipelined_options& options, const pool_options& exclusive, const typename Driver::options& target)
+        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, limits_of(options), exclusive) {}
 
     template <class World>
     [[nodiscard]] error open_first(World& world) {
@@ -150,11 +83,12 @@ public:
     void spawn_tasks(Begin&& begin) {
         pool::spawn_tasks(begin);
         lent_.spawn_tasks(begin);
+        shared_.spawn_tasks(begin);
     }
 
     /// Where statements share.
     [[nodiscard]] shared_side& shared() noexcept { return shared_; }
-    /// Of the connections that are shared.
+    /// Of the connections that are shared: they are lent out as long as they are sound. `snapshot()` is of all others.
     [[nodiscard]] pool_snapshot shared_snapshot() noexcept { return lent_.snapshot(); }
 
     void retire_all() noexcept {
@@ -206,6 +140,14 @@ private:
         p.leak_threshold = {};
         return p;
     }
+    [[nodiscard]] static shared_limits limits_of(const pipelined_options& o) {
+        return {.flow = {.statements = o.max_in_flight, .bytes = o.max_bytes, .share = o.max_sharing},
+                .apart = {.slow = o.slow, .bytes = o.max_result, .period = o.apart_for},
+                .groups = o.groups,
+                .each = Shared,
+                .max_waiting = o.max_waiting,
+                .through_pooler = o.through_pooler};
+    }
 
     pool lent_;
     shared_side shared_;
@@ -217,6 +159,9 @@ private:
 template <std::size_t Shared = 2, class Pool = pool<>>
 struct pipelined {
     static_assert(Shared >= 1, "strata: pipelined needs a connection at least that is shared: write pipelined<1, pool<>>");
+    static_assert(
+        requires { requires std::is_same_v<typename Pool::options, pool_options>; },
+        "strata: pipelined holds a pool for what cannot share: write pipelined<2, pool<>>");
     static constexpr auto place = strata::place::source;
     using options = pipelined_options;
     using inner = Pool;

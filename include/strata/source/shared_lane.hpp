@@ -3,7 +3,7 @@
 #define STRATA_SOURCE_SHARED_LANE_HPP
 
 #include <strata/core/flight.hpp>
-#include <strata/core/lock.hpp>
+#include <strata/core/multiplexer.hpp>
 
 #include <atomic>
 #include <cstddef>
@@ -14,21 +14,23 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-/// `Pool` leases connections of its driver; `Driver::multiplexer` shares one. Thread-safe.
-template <class Pool, class Driver>
+/// `Pool` leases connections of its driver; `Link` shares one. Thread-safe.
+template <class Pool, class Link>
 class shared_lane final : waker {
-    using multiplexer = typename Driver::multiplexer;
+    using shared = multiplexer<Link>;
 
 public:
-    void belong_to(Pool& pool, const typename multiplexer::limits& limits) noexcept {
+    void belong_to(Pool& pool, const flow_limits& limits, bool through_pooler) noexcept {
         pool_ = &pool;
         limits_ = limits;
+        through_pooler_ = through_pooler;
+        op_.name = "statements that share a connection";
         op_.drive = this;
         op_.make_waker = [](operation_base& o) -> waker* { return static_cast<shared_lane*>(o.drive); };
     }
 
     /// A seat's stay begins: the connection, or null where it must be waited for.
-    [[nodiscard]] STRATA_INLINE multiplexer* enter() noexcept {
+    [[nodiscard]] STRATA_INLINE shared* enter() noexcept {
         users_.fetch_add(1, std::memory_order_seq_cst);
         if (at_.load(std::memory_order_seq_cst) == at::open && !shared_->is_lost()) [[likely]]
             return &*shared_;
@@ -41,8 +43,8 @@ public:
             close_if_empty();
     }
 
-    /// Stands in line for the connection: true; false when it is refused.
-    [[nodiscard]] STRATA_COLD acquired wait(waiter& node, waker* by, multiplexer*& out) noexcept {
+    /// Stands in line for the connection.
+    [[nodiscard]] STRATA_COLD acquired wait(waiter& node, waker* by, shared*& out) noexcept {
         {
             hold guard(lock_);
             if (closed_) return acquired::refused;
@@ -54,28 +56,46 @@ public:
             if (at_ == at::open) at_ = at::leaving;
             node.prepare(by);
             waiting_.push(node);
+            waiting_now_.store(waiting_.size(), std::memory_order_relaxed);
         }
         close_if_empty();
         return acquired::wait;
     }
     /// The end of that; null: refused, or out of time.
-    [[nodiscard]] STRATA_COLD multiplexer* end_wait(waiter& node) noexcept {
+    [[nodiscard]] STRATA_COLD shared* end_wait(waiter& node) noexcept {
         hold guard(lock_);
         if (node.withdraw()) {
             waiting_.remove(node);
+            waiting_now_.store(waiting_.size(), std::memory_order_relaxed);
             return nullptr;
         }
-        return static_cast<multiplexer*>(node.gift);
+        return static_cast<shared*>(node.gift);
     }
+
     /// Why there was none.
     [[nodiscard]] STRATA_COLD error refusal() noexcept {
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
-        return failed_ ? failed_ : error{errc::pool_exhausted, phase::acquire}.set_local();
+        return failed_ ? failed_ : error{errc::pool_exhausted, "the shared connection was not there in time", phase::acquire}.set_local();
     }
 
-    [[nodiscard]] std::size_t load() const noexcept { return users_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_open() const noexcept { return at_.load(std::memory_order_relaxed) == at::open; }
+    /// Whether it has neither a connection nor asked for one.
+    [[nodiscard]] bool is_cold() const noexcept { return at_.load(std::memory_order_relaxed) == at::nowhere; }
+    /// Statements that are on it, or wait for it.
+    [[nodiscard]] std::size_t load() const noexcept {
+        return users_.load(std::memory_order_relaxed) + waiting_now_.load(std::memory_order_relaxed);
+    }
 
+    /// Asks for a connection before somebody waits for it.
+    STRATA_COLD void warm() noexcept {
+        {
+            hold guard(lock_);
+            if (at_ != at::nowhere || closed_) return;
+            at_ = at::opening;
+        }
+        open();
+    }
     /// Lets go of its connection as soon as nobody is on it; the next who comes gets another. `close`: nobody does.
     STRATA_COLD void renew(bool close) noexcept {
         {
@@ -86,6 +106,16 @@ public:
         close_if_empty();
         if (close) tell_waiting(nullptr);
     }
+    /// The same for one that has grown too old.
+    STRATA_COLD void look_at_age(moment m, duration lifetime, double jitter) noexcept {
+        {
+            hold guard(lock_);
+            if (at_ != at::open) return;
+            if (ends_ == never) ends_ = add_saturated(m.now, lifetime - scaled(lifetime, jitter * m.random_unit()));
+            if (m.now < ends_) return;
+        }
+        renew(false);
+    }
     STRATA_COLD void cancel_all() noexcept {
         hold guard(lock_);
         if (shared_) shared_->cancel_all();
@@ -93,6 +123,10 @@ public:
 
 private:
     enum class at : std::uint8_t { nowhere, opening, open, leaving };
+
+    [[nodiscard]] static duration scaled(duration d, double by) noexcept {
+        return duration{static_cast<duration::rep>(static_cast<double>(d.count()) * by)};
+    }
 
     /// Gives the connection back when nobody is on it, and asks for one when somebody waits.
     STRATA_COLD void close_if_empty() noexcept {
@@ -104,6 +138,7 @@ private:
                 const health h = shared_->is_lost() ? health::lost : health::good;
                 shared_.reset();
                 at_ = at::nowhere;
+                ends_ = never;
                 pool_->release(lease_, op_, h);
             }
             if (at_ != at::nowhere || waiting_.empty() || closed_) return;
@@ -121,27 +156,26 @@ private:
 
     STRATA_COLD void adopt(acquired a) noexcept {
         error why;
-        if (a == acquired::ready) {
+        if (a == acquired::connect) pool_->release_unconnected(lease_);  // nobody opens connections in the background
+        if (a != acquired::ready) why = pool_->refusal(op_, steady_now(), true);
+        shared* here = nullptr;
+        {
             hold guard(lock_);
-            try {
-                shared_.emplace(pool_->connection_of(lease_), limits_);
-                failed_ = {};
-                at_ = closed_ ? at::leaving : at::open;
-            } catch (...) {  // no memory
-                a = acquired::refused;
-                pool_->release(lease_, op_, health::good);
-            }
-        }
-        if (a != acquired::ready) {
-            why = pool_->refusal(op_, steady_now(), true);
-            hold guard(lock_);
-            failed_ = why;
             at_ = at::nowhere;
+            if (a == acquired::ready) {
+                try {
+                    here = &shared_.emplace(limits_, pool_->connection_of(lease_), through_pooler_);
+                    at_ = closed_ ? at::leaving : at::open;
+                } catch (...) {  // no memory
+                    pool_->release(lease_, op_, health::good);
+                }
+            }
+            failed_ = std::move(why);
         }
-        tell_waiting(a == acquired::ready ? &*shared_ : nullptr);
+        tell_waiting(here);
         close_if_empty();
     }
-    STRATA_COLD void tell_waiting(multiplexer* m) noexcept {
+    STRATA_COLD void tell_waiting(shared* m) noexcept {
         for (;;) {
             wake_call wake;
             {
@@ -149,6 +183,7 @@ private:
                 users_.fetch_add(1);  // before it is told, for it may leave at once
                 const bool told = waiting_.grant_first(m, wake);
                 if (!told || m == nullptr) users_.fetch_sub(1);
+                waiting_now_.store(waiting_.size(), std::memory_order_relaxed);
                 if (!told) return;
             }
             wake();
@@ -156,14 +191,17 @@ private:
     }
 
     Pool* pool_ = nullptr;
-    typename multiplexer::limits limits_{};
+    flow_limits limits_{};
+    bool through_pooler_ = false;
     inline_lock lock_;
     std::atomic<at> at_{at::nowhere};
     std::atomic<std::size_t> users_{0};
-    std::optional<multiplexer> shared_;
+    std::atomic<std::size_t> waiting_now_{0};
+    std::optional<shared> shared_;
     wait_queue waiting_;
+    time_point ends_ = never;  // by its age
     bool closed_ = false;
-    error failed_;
+    error failed_;  // the last time that the pool was asked
     // As the pool knows it.
     operation<operation_facts{.kind = operation_kind::other}> op_;
     waiter node_;

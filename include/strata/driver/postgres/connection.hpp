@@ -28,7 +28,7 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 class postgres_run;
 class postgres_flight;
-class postgres_multiplexer;
+class postgres_shared_link;
 class postgres_copy;
 }  // namespace detail
 
@@ -177,7 +177,7 @@ public:
 private:
     friend class detail::postgres_run;
     friend class detail::postgres_flight;
-    friend class detail::postgres_multiplexer;
+    friend class detail::postgres_shared_link;
     friend class detail::postgres_copy;
 
     void install(const postgres_options& o, bool owned);

@@ -37,6 +37,9 @@ public:
     bool has_types = true;  // arguments may say theirs
     std::size_t count = 0;
 
+    /// The same for all of one text.
+    [[nodiscard]] std::uint64_t key() const noexcept { return what->hash.low; }
+
     // The flight's notes.
     std::size_t first = 0;                // the number of its first statement
     prepared_statement* entry = nullptr;  // valid in the round that found it

@@ -1,64 +1,43 @@
-// One statement on a connection that it shares: bound and read by types. The logic is in multiplexer.hpp.
+// One statement on a connection that it shares: bound and read by types. The logic is in core/multiplexer.hpp and shared_link.hpp.
 #ifndef STRATA_DRIVER_POSTGRES_SHARED_QUERY_HPP
 #define STRATA_DRIVER_POSTGRES_SHARED_QUERY_HPP
 
 #include <strata/driver/postgres/arguments.hpp>
-#include <strata/driver/postgres/multiplexer.hpp>
+#include <strata/driver/postgres/shared_link.hpp>
 #include <strata/sql/typed_argument.hpp>
 #include <strata/value/sinks.hpp>
 
-#include <utility>
-
 namespace strata::inline STRATA_ABI {
 
-inline time_point postgres_seat::parked_until() noexcept {
-    return on_->waits_until(*this);
-}
-inline io_wait postgres_seat::awaited() noexcept {
-    return on_->awaited();
-}
-inline watch_place& postgres_seat::watch() noexcept {
-    return on_->watch();
-}
+/// What a statement takes for its connection; see `detail::seat`.
+class postgres_seat : public detail::seat<detail::postgres_shared_link> {
+public:
+    /// One statement, from here.
+    template <class Bound, class Sink>
+    class query;
+};
 
-/// As `postgres_connection::query`. Destroyed midway it leaves its place; what was sent is not taken back.
+/// As `postgres_connection::query`. Destroyed midway it leaves its place; what was sent is not taken back. Whoever leads reads the rows,
+/// which may be another thread of those that share.
 template <class Bound, class Sink>
 class postgres_seat::query final : detail::postgres_flown {
 public:
     query(postgres_seat& seat, const Bound& statement, Sink& sink) noexcept : seat_(seat), statement_(statement), sink_(sink) {}
-    ~query() {
-        if (seat_.at_ != at::nowhere && seat_.at_ != at::ended) seat_.on_->abandon(seat_);
-        seat_.at_ = at::nowhere;
-    }
+    ~query() { seat_.end(); }
 
-    [[nodiscard]] signal resume() {
-        if (seat_.at_ == at::nowhere) return board();
-        return told(seat_.on_->go_on(seat_));
-    }
+    [[nodiscard]] signal resume() { return seat_.is_seated() ? seat_.go_on() : begin(); }
     [[nodiscard]] error& failure() noexcept { return seat_.error_; }
     [[nodiscard]] std::int64_t affected() const noexcept { return seat_.affected_; }
     [[nodiscard]] std::int64_t last_id() const noexcept { return 0; }
 
 private:
-    [[nodiscard]] signal board() {
+    [[nodiscard]] signal begin() {
         what = &statement_.text();
         literal = Bound::facts.kind_known;
         wants_count = !requires { requires !Sink::wants_count; };
-        has_types = true;
-        seat_.statement_ = this;
-        seat_.idempotent_ = statement_.kind() == statement_kind::read && seat_.op_->run_time_idempotent;
-        if constexpr (Bound::facts.kind_known && Bound::facts.kind == statement_kind::read && Bound::facts.idempotent == known::yes)
-            seat_.idempotent_ = true;
-        seat_.alone_ = seat_.renewed_ = seat_.leads_ = false;
-        seat_.given_up_ = errc::ok;
-        signal next = signal::failed;
-        if (seat_.on_->board(seat_, next)) return told(next);
-        seat_.error_ = error{errc::connection_lost, "the shared connection was lost", phase::execute};
-        return signal::failed;
-    }
-    [[nodiscard]] signal told(signal next) {
-        if (seat_.thrown_) std::rethrow_exception(std::exchange(seat_.thrown_, nullptr));
-        return next;
+        only_reads = statement_.kind() == statement_kind::read;
+        const bool idempotent = only_reads && (seat_.op_->run_time_idempotent || statement_.idempotent());
+        return seat_.begin(*this, idempotent);
     }
 
     void describe() override {}
@@ -90,7 +69,7 @@ private:
 /// The driver, as the statements that share its connections see it.
 struct postgres_sharing {
     using connection = postgres_seat;
-    using multiplexer = detail::postgres_multiplexer;
+    using link = detail::postgres_shared_link;
     static constexpr strata::dialect dialect = strata::dialect::postgres;
     static constexpr bool blocking = false;
 

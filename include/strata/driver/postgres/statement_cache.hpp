@@ -32,6 +32,7 @@ struct prepared_statement {
     result_owner columns;  // of the description
     row_plan plan{};       // made for its tag
     bool planned = false;
+    bool shares = false;  ///< others may stand behind the same Sync; see shared_link.hpp
 };
 
 /// Owned by one connection and used by one thread at a time.

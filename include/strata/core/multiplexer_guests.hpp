@@ -1,0 +1,123 @@
+// Those who sit on a shared connection: who gives up, who is told, and who leads.
+#ifndef STRATA_CORE_MULTIPLEXER_GUESTS_HPP
+#define STRATA_CORE_MULTIPLEXER_GUESTS_HPP
+
+#include <strata/core/multiplexer.hpp>
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <class Link>
+void multiplexer<Link>::look_at_guard(seat& s) {
+    if (s.at_ == seat::at::ended || s.leaves_) return;
+    if (s.given_up_ == errc::ok) {
+        if (s.op_->is_cancelled() || cancelling_)
+            s.given_up_ = errc::cancelled;
+        else if (s.op_->deadline == never || steady_now() < s.op_->deadline)
+            return;
+        else
+            s.given_up_ = errc::timeout;
+    }
+    if (s.at_ == seat::at::arrived || !busy_) {
+        static_cast<void>(let_go(s));
+    } else {
+        s.leaves_ = true;
+        s.next_leaver_ = std::exchange(leavers_, &s);
+    }
+}
+
+/// Who has given up: what was sent will be answered to nobody. False for what must be waited for, which has a bound.
+template <class Link>
+bool multiplexer<Link>::let_go(seat& s) {
+    effect did = effect::none;
+    if (s.at_ == seat::at::arrived) {
+        arrivals_.remove(s);
+    } else if (s.at_ == seat::at::queued) {
+        if (preparing_for_ == &s) return false;
+        queue_.remove(s);
+    } else {
+        at(s.number_) = {};
+        if (!s.idempotent_) {
+            did = effect::unknown;
+            for (std::uint64_t n = s.number_; n != sent_end_; ++n)
+                if (at(n).who == &s) at(n).who = nullptr;
+        }
+    }
+    s.error_ = error{s.given_up_, phase::execute, did};
+    end(s);
+    return true;
+}
+
+template <class Link>
+void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
+    while (leavers_ != nullptr) {
+        make_room(w);
+        seat* const n = leavers_;
+        leavers_ = n->next_leaver_;
+        n->leaves_ = false;
+        if (n->at_ != seat::at::ended && let_go(*n) && n != &me) w.add(*n);
+    }
+}
+
+/// Its answer was quicker.
+template <class Link>
+void multiplexer<Link>::stays(seat& s) noexcept {
+    seat** link = &leavers_;
+    while (*link != &s) link = &(*link)->next_leaver_;
+    *link = s.next_leaver_;
+    s.leaves_ = false;
+}
+
+/// Those whose answers were taken.
+template <class Link>
+void multiplexer<Link>::tell(const seat& me, wakes& w) noexcept {
+    while (!ended_.empty()) {
+        make_room(w);
+        seat* const n = ended_.pop();
+        const bool leads = n->leads_ && n->yields_;
+        if (n->leaves_) [[unlikely]]
+            stays(*n);
+        end(*n);
+        if (n == &me) continue;
+        if (leads) link_.watch().nudge();
+        w.add(*n);
+    }
+}
+
+/// Wakes those whose deadline has come: they look at it themselves.
+template <class Link>
+void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
+    if (earliest_ == never) return;
+    const time_point now = steady_now();
+    if (now < earliest_ && !cancelling_) return;
+    earliest_ = never;
+    const auto look = [&](seat& n) {
+        if (n.op_->deadline > now && !cancelling_) {
+            if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
+        } else if (n.yields_ && &n != &me && !n.leaves_) {
+            if (w.full())
+                earliest_ = now;
+            else
+                w.add(n);
+        }
+    };
+    for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
+    for (seat* n = arrivals_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
+    for (std::uint64_t n = answered_; n != sent_end_; ++n)
+        if (at(n).kind == what::statement) look(*at(n).who);
+}
+
+/// Somebody who is here leads from now on: the newest, so that he leads for long.
+template <class Link>
+void multiplexer<Link>::appoint(wakes& w) noexcept {
+    make_room(w);
+    for (std::uint64_t n = sent_end_; n != answered_ && leader_ == nullptr; --n)
+        if (seat* const s = at(n - 1).who; s != nullptr && !s->leaves_) leader_ = s;
+    if (leader_ == nullptr) leader_ = queue_.first();
+    if (leader_ != nullptr) w.add(*leader_);
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
