@@ -94,7 +94,7 @@ private:
     }
     void update(std::int64_t id) {
         face_.async_try_execute(add("id"_arg = id), [this](strata::result<strata::execution> r) {
-            if (!r) bench::give_up(r.error().to_string().c_str());
+            if (!r) return bench::give_up(r.error().to_string().c_str());
             sum.sum += static_cast<std::uint64_t>(r->affected);
             go_on();
         });
@@ -175,6 +175,7 @@ int main(int argc, char** argv) {
     } else if (p.source == "shared" || p.source == "alone") {
         strata::pipelined_options sharing{.groups = static_cast<std::size_t>(p.threads)};
         if (p.source == "alone") sharing.max_sharing = 1;
+        if (!p.has_slow()) sharing.slow = {};  // else a machine that is busy otherwise, or valgrind, moves them to the pool
         strata::database<pipelined_bank> db{target, strata::pool_options{.min_size = 1, .max_size = 8}, sharing};
         run(db, p);
     } else {

@@ -47,6 +47,7 @@ struct parked_operation {
     std::optional<hop> go_on{};
     parked_operation* next = nullptr;
     parked_operation* previous = nullptr;
+    parked_operation* next_woken = nullptr;
 };
 
 /// Outlives the context: whoever looks shares it.

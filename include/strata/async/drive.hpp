@@ -377,7 +377,7 @@ private:
 
     [[nodiscard]] asio_waker* waker_of_this() {
         if (waker_.made.load(std::memory_order_relaxed) == nullptr)
-            waker_.made.store(new asio_waker(world_.executor(), world_.end()), std::memory_order_seq_cst);
+            waker_.made.store(new asio_waker(world_.woken()), std::memory_order_seq_cst);
         return waker_.made.load(std::memory_order_relaxed);
     }
     [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }
