@@ -13,8 +13,9 @@ int main(int argc, char** argv) {
         bench::run(db,
                    "create table strata_bench_account (id bigint primary key, owner text not null, balance bigint not null, "
                    "version bigint not null) with (fillfactor = 50)");
-        const std::string insert = "insert into strata_bench_account select i, 'owner-' || i, i * 31 % 10007 - 5000, i % 17 from generate_series(1, " +
-                                   std::to_string(rows) + ") i";
+        const std::string insert =
+            "insert into strata_bench_account select i, 'owner-' || i, i * 31 % 10007 - 5000, i % 17 from generate_series(1, " +
+            std::to_string(rows) + ") i";
         bench::run(db, insert.c_str());
         bench::run(db, "vacuum analyze strata_bench_account");
     }

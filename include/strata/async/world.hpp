@@ -2,6 +2,7 @@
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
+#include <strata/async/block_cache.hpp>
 #include <strata/async/context_end.hpp>
 #include <strata/async/woken_line.hpp>
 #include <strata/async/work_threads.hpp>
@@ -35,6 +36,8 @@ namespace detail {
 class asio_waker final : public waker {
 public:
     explicit asio_waker(const std::shared_ptr<woken_line>& line) : line_(line) {}
+    [[nodiscard]] static void* operator new(std::size_t size) { return block_cache::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { block_cache::deallocate(p, size); }
 
     void wake() noexcept override {
         hold guard(lock_);
