@@ -15,7 +15,6 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -74,8 +73,7 @@ public:
             throw;
         }
         owner self{raw};
-        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
-        if (slot.is_connected()) {
+        if (auto slot = asio::get_associated_cancellation_slot(raw->handler_); slot.is_connected()) {
             raw->may_be_cancelled_ = true;
             slot.assign([raw](asio::cancellation_type type) {
                 if (type != asio::cancellation_type::none) raw->cancel(type);
