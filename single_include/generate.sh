@@ -33,7 +33,7 @@ for root in strata/async.hpp strata/driver/*.hpp strata/copy.hpp strata/pipeline
             strata/value/decimal.hpp strata/value/json.hpp strata/value/interval.hpp strata/value/array.hpp strata/value/range.hpp \
             strata/value/composite.hpp strata/value/enum_name.hpp strata/value/hstore.hpp strata/observe/print.hpp strata/policy/bulkhead.hpp strata/policy/concurrency_limit.hpp strata/policy/keyed.hpp strata/policy/rate_limit.hpp \
             strata/policy/throttle.hpp strata/transaction/modes.hpp strata/policy/cache.hpp strata/policy/fallback.hpp strata/policy/hedge.hpp strata/guard.hpp strata/database_registry.hpp strata/server_budget.hpp \
-            strata/source/pool_planner.hpp strata/row_lock.hpp strata/advisory_lock.hpp strata/leader.hpp strata/testing/chaos.hpp strata/testing/scripted.hpp \
+            strata/source/pool_planner.hpp strata/source/pipelined.hpp strata/row_lock.hpp strata/advisory_lock.hpp strata/leader.hpp strata/testing/chaos.hpp strata/testing/scripted.hpp \
             strata/testing/simulated_world.hpp strata/testing/simulated_database.hpp strata/testing/simulated_hedged.hpp; do
     if [ -e "$root" ]; then roots="$roots $root"; fi
 done

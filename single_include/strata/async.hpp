@@ -140,6 +140,58 @@ struct answer<trying<T>> {
 
 #endif
 
+// A step of an operation on its way to another thread or executor, and the operation with it.
+//
+// One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
+// kind of call: that was most of what an asynchronous call took to compile.
+#ifndef STRATA_ASYNC_HOP_HPP
+#define STRATA_ASYNC_HOP_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace asio = boost::asio;
+
+namespace detail {
+
+/// Owns the operation: where the hop is destroyed before it is called, since a context has ended, so is the operation.
+class hop {
+public:
+    /// `take` runs the step and owns `operation` from then on; `drop` destroys it.
+    hop(void* operation, void (*take)(void*), void (*drop)(void*) noexcept) noexcept : operation_(operation), take_(take), drop_(drop) {}
+    hop(hop&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)), take_(other.take_), drop_(other.drop_) {}
+    hop& operator=(hop&&) = delete;
+    ~hop() {
+        if (operation_ != nullptr) drop_(operation_);
+    }
+
+    template <class... Ignored>
+    void operator()(Ignored&&...) {
+        take_(std::exchange(operation_, nullptr));
+    }
+
+private:
+    void* operation_;
+    void (*take_)(void*);
+    void (*drop_)(void*) noexcept;
+};
+
+/// The same, to be called on an executor when a wait has ended.
+class hop_to : public hop {
+public:
+    using executor_type = asio::any_io_executor;
+    hop_to(hop&& h, const executor_type& where) noexcept : hop(std::move(h)), where_(where) {}
+    [[nodiscard]] executor_type get_executor() const noexcept { return where_; }
+
+private:
+    executor_type where_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // The end of an execution context, as others must see it: before its reactor and its timers go.
 //
 // Whoever touches a context from a thread that does not run it holds this lock and asks first. (Asio's own services end
@@ -170,6 +222,13 @@ private:
     ends_with_context* previous_ = nullptr;
 };
 
+/// An operation that waits for nothing that the context knows. Guarded by the lock of its context's end.
+struct parked_operation {
+    std::optional<hop> go_on{};
+    parked_operation* next = nullptr;
+    parked_operation* previous = nullptr;
+};
+
 /// Outlives the context: whoever looks shares it.
 struct context_end {
     inline_lock lock;
@@ -183,6 +242,24 @@ struct context_end {
     void unlink(ends_with_context& m) noexcept {
         (m.previous_ != nullptr ? m.previous_->next_ : first_) = m.next_;
         if (m.next_ != nullptr) m.next_->previous_ = m.previous_;
+    }
+
+    /// Owns the operation until it is taken, or destroys it when the context ends; and the context does not run out of work meanwhile.
+    void keep(parked_operation& p, hop&& go_on, const asio::any_io_executor& ex) {
+        if (parked_++ == 0) work_.emplace(asio::prefer(ex, asio::execution::outstanding_work.tracked));
+        p.go_on.emplace(std::move(go_on));
+        p.previous = nullptr;
+        p.next = first_parked_;
+        if (first_parked_ != nullptr) first_parked_->previous = &p;
+        first_parked_ = &p;
+    }
+    [[nodiscard]] hop take(parked_operation& p) noexcept {
+        hop h = std::move(*p.go_on);
+        p.go_on.reset();
+        (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
+        if (p.next != nullptr) p.next->previous = p.previous;
+        if (--parked_ == 0) work_.reset();
+        return h;
     }
 
     /// That of an executor's context.
@@ -203,10 +280,20 @@ private:
             hold guard(shared->lock);
             shared->ended = true;
             for (ends_with_context* m = shared->first_; m != nullptr; m = m->next_) m->context_ends();
+            guard.unlock();
+            while (std::optional<hop> h = next_parked()) h.reset();
+        }
+        [[nodiscard]] std::optional<hop> next_parked() noexcept {
+            hold guard(shared->lock);
+            if (shared->first_parked_ == nullptr) return std::nullopt;
+            return shared->take(*shared->first_parked_);
         }
     };
 
     ends_with_context* first_ = nullptr;
+    parked_operation* first_parked_ = nullptr;
+    std::size_t parked_ = 0;
+    std::optional<asio::any_io_executor> work_;
 };
 
 }  // namespace detail
@@ -308,7 +395,7 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    explicit asio_waker(const asio::any_io_executor& ex) : executor_(ex) {}
+    asio_waker(const asio::any_io_executor& ex, const std::shared_ptr<context_end>& context) : executor_(ex), context_(context) {}
 
     void wake() noexcept override {
         hold guard(lock_);
@@ -316,8 +403,13 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
-            const hold context(context_->lock);
+            hold context(context_->lock);
             if (context_->ended) return;  // and the operation with it
+            if (kept_.go_on) {
+                hop go_on = context_->take(kept_);  // posted before the context may run out of work
+                asio::post(executor_, std::move(go_on));
+                return;
+            }
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -331,14 +423,20 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) {
-            timer_.emplace(executor_);
-            context_ = context_end::of(executor_);
-        }
+        if (!timer_) timer_.emplace(executor_);
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
         timer_->async_wait(std::forward<Handler>(go_on));
+    }
+    /// The same where only `wake` ends the wait: without a timer, which costs more than all the rest.
+    void park(hop&& go_on) {
+        hold guard(lock_);
+        if (std::exchange(woken_, false)) return asio::post(executor_, std::move(go_on));
+        const hold context(context_->lock);
+        if (context_->ended) return;  // in a moment the operation ends with it
+        context_->keep(kept_, std::move(go_on), executor_);
+        parked_ = true;
     }
     /// It will wait for a descriptor by `watch`, which lives until `unpark`.
     void park_on(io_watch& watch) noexcept {
@@ -371,8 +469,9 @@ private:
     inline_lock lock_;
     asio::any_io_executor executor_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<context_end> context_;  // of the timer
-    io_watch* watch_ = nullptr;             // while it waits for a descriptor
+    std::shared_ptr<context_end> context_;
+    parked_operation kept_;
+    io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -458,9 +557,10 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(std::make_shared<const parts>(parts{std::move(executor), std::move(workers)})) {}
+        : parts_(std::make_shared<const parts>(parts{executor, std::move(workers), end_of(executor)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
+    [[nodiscard]] const std::shared_ptr<detail::context_end>& end() const noexcept { return parts_->end; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
     [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
@@ -471,7 +571,14 @@ private:
     struct parts {
         asio::any_io_executor executor;
         std::shared_ptr<detail::work_threads> workers;
+        std::shared_ptr<detail::context_end> end;
     };
+    /// Made after the services of timers and descriptors, and so ended before them.
+    [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
+        const asio::steady_timer timer(ex);
+        const asio::posix::stream_descriptor descriptor(ex);
+        return detail::context_end::of(ex);
+    }
     std::shared_ptr<const parts> parts_;
 };
 
@@ -623,58 +730,6 @@ private:
     bool nudged_ = false;
     std::optional<asio::posix::stream_descriptor> descriptor_;
     std::shared_ptr<context_end> context_;
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// A step of an operation on its way to another thread or executor, and the operation with it.
-//
-// One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
-// kind of call: that was most of what an asynchronous call took to compile.
-#ifndef STRATA_ASYNC_HOP_HPP
-#define STRATA_ASYNC_HOP_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace asio = boost::asio;
-
-namespace detail {
-
-/// Owns the operation: where the hop is destroyed before it is called, since a context has ended, so is the operation.
-class hop {
-public:
-    /// `take` runs the step and owns `operation` from then on; `drop` destroys it.
-    hop(void* operation, void (*take)(void*), void (*drop)(void*) noexcept) noexcept : operation_(operation), take_(take), drop_(drop) {}
-    hop(hop&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)), take_(other.take_), drop_(other.drop_) {}
-    hop& operator=(hop&&) = delete;
-    ~hop() {
-        if (operation_ != nullptr) drop_(operation_);
-    }
-
-    template <class... Ignored>
-    void operator()(Ignored&&...) {
-        take_(std::exchange(operation_, nullptr));
-    }
-
-private:
-    void* operation_;
-    void (*take_)(void*);
-    void (*drop_)(void*) noexcept;
-};
-
-/// The same, to be called on an executor when a wait has ended.
-class hop_to : public hop {
-public:
-    using executor_type = asio::any_io_executor;
-    hop_to(hop&& h, const executor_type& where) noexcept : hop(std::move(h)), where_(where) {}
-    [[nodiscard]] executor_type get_executor() const noexcept { return where_; }
-
-private:
-    executor_type where_;
 };
 
 }  // namespace detail
@@ -912,6 +967,8 @@ private:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_park>) : park(std::move(self));
             case need::io:
                 return where == at::worker ? leave_worker(std::move(self), &take<&step_wait>) : wait(std::move(self));
+            case need::turn:
+                return to_executor(std::move(self), &take<&step_resume>);
             case need::call:
                 return move_to(std::move(self), where, &take<&step_call>);
             default:
@@ -930,7 +987,11 @@ private:
         asio_waker& w = *waker_of_this();
         // Either a cancel sees the waker, or this sees the cancel.
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
-        w.park(job_.flown().parked_until(), after_wait(std::move(self), &take<&step_resume>));
+        const time_point until = job_.flown().parked_until();
+        auto go_on = after_wait(std::move(self), &take<&step_resume>);
+        if constexpr (std::is_same_v<decltype(go_on), hop>)
+            if (until == never) return w.park(std::move(go_on));
+        w.park(until, std::move(go_on));
     }
 
     /// For the descriptor of a driver that yields.
@@ -1035,7 +1096,7 @@ private:
 
     [[nodiscard]] asio_waker* waker_of_this() {
         if (waker_.made.load(std::memory_order_relaxed) == nullptr)
-            waker_.made.store(new asio_waker(world_.executor()), std::memory_order_seq_cst);
+            waker_.made.store(new asio_waker(world_.executor(), world_.end()), std::memory_order_seq_cst);
         return waker_.made.load(std::memory_order_relaxed);
     }
     [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }
@@ -1109,6 +1170,66 @@ private:
 
 #endif
 
+// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
+#ifndef STRATA_ASYNC_HOME_HPP
+#define STRATA_ASYNC_HOME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Runtime>
+class runtime_home {
+public:
+    using runtime_type = Runtime;
+    using source_type = typename Runtime::source;
+
+    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
+    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
+
+private:
+    std::shared_ptr<Runtime> rt_;
+};
+
+/// The same among statements that share connections.
+template <class Runtime>
+class sharing_home : public runtime_home<Runtime> {
+public:
+    using source_type = typename Runtime::source::shared_side;
+    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
+    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
+};
+
+/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
+/// for what is held by hand, and a transaction's closure outlives what it awaits.
+template <class Runtime>
+class pinned_home {
+public:
+    using runtime_type = Runtime;
+    using driver = typename Runtime::driver;
+    using source_type = pinned_source<driver>;
+
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return source_; }
+    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
+
+private:
+    Runtime* rt_;
+    source_type source_;
+    const interruption* outer_;
+    std::shared_ptr<void> keep_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Starts a job for whatever completion token the caller chose.
 #ifndef STRATA_ASYNC_START_HPP
 #define STRATA_ASYNC_START_HPP
@@ -1152,6 +1273,27 @@ struct start_job {
     }
 };
 
+/// The same for a statement that may share a connection, or not: known when it is initiated.
+template <class Job, class Sharing>
+struct start_sharing_job {
+    asio_world world;
+    using executor_type = asio::any_io_executor;
+    [[nodiscard]] executor_type get_executor() const noexcept { return world.executor(); }
+
+    template <class Handler, class Home, class Statement, class Sink, class Options, class... Wish>
+    void operator()(Handler&& handler, Home&& home, Statement&& statement, Sink&& sink, const Options& o, Wish&&... wish) const {
+        using handler_type = std::decay_t<Handler>;
+        if (shares_connection(home.source(), statement, o))
+            async_operation<handler_type, Sharing>::launch(
+                std::forward<Handler>(handler), world, typename Sharing::home_type{std::forward<Home>(home)},
+                std::forward<Statement>(statement), std::forward<Sink>(sink), o, std::forward<Wish>(wish)...);
+        else
+            async_operation<handler_type, Job>::launch(std::forward<Handler>(handler), world, std::forward<Home>(home),
+                                                       std::forward<Statement>(statement), std::forward<Sink>(sink), o,
+                                                       std::forward<Wish>(wish)...);
+    }
+};
+
 /// `args` make the job, when the operation is initiated.
 template <class Job, class Token, class... Args>
 auto start(const asio_world& world, Token&& token, Args&&... args) {
@@ -1188,11 +1330,12 @@ class statement_job {
     using runtime_type = typename Home::runtime_type;
     using source_type = typename Home::source_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(Where != scope::database))>;
-    using work_type =
-        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && Where == scope::database>::type;
+    using work_type = typename work_of_statement<runtime_type, source_type, Bound, Sink,
+                                                 runtime_type::interceptors::automatic && Where == scope::database>::type;
 
 public:
     using form = Form;
+    using home_type = Home;
 
     statement_job(Home home, Bound statement, Sink sink, const call_options& o, Wish wish = {})
         : home_(std::move(home)), statement_(std::move(statement)), sink_(std::move(sink)), wish_(std::move(wish)),
@@ -1396,9 +1539,17 @@ namespace detail {
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
 template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
 auto start_statement(Session& session, Bound&& statement, Sink&& sink, const call_options& o, Token&& token, Wish&&... wish) {
-    using job = statement_job<decltype(session.home()), Bound, Sink, Form, Session::where, Wish...>;
-    return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
-                      std::move(wish)...);
+    using home = decltype(session.home());
+    using job = statement_job<home, Bound, Sink, Form, Session::where, Wish...>;
+    if constexpr (has_shared_side<typename home::source_type> && !home::runtime_type::interceptors::automatic) {
+        using sharing = statement_job<sharing_home<typename home::runtime_type>, Bound, Sink, Form, Session::where, Wish...>;
+        return asio::async_initiate<Token, typename Form::signature>(start_sharing_job<job, sharing>{session.world()}, token,
+                                                                     session.home(), std::move(statement), std::move(sink), o,
+                                                                     std::move(wish)...);
+    } else {
+        return start<job>(session.world(), std::forward<Token>(token), session.home(), std::move(statement), std::move(sink), o,
+                          std::move(wish)...);
+    }
 }
 
 /// Filled in by async/copy.hpp and async/pipeline.hpp, so that this file does not know them.
@@ -1927,57 +2078,6 @@ private:
     operation_base op_;
     time_point patience_;
     time_point next_look_{};
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
-#ifndef STRATA_ASYNC_HOME_HPP
-#define STRATA_ASYNC_HOME_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-template <class Runtime>
-class runtime_home {
-public:
-    using runtime_type = Runtime;
-    using source_type = typename Runtime::source;
-
-    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
-    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
-
-private:
-    std::shared_ptr<Runtime> rt_;
-};
-
-/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
-/// for what is held by hand, and a transaction's closure outlives what it awaits.
-template <class Runtime>
-class pinned_home {
-public:
-    using runtime_type = Runtime;
-    using driver = typename Runtime::driver;
-    using source_type = pinned_source<driver>;
-
-    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return source_; }
-    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
-
-private:
-    Runtime* rt_;
-    source_type source_;
-    const interruption* outer_;
-    std::shared_ptr<void> keep_;
 };
 
 }  // namespace detail

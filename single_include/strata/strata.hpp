@@ -5500,6 +5500,7 @@ enum class signal : std::uint8_t {
     done,    ///< finished well
     failed,  ///< finished with an error: ask the object for it
     io,      ///< wait for a descriptor, then resume
+    turn,    ///< let whatever is ready have its turn first, then resume
     park,    ///< wait for what the connection says (pacing.hpp), then resume
     work,    ///< the next resume may block: move to a thread that may
     call,    ///< a closure of the user must run: resume when it has ended
@@ -6258,7 +6259,7 @@ passage(Layers&, Op&) -> passage<Layers, Op>;
 
 namespace strata::inline STRATA_ABI {
 
-enum class need : std::uint8_t { done, park, work, io, call, item };
+enum class need : std::uint8_t { done, park, work, io, call, item, turn };
 
 /// What a source answers to a request for a connection.
 enum class acquired : std::uint8_t {
@@ -6438,6 +6439,8 @@ private:
                 return need::io;
             case signal::park:
                 return need::park;
+            case signal::turn:
+                return need::turn;
             case signal::call:
                 return need::call;
             case signal::item:
@@ -6847,6 +6850,21 @@ STRATA_INLINE void describe(Op& op, const Bound& statement, const call_options& 
     classify(op, statement, options);
 }
 
+/// A source in which statements may share connections; see source/pipelined.hpp.
+template <class Source>
+concept has_shared_side = requires(Source& s) { s.shared(); };
+/// Which of them do: those of which is known that they leave nothing behind on a connection, and not that they keep others waiting.
+template <class Source, class Bound>
+[[nodiscard]] STRATA_INLINE bool shares_connection(Source& source, const Bound& statement, const call_options& options) noexcept {
+    constexpr statement_facts f = Bound::facts;
+    if constexpr (f.kind_known && (f.kind == statement_kind::read || f.kind == statement_kind::write)) {
+        if (f.kind == statement_kind::read && f.idempotent != known::yes && !options.idempotent && !statement.idempotent()) return false;
+        return !source.shared().keeps_apart(statement.text().hash.low);
+    } else {
+        return false;
+    }
+}
+
 template <class Driver, class Bound, class Sink>
 class statement_work {
     using connection = typename Driver::connection;
@@ -6901,9 +6919,9 @@ private:
 };
 
 /// What carries a statement out. `Alone`: in a transaction of its own; see transaction/modes.hpp.
-template <class Runtime, class Bound, class Sink, bool Alone>
+template <class Runtime, class Source, class Bound, class Sink, bool Alone>
 struct work_of_statement {
-    using type = statement_work<typename Runtime::driver, Bound, Sink>;
+    using type = statement_work<typename Source::driver, Bound, Sink>;
 };
 
 }  // namespace detail
@@ -6943,8 +6961,12 @@ template <bool InsideTransaction, class Runtime, class Source, class Bound, clas
 STRATA_INLINE void perform_statement(Runtime& rt, Source& source, const Bound& statement, Sink& sink, execution& done,
                                      const call_options& o, const interruption* outer, outcome& ended, Wish&& wish = {}) {
     using op_type = operation<std::remove_cvref_t<Wish>::refine(facts_of_statement<Bound>(InsideTransaction))>;
+    if constexpr (has_shared_side<Source> && !Runtime::interceptors::automatic) {
+        if (shares_connection(source, statement, o))
+            return perform_statement<InsideTransaction>(rt, source.shared(), statement, sink, done, o, outer, ended, wish);
+    }
     using layers_type = typename Runtime::interceptors;
-    using work_type = typename work_of_statement<Runtime, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
+    using work_type = typename work_of_statement<Runtime, Source, Bound, Sink, layers_type::automatic && !InsideTransaction>::type;
     using way = passage<layers_type, op_type, outcome&>;
     moment m{};  // first: what lay in memory by then would have to be read again after the clock
     if constexpr (way::timed) m = rt.world().moment();
@@ -9663,6 +9685,11 @@ namespace detail {
 
 template <class Layer, class Option>
 inline constexpr bool takes_option = std::is_same_v<typename options_type<Layer>::type, Option>;
+/// A source that holds another one takes the options of both.
+template <class Layer, class Option>
+    requires requires { typename Layer::inner; }
+inline constexpr bool takes_option<Layer, Option> =
+    std::is_same_v<typename options_type<Layer>::type, Option> || takes_option<typename Layer::inner, Option>;
 
 template <class Option, class Stack>
 inline constexpr bool belongs_to = false;
@@ -9689,6 +9716,17 @@ const Options& checked(const Options& o) {
         if (error e = o.validate()) throw_failure(std::move(e));
     }
     return o;
+}
+
+/// Makes a source, in place.
+template <class Source, class Layer, class Target, class... Given>
+[[nodiscard]] Source make_source(const Target& target, const Given&... given) {
+    using wanted = typename options_type<Layer>::type;
+    if constexpr (requires { typename Layer::inner; })
+        return Source(checked(pick_option<wanted>(given...)),
+                      checked(pick_option<typename options_type<typename Layer::inner>::type>(given...)), target);
+    else
+        return Source(checked(pick_option<wanted>(given...)), target);
 }
 
 /// Makes a policy from its options, in place.
@@ -9761,8 +9799,8 @@ private:
     template <class Where, class... Options>
     runtime(in_world, Where&& where, const Options&... options)
         : world_(where), policies_([&]<class P>(std::type_identity<P>) { return detail::make_policy<P>(options...); }),
-          source_(detail::checked(detail::pick_option<typename detail::options_type<source_layer>::type>(options...)),
-                  detail::checked(detail::pick_option<typename driver::options>(options...))) {
+          source_(detail::make_source<source, source_layer>(detail::checked(detail::pick_option<typename driver::options>(options...)),
+                                                            options...)) {
         static_assert((detail::belongs_to<Options, Stack> && ...),
                       "strata: an option given to the database belongs to no layer of its stack: add the layer, or remove the option");
         static_assert(((detail::occurrences<Options, Options...> == 1) && ...), "strata: the same kind of options is given twice");

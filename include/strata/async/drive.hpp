@@ -268,9 +268,8 @@ private:
         if (job_.op().cancelled.load(std::memory_order_seq_cst)) w.wake();
         const time_point until = job_.flown().parked_until();
         auto go_on = after_wait(std::move(self), &take<&step_resume>);
-        if constexpr (std::is_same_v<decltype(go_on), hop>) {
+        if constexpr (std::is_same_v<decltype(go_on), hop>)
             if (until == never) return w.park(std::move(go_on));
-        }
         w.park(until, std::move(go_on));
     }
 

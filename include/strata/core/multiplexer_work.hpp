@@ -2,7 +2,7 @@
 #ifndef STRATA_CORE_MULTIPLEXER_WORK_HPP
 #define STRATA_CORE_MULTIPLEXER_WORK_HPP
 
-#include <strata/core/multiplexer.hpp>
+#include <strata/core/multiplexer_state.hpp>
 
 namespace strata::inline STRATA_ABI {
 namespace detail {

@@ -7,6 +7,7 @@
 #include <strata/core/kept_apart.hpp>
 #include <strata/source/pool_options.hpp>
 #include <strata/source/shared_lane.hpp>
+#include <strata/source/thread_places.hpp>
 
 #include <algorithm>
 #include <atomic>
@@ -138,10 +139,13 @@ private:
     };
 
     [[nodiscard]] std::size_t number() const noexcept { return limits_.groups * limits_.each; }
-    [[nodiscard]] lane& group() noexcept { return lanes_[limits_.groups == 1 ? 0 : thread_number() % limits_.groups * limits_.each]; }
+    /// The first connection of this thread's group.
+    [[nodiscard]] STRATA_INLINE lane* group() noexcept {
+        return &lanes_[limits_.groups == 1 ? 0 : places_.of_this_thread(limits_.groups) * limits_.each];
+    }
     /// The one with the fewest statements; one that is not open, only while none is.
     [[nodiscard]] STRATA_INLINE lane& choose() noexcept {
-        lane* const all = &group();
+        lane* const all = group();
         lane* best = all;
         for (std::size_t i = 1; i < limits_.each; ++i)
             if (all[i].load() < best->load()) best = all + i;
@@ -167,13 +171,8 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
-    [[nodiscard]] static std::size_t thread_number() noexcept {
-        static std::atomic<std::size_t> threads{0};
-        thread_local const std::size_t mine = threads.fetch_add(1, std::memory_order_relaxed);
-        return mine;
-    }
-
     Pool& pool_;
+    thread_places places_;
     kept_apart apart_;
     shared_limits limits_;
     heap_array<lane> lanes_;

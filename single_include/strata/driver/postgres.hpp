@@ -21,6 +21,7 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -636,6 +637,7 @@ struct prepared_statement {
     result_owner columns;  // of the description
     row_plan plan{};       // made for its tag
     bool planned = false;
+    bool shares = false;  ///< others may stand behind the same Sync; see shared_link.hpp
 };
 
 /// Owned by one connection and used by one thread at a time.
@@ -3122,6 +3124,7 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 class postgres_run;
 class postgres_flight;
+class postgres_shared_link;
 class postgres_copy;
 }  // namespace detail
 
@@ -3270,6 +3273,7 @@ public:
 private:
     friend class detail::postgres_run;
     friend class detail::postgres_flight;
+    friend class detail::postgres_shared_link;
     friend class detail::postgres_copy;
 
     void install(const postgres_options& o, bool owned);
@@ -4663,7 +4667,11 @@ public:
     bool literal = false;
     bool only_reads = false;
     bool wants_count = true;
+    bool has_types = true;  // arguments may say theirs
     std::size_t count = 0;
+
+    /// The same for all of one text.
+    [[nodiscard]] std::uint64_t key() const noexcept { return what->hash.low; }
 
     // The flight's notes.
     std::size_t first = 0;                // the number of its first statement
@@ -5850,6 +5858,8 @@ template <class Sink>
 class postgres_copy_raw;
 }  // namespace detail
 
+struct postgres_sharing;
+
 /// The driver for a PostgreSQL server, 12 or newer: `stack<..., pool<>, postgres>`. Link with libpq, 14 or newer.
 struct postgres {
     static constexpr auto place = strata::place::driver;
@@ -5859,6 +5869,8 @@ struct postgres {
     /// Waits for its descriptor, on whatever thread the drive runs. What may block all the same says so when it comes to it: name look-up,
     /// COPY, and the wait for the end of a cancel.
     static constexpr bool blocking = false;
+    /// Statements may share a connection: `pipelined<2, pool<>>`; shared_query.hpp.
+    using sharing = postgres_sharing;
     /// Statements may go in one flight: `db.pipeline(...)`.
     static constexpr bool pipelines = true;
     static constexpr bool row_locks = true;  ///< by statements: row_lock.hpp
@@ -5914,6 +5926,1342 @@ struct postgres {
     [[nodiscard]] static error check_shared(const postgres_options& o) {
         if (o.handle == nullptr) return {};
         return detail::bad_postgres_option("handle", "is one connection: use single instead of the pool, or pool_options.max_size 1");
+    }
+};
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A statement's place on a connection that it shares: what it takes for its connection, and its notes on the way. See multiplexer.hpp.
+#ifndef STRATA_CORE_SEAT_HPP
+#define STRATA_CORE_SEAT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Link>
+class multiplexer;
+template <class Link>
+class seat_list;
+
+/// Where one who sits may go when his connection is lost: to another one. Of the source's.
+template <class Link>
+class seat_owner {
+public:
+    /// Leaves the lost connection; `to` is another one, or null. True when one must be waited for, on this node, until then.
+    [[nodiscard]] virtual bool move(operation_base& op, waiter& node, multiplexer<Link>*& to, time_point& until) noexcept = 0;
+    /// Ends the wait: the connection, or null.
+    [[nodiscard]] virtual multiplexer<Link>* arrive(waiter& node) noexcept = 0;
+
+protected:
+    ~seat_owner() = default;
+};
+
+/// Lies in the operation. One operation's, but for what the multiplexer does under its lock.
+template <class Link>
+class seat {
+public:
+    using call = typename Link::call;
+
+    seat() noexcept = default;
+    seat(const seat&) = delete;
+    seat& operator=(const seat&) = delete;
+
+    // For the engine; see core/pacing.hpp.
+    void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
+    [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
+    [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
+    void may_yield(bool yes) noexcept { yields_ = yes; }
+    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
+    [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
+    // Its operation's deadline and cancel are asked by itself.
+    void guard(const interruption*) noexcept {}
+    [[nodiscard]] static const interruption* guard() noexcept { return nullptr; }
+
+    /// Where it sits from now on.
+    void sit(multiplexer<Link>& m, seat_owner<Link>* owner) noexcept {
+        on_ = &m;
+        owner_ = owner;
+    }
+
+    /// The statement begins. `idempotent`: a read that may be sent again.
+    [[nodiscard]] signal begin(call& statement, bool idempotent) {
+        call_ = &statement;
+        idempotent_ = idempotent;
+        alone_ = renewed_ = has_moved_ = moving_ = false;
+        return board();
+    }
+    [[nodiscard]] signal go_on() {
+        if (!moving_) [[likely]]
+            return told(on_->go_on(*this));
+        moving_ = false;
+        on_ = owner_->arrive(node_);
+        if (on_ != nullptr) return board();
+        if (op_->is_cancelled()) error_ = error{errc::cancelled, phase::execute};
+        return signal::failed;
+    }
+    /// Leaves, whether it has ended or not; what was sent is not taken back.
+    void end() noexcept {
+        if (std::exchange(moving_, false)) static_cast<void>(owner_->arrive(node_));
+        if (at_ != at::nowhere && at_ != at::ended) on_->abandon(*this);
+        at_ = at::nowhere;
+    }
+    [[nodiscard]] bool is_seated() const noexcept { return at_ != at::nowhere; }
+
+    error error_;
+    std::int64_t affected_ = 0;
+    operation_base* op_ = nullptr;
+
+private:
+    friend class multiplexer<Link>;
+    friend class seat_list<Link>;
+
+    /// Just come; in the queue of what is to be sent; sent; answered.
+    enum class at : std::uint8_t { nowhere, arrived, queued, sent, ended };
+
+    [[nodiscard]] signal board() {
+        leads_ = false;
+        given_up_ = errc::ok;
+        signal next = signal::failed;
+        if (on_->board(*this, next)) [[likely]]
+            return told(next);
+        at_ = at::ended;
+        error_ = on_->refusal();
+        lost_with_connection_ = true;
+        return move_or_fail();
+    }
+    [[nodiscard]] signal told(signal next) {
+        if (next != signal::failed) [[likely]]
+            return next;
+        return move_or_fail();
+    }
+    [[nodiscard]] STRATA_COLD signal move_or_fail() {
+        if (thrown_) std::rethrow_exception(std::exchange(thrown_, nullptr));
+        if (!lost_with_connection_ || owner_ == nullptr || std::exchange(has_moved_, true)) return signal::failed;
+        multiplexer<Link>* to = nullptr;
+        moving_ = owner_->move(*op_, node_, to, moves_until_);
+        on_ = to;
+        if (moving_) return signal::park;
+        return to != nullptr ? board() : signal::failed;
+    }
+
+    multiplexer<Link>* on_ = nullptr;
+    seat_owner<Link>* owner_ = nullptr;
+    call* call_ = nullptr;
+    seat* next_ = nullptr;  // in one list
+    seat* previous_ = nullptr;
+    seat* next_leaver_ = nullptr;
+    std::uint64_t number_ = 0;  // of what was sent
+    at at_ = at::nowhere;
+    bool yields_ = false;
+    bool idempotent_ = false;            // a read: it may be sent again
+    bool alone_ = false;                 // it was skipped: behind a Sync of its own
+    bool has_turn_ = false;              // it sends for all, in the next turn
+    bool leads_ = false;                 // it waits for the descriptor
+    bool leaves_ = false;                // whoever is busy will let it go
+    bool renewed_ = false;               // its prepared statement was stale once
+    bool lost_with_connection_ = false;  // and nothing came of it
+    bool has_moved_ = false;
+    bool moving_ = false;
+    time_point moves_until_{};
+    errc given_up_ = errc::ok;
+    waiter node_;
+    std::exception_ptr thrown_;  // by its sink
+};
+
+/// Seats in a row.
+template <class Link>
+class seat_list {
+public:
+    [[nodiscard]] seat<Link>* first() const noexcept { return first_; }
+    [[nodiscard]] seat<Link>* last() const noexcept { return last_; }
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    void push_back(seat<Link>& s) noexcept {
+        s.next_ = nullptr;
+        s.previous_ = last_;
+        (last_ != nullptr ? last_->next_ : first_) = &s;
+        last_ = &s;
+    }
+    void push_front(seat<Link>& s) noexcept {
+        s.previous_ = nullptr;
+        s.next_ = first_;
+        (first_ != nullptr ? first_->previous_ : last_) = &s;
+        first_ = &s;
+    }
+    void remove(seat<Link>& s) noexcept {
+        (s.previous_ != nullptr ? s.previous_->next_ : first_) = s.next_;
+        (s.next_ != nullptr ? s.next_->previous_ : last_) = s.previous_;
+    }
+    [[nodiscard]] seat<Link>* pop() noexcept {
+        seat<Link>* const s = first_;
+        if (s != nullptr) remove(*s);
+        return s;
+    }
+    [[nodiscard]] static seat<Link>* after(const seat<Link>& s) noexcept { return s.next_; }
+
+private:
+    seat<Link>* first_ = nullptr;
+    seat<Link>* last_ = nullptr;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Which statements are kept off shared connections for a while, since they keep the others waiting: what was slow, or brought much.
+//
+// Each time that a statement is the one that the others waited for, longer than the threshold, its level rises by 8; each time that it is
+// not, it falls by 1. At 16 it is kept apart for `period`, then tried again among the others; if it shows itself slow once more, for twice
+// as long, up to 32 times. So one hiccup of the server moves nothing, and what is slow each time is moved after two. What brings more
+// than the bound moves at once.
+//
+// A table of fixed size: while nothing was slow, asking it is one load. Where it is full, what is new to it is not kept apart.
+#ifndef STRATA_CORE_KEPT_APART_HPP
+#define STRATA_CORE_KEPT_APART_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+struct apart_limits {
+    duration slow{};        ///< zero: nothing is slow
+    std::size_t bytes = 0;  ///< of one result; 0: nothing is much
+    duration period = std::chrono::seconds{10};
+};
+
+/// Thread-safe. Statements are known by a hash of their text.
+class kept_apart {
+public:
+    explicit kept_apart(const apart_limits& limits) noexcept : limits_(limits) {}
+
+    /// Whether it is to have a connection for itself.
+    [[nodiscard]] STRATA_INLINE bool contains(std::uint64_t key) noexcept {
+        return known_.load(std::memory_order_relaxed) != 0 && look_up(key);
+    }
+    /// It was answered. `kept_waiting`: how long all waited for it; zero where they waited for another.
+    STRATA_INLINE void judge(std::uint64_t key, duration kept_waiting, std::size_t bytes, time_point now) noexcept {
+        const bool slow = limits_.slow > duration::zero() && kept_waiting > limits_.slow;
+        const bool much = limits_.bytes != 0 && bytes > limits_.bytes;
+        if (slow || much || known_.load(std::memory_order_relaxed) != 0) [[unlikely]]
+            note(key, slow, much, now);
+    }
+    /// Statements that are kept apart at the moment, or were.
+    [[nodiscard]] std::size_t size() const noexcept { return known_.load(std::memory_order_relaxed); }
+
+private:
+    static constexpr std::size_t places = 256;
+    static constexpr unsigned tries = 8;
+    static constexpr unsigned rise = 8, full = 16;
+
+    struct entry {
+        std::uint64_t key = 0;
+        unsigned level = 0;
+        unsigned times = 0;  // it was kept apart, in a row
+        time_point until{};
+    };
+
+    /// Its entry, or the place for one; null where there is none.
+    [[nodiscard]] entry* find(std::uint64_t key) noexcept {
+        for (unsigned i = 0; i < tries; ++i) {
+            entry& e = table_[(key + i) % places];
+            if (e.key == key || e.key == 0) return &e;
+        }
+        return nullptr;
+    }
+    [[nodiscard]] STRATA_COLD bool look_up(std::uint64_t key) noexcept {
+        hold guard(lock_);
+        const entry* const e = find(key);
+        return e != nullptr && e->key == key && e->until != time_point{} && steady_now() < e->until;
+    }
+    STRATA_COLD void note(std::uint64_t key, bool slow, bool much, time_point now) noexcept {
+        hold guard(lock_);
+        entry* const e = find(key);
+        if (e == nullptr || (e->key == 0 && !slow && !much)) return;
+        if (e->key == 0) {
+            e->key = key;
+            known_.fetch_add(1, std::memory_order_relaxed);
+        }
+        if (now < e->until) return;  // it was on its way already
+        if (!slow && !much) {
+            if (e->level != 0 && --e->level == 0) e->times = 0;
+            return;
+        }
+        e->level += much ? full : rise;
+        if (e->level < full) return;
+        e->level = full - rise;  // once more, and it goes
+        const unsigned shift = e->times < 5 ? e->times++ : 5;
+        e->until = add_saturated(now, limits_.period * (1 << shift));
+    }
+
+    const apart_limits limits_;
+    inline_lock lock_;
+    std::atomic<std::size_t> known_{0};
+    std::array<entry, places> table_{};
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a connection must be able to do to be shared by many statements.
+#ifndef STRATA_CORE_SHARED_LINK_HPP
+#define STRATA_CORE_SHARED_LINK_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// How much may be under way on one shared connection.
+struct flow_limits {
+    std::size_t statements = 256;  ///< sent and not answered
+    std::size_t bytes = 65536;     ///< of their arguments
+    std::size_t share = 64;        ///< reads behind one Sync; 1: none shares
+    kept_apart* apart = nullptr;   ///< hears how long each statement kept the others waiting, and how much it brought
+};
+
+/// Whether a statement can be sent.
+enum class readiness : std::uint8_t {
+    ready,
+    refused,    ///< with an error
+    waits,      ///< for the server: `awaited()` says for what, then ask `go_on`
+    when_idle,  ///< it must be prepared, and nothing else may be under way then
+};
+
+/// What has come for one statement, or for one Sync.
+struct shared_answer {
+    enum class is : std::uint8_t {
+        answered,
+        skipped,  ///< not run, for one before it failed
+        stale,    ///< not run, for it must be prepared anew
+        more,     ///< of a Sync: to be asked for again, whatever else this says holds
+        broken,   ///< the connection makes no sense any more
+    };
+    is what = is::answered;
+    error failed;
+    std::int64_t affected = 0;
+    std::size_t bytes = 0;  ///< about
+    std::exception_ptr thrown;
+};
+
+/// The connection, as `multiplexer` wants it. Called by one thread at a time, but for `interrupt`.
+template <class L>
+concept shared_link = requires(L& l, const L& c, typename L::call& call, typename L::call* listener, error& e, shared_answer& a, bool yes) {
+    // `call::key()` is missing: the same for all statements of one text
+    { std::as_const(call).key() } -> std::same_as<std::uint64_t>;
+    // `find(call, idle, error)` is missing: whether the statement can be sent; `idle`: nothing is under way
+    { l.find(call, yes, e) } -> std::same_as<readiness>;
+    // `go_on(error)` is missing: after `waits`
+    { l.go_on(e) } -> std::same_as<readiness>;
+    // `may_share(call)` is missing: of one that was found, whether others may stand behind the same Sync
+    { l.may_share(call) } -> std::same_as<bool>;
+    // `send(call, error)` is missing: the bytes of its arguments, or -1 with the error
+    { l.send(call, e) } -> std::same_as<std::ptrdiff_t>;
+    // `sync()` is missing: puts a Sync behind what was sent
+    { l.sync() } -> std::same_as<void>;
+    // `flush()` is missing: true when all bytes have left
+    { l.flush() } -> std::same_as<bool>;
+    // `listen()` is missing: takes in what has come
+    { l.listen() } -> std::same_as<void>;
+    // `has_answer()` is missing: whether the next answer can be taken without waiting
+    { l.has_answer() } -> std::same_as<bool>;
+    // `take(call, answer)` is missing: the answer to the oldest statement; null: nobody wants it
+    { l.take(listener, a) } -> std::same_as<void>;
+    // `take_sync(call, answer)` is missing: that of the oldest Sync; `call`: the statement that it commits, or null
+    { l.take_sync(listener, a) } -> std::same_as<void>;
+    // `is_broken()` is missing: it cannot be used any more, and `lost_error(effect)`: which tells it
+    { c.is_broken() } -> std::same_as<bool>;
+    { c.lost_error(effect::none) } -> std::same_as<error>;
+    // `looks_alive()` is missing: of an idle one, whether the server has not given it up; does not wait
+    { l.looks_alive() } -> std::same_as<bool>;
+    // `awaited()` is missing: the descriptor, and of a statement that `waits` what for
+    { c.awaited() } -> std::same_as<io_wait>;
+    // `wait(io_wait)` is missing: blocks the thread until then
+    { l.wait(c.awaited()) } -> std::same_as<void>;
+    { l.watch() } -> std::same_as<watch_place&>;
+    // `clear()` is missing: fit for another use, once nothing is under way
+    { l.clear() } -> std::same_as<void>;
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a multiplexer consists of; see multiplexer.hpp.
+#ifndef STRATA_CORE_MULTIPLEXER_STATE_HPP
+#define STRATA_CORE_MULTIPLEXER_STATE_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// Thread-safe but for its construction and end.
+template <class Link>
+class multiplexer {
+    using seat = detail::seat<Link>;
+    using seat_list = detail::seat_list<Link>;
+    using call = typename Link::call;
+    static_assert(shared_link<Link>);
+
+public:
+    using limits = flow_limits;
+
+    template <class... Args>
+    explicit multiplexer(const limits& most, Args&&... link) : link_(std::forward<Args>(link)...), limits_(most), sent_(64) {}
+    multiplexer(const multiplexer&) = delete;
+    multiplexer& operator=(const multiplexer&) = delete;
+    ~multiplexer() { link_.clear(); }
+
+    /// A statement comes. False when the connection is lost.
+    [[nodiscard]] bool board(seat& s, signal& next);
+    /// It has waited. Where it may block it returns only to park, or at its end.
+    [[nodiscard]] signal go_on(seat& s) {
+        for (bool readable = s.yields_ && s.leads_;; readable = wait_here(s)) {
+            const signal next = step(s, readable);
+            if (next != signal::io || s.yields_) return next;
+        }
+    }
+    /// Its operation ends without waiting for the end.
+    void abandon(seat& s) noexcept {
+        s.yields_ = false;
+        s.given_up_ = errc::cancelled;
+        for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
+            if (now == signal::park) s.node_.block(never);
+    }
+
+    /// The leader's wait.
+    [[nodiscard]] io_wait awaited() noexcept {
+        hold guard(lock_);
+        leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        return {link_.awaited().descriptor, wait_writable_, leads_until_};
+    }
+    /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
+    [[nodiscard]] time_point waits_until(const seat& s) noexcept {
+        if (!s.yields_) return s.op_->deadline;
+        hold guard(lock_);
+        return s.op_->deadline < leads_until_ ? s.op_->deadline : never;
+    }
+    [[nodiscard]] watch_place& watch() noexcept { return link_.watch(); }
+
+    /// Statements that are here.
+    [[nodiscard]] std::size_t load() const noexcept { return load_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool is_lost() const noexcept { return gone_.load(std::memory_order_acquire); }
+    /// Why it takes nobody.
+    [[nodiscard]] STRATA_COLD error refusal() const {
+        return error{errc::connection_lost, "the shared connection was lost", phase::execute};
+    }
+    /// All that are here end soon, as if their callers had cancelled them.
+    STRATA_COLD void cancel_all() noexcept {
+        hold guard(lock_);
+        cancelling_ = true;
+        earliest_ = time_point::min();
+        link_.watch().nudge();
+    }
+
+private:
+    enum class what : std::uint8_t { dropped, statement, sync };
+    /// Something that was sent and will be answered.
+    struct spot {
+        seat* who = nullptr;  // of a Sync: whose statement it commits
+        what kind = what::dropped;
+    };
+    /// Wakes some, once the lock has gone.
+    class wakes {
+    public:
+        [[nodiscard]] bool full() const noexcept { return number_ == all_.size(); }
+        void add(seat& s) noexcept {
+            if (s.node_.grant(nullptr, all_[number_])) ++number_;
+        }
+        void go() noexcept {
+            for (std::size_t i = 0; i < number_; ++i) std::exchange(all_[i], wake_call{})();
+            number_ = 0;
+        }
+
+    private:
+        std::array<wake_call, 32> all_;
+        std::size_t number_ = 0;
+    };
+
+    [[nodiscard]] signal step(seat& s, bool readable);
+    void work(seat& s, bool readable) noexcept;
+    /// For a thread that may block: until there is something to read, or a look around is due.
+    [[nodiscard]] bool wait_here(const seat& s) noexcept {
+        constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
+        io_wait w = awaited();
+        for (const time_point until : {time_point{s.op_->deadline}, add_saturated(steady_now(), slice)})
+            if (until < w.until) w.until = until;
+        link_.wait(w);
+        return true;
+    }
+
+    // Under the lock.
+    void prepare_to_park(seat& s) noexcept { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
+    void end(seat& s) noexcept {
+        s.at_ = seat::at::ended;
+        load_.store(load() - 1, std::memory_order_release);
+        if (leader_ == &s) leader_ = nullptr;
+    }
+    [[nodiscard]] bool can_send() const noexcept { return (!arrivals_.empty() || !queue_.empty()) && !held_ && !is_full(); }
+    /// In a loop: to whoever has the next turn, so that what becomes ready in one turn leaves together.
+    [[nodiscard]] bool leaves_it_to_another(const seat& s) const noexcept { return s.yields_ && turn_taken_; }
+    void look_at_guard(seat& s);
+    [[nodiscard]] bool let_go(seat& s);
+    void stays(seat& s) noexcept;
+    void tell(const seat& me, wakes& w) noexcept;
+    void let_leavers_go(const seat& me, wakes& w) noexcept;
+    void look_after(const seat& me, wakes& w) noexcept;
+    void appoint(wakes& w) noexcept;
+    /// For one more: leaves the lock in between, where no more can be remembered.
+    void make_room(wakes& w) noexcept {
+        if (!w.full()) [[likely]]
+            return;
+        lock_.unlock();
+        w.go();
+        lock_.lock();
+    }
+
+    // Whoever is busy, without the lock.
+    void send_queue();
+    [[nodiscard]] bool look_before_first();
+    [[nodiscard]] readiness make_ready(seat& s, error& e);
+    void sync(seat* whose);
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void make_room_in_ring();
+    void flush() { unsent_ = !link_.flush(); }
+    void take_answers();
+    void take_answer(time_point now);
+    void take_sync();
+    void finish(seat& s, error&& e) noexcept;
+    void lose() noexcept;
+    [[nodiscard]] std::size_t in_flight() const noexcept { return static_cast<std::size_t>(sent_end_ - answered_); }
+    [[nodiscard]] bool is_full() const noexcept { return in_flight() >= limits_.statements || bytes_ >= limits_.bytes; }
+    [[nodiscard]] spot& at(std::uint64_t n) noexcept { return sent_[n & (sent_.size() - 1)]; }
+
+    Link link_;
+    const limits limits_;
+    inline_lock lock_;
+    seat_list arrivals_;
+    seat* leader_ = nullptr;
+    seat* leavers_ = nullptr;         // gave up while somebody was busy
+    time_point earliest_ = never;     // nobody's deadline is before it
+    time_point leads_until_ = never;  // the bound of the leader's wait
+    time_point wait_until_ = never;   // while something is prepared
+    bool wait_writable_ = false;
+    bool turn_taken_ = false;  // somebody will send in his turn
+    bool busy_ = false;
+    bool cancelling_ = false;
+    std::atomic<std::size_t> load_{0};
+    std::atomic<bool> gone_{false};
+
+    // Of whoever is busy; under the lock while nobody is.
+    seat_list queue_;         // to be sent
+    seat_list ended_;         // their answers were taken, and they were not told yet
+    seat_list again_;         // skipped by the server
+    std::vector<spot> sent_;  // a ring
+    std::uint64_t answered_ = 0, sent_end_ = 0;
+    std::size_t bytes_ = 0;   // of arguments, since nothing was under way
+    std::size_t shared_ = 0;  // reads that were sent since the last Sync
+    seat* preparing_for_ = nullptr;
+    time_point heard_at_{};  // when the last answers came, or else the first of those was sent that wait
+    duration kept_waiting_{};
+    bool held_ = false;    // what comes next must be prepared, and waits for the answers before it, or for the server
+    bool unsent_ = false;  // bytes
+    bool lost_ = false;    // `lose` has told everybody
+};
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Those who sit on a shared connection: who gives up, who is told, and who leads.
+#ifndef STRATA_CORE_MULTIPLEXER_GUESTS_HPP
+#define STRATA_CORE_MULTIPLEXER_GUESTS_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <class Link>
+void multiplexer<Link>::look_at_guard(seat& s) {
+    if (s.at_ == seat::at::ended || s.leaves_) return;
+    if (s.given_up_ == errc::ok) {
+        if (s.op_->is_cancelled() || cancelling_)
+            s.given_up_ = errc::cancelled;
+        else if (s.op_->deadline == never || steady_now() < s.op_->deadline)
+            return;
+        else
+            s.given_up_ = errc::timeout;
+    }
+    if (s.at_ == seat::at::arrived || !busy_) {
+        static_cast<void>(let_go(s));
+    } else {
+        s.leaves_ = true;
+        s.next_leaver_ = std::exchange(leavers_, &s);
+    }
+}
+
+/// Who has given up: what was sent will be answered to nobody. False for what must be waited for, which has a bound.
+template <class Link>
+bool multiplexer<Link>::let_go(seat& s) {
+    effect did = effect::none;
+    if (s.at_ == seat::at::arrived) {
+        arrivals_.remove(s);
+    } else if (s.at_ == seat::at::queued) {
+        if (preparing_for_ == &s) return false;
+        queue_.remove(s);
+    } else {
+        at(s.number_) = {};
+        if (!s.idempotent_) {
+            did = effect::unknown;
+            for (std::uint64_t n = s.number_; n != sent_end_; ++n)
+                if (at(n).who == &s) at(n).who = nullptr;
+        }
+    }
+    s.error_ = error{s.given_up_, phase::execute, did};
+    end(s);
+    return true;
+}
+
+template <class Link>
+void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
+    while (leavers_ != nullptr) {
+        make_room(w);
+        seat* const n = leavers_;
+        leavers_ = n->next_leaver_;
+        n->leaves_ = false;
+        if (n->at_ != seat::at::ended && let_go(*n) && n != &me) w.add(*n);
+    }
+}
+
+/// Its answer was quicker.
+template <class Link>
+void multiplexer<Link>::stays(seat& s) noexcept {
+    seat** link = &leavers_;
+    while (*link != &s) link = &(*link)->next_leaver_;
+    *link = s.next_leaver_;
+    s.leaves_ = false;
+}
+
+/// Those whose answers were taken.
+template <class Link>
+void multiplexer<Link>::tell(const seat& me, wakes& w) noexcept {
+    while (!ended_.empty()) {
+        make_room(w);
+        seat* const n = ended_.pop();
+        const bool leads = n->leads_ && n->yields_;
+        if (n->leaves_) [[unlikely]]
+            stays(*n);
+        end(*n);
+        if (n == &me) continue;
+        if (leads) link_.watch().nudge();
+        w.add(*n);
+    }
+}
+
+/// Wakes those whose deadline has come: they look at it themselves.
+template <class Link>
+void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
+    if (earliest_ == never) return;
+    const time_point now = steady_now();
+    if (now < earliest_ && !cancelling_) return;
+    earliest_ = never;
+    const auto look = [&](seat& n) {
+        if (n.op_->deadline > now && !cancelling_) {
+            if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
+        } else if (n.yields_ && &n != &me && !n.leaves_) {
+            if (w.full())
+                earliest_ = now;
+            else
+                w.add(n);
+        }
+    };
+    for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
+    for (seat* n = arrivals_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
+    for (std::uint64_t n = answered_; n != sent_end_; ++n)
+        if (at(n).kind == what::statement) look(*at(n).who);
+}
+
+/// Somebody who is here leads from now on: the newest, so that he leads for long.
+template <class Link>
+void multiplexer<Link>::appoint(wakes& w) noexcept {
+    make_room(w);
+    for (std::uint64_t n = sent_end_; n != answered_ && leader_ == nullptr; --n)
+        if (seat* const s = at(n - 1).who; s != nullptr && !s->leaves_) leader_ = s;
+    if (leader_ == nullptr) leader_ = queue_.first();
+    if (leader_ != nullptr) w.add(*leader_);
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What whoever is busy does on a shared connection: sends the queue, and takes answers.
+#ifndef STRATA_CORE_MULTIPLEXER_WORK_HPP
+#define STRATA_CORE_MULTIPLEXER_WORK_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// As much of the queue as may be sent.
+template <class Link>
+void multiplexer<Link>::send_queue() {
+    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
+    if (unsent_) flush();
+    if (queue_.empty()) return;
+    if (in_flight() == 0 && preparing_for_ == nullptr && !look_before_first()) return;
+    bool any = false;
+    while (seat* const s = queue_.first()) {
+        if (link_.is_broken() || is_full()) break;
+        error refused;
+        const readiness r = make_ready(*s, refused);
+        held_ = r == readiness::waits || r == readiness::when_idle;
+        if (held_) break;
+        if (r == readiness::ready) {
+            const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
+            if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
+            make_room_in_ring();
+            const std::ptrdiff_t bytes = link_.send(*s->call_, refused);
+            if (bytes >= 0) {
+                bytes_ += static_cast<std::size_t>(bytes);
+                queue_.remove(*s);
+                s->at_ = seat::at::sent;
+                s->number_ = sent_end_;
+                note(s, what::statement);
+                any = true;
+                if (shares)
+                    ++shared_;
+                else
+                    sync(s->idempotent_ ? nullptr : s);
+                continue;
+            }
+        }
+        queue_.remove(*s);
+        finish(*s, std::move(refused));
+    }
+    if (shared_ != 0) sync(nullptr);
+    if (any) flush();
+}
+
+/// Nothing is under way: false when the server has given up the connection meanwhile, so that nothing is sent to nobody.
+template <class Link>
+bool multiplexer<Link>::look_before_first() {
+    constexpr duration unheard = std::chrono::seconds{1};
+    const time_point now = steady_now();
+    if (now - heard_at_ > unheard && !link_.looks_alive()) return false;
+    heard_at_ = now;
+    return true;
+}
+
+/// Its statement is found, or prepared when nothing is under way.
+template <class Link>
+readiness multiplexer<Link>::make_ready(seat& s, error& e) {
+    const readiness r = preparing_for_ == &s ? link_.go_on(e) : link_.find(*s.call_, in_flight() == 0, e);
+    preparing_for_ = r == readiness::waits ? &s : nullptr;
+    return r;
+}
+
+template <class Link>
+void multiplexer<Link>::sync(seat* whose) {
+    make_room_in_ring();
+    link_.sync();
+    note(whose, what::sync);
+    shared_ = 0;
+}
+/// For one more, before anything is given to the link.
+template <class Link>
+void multiplexer<Link>::make_room_in_ring() {
+    if (in_flight() + 1 < sent_.size()) [[likely]]
+        return;
+    std::vector<spot> larger(2 * sent_.size());
+    for (std::uint64_t n = answered_; n != sent_end_; ++n) larger[n & (larger.size() - 1)] = at(n);
+    sent_.swap(larger);
+}
+
+/// Whatever has come.
+template <class Link>
+void multiplexer<Link>::take_answers() {
+    if (preparing_for_ != nullptr) return;  // the link listens itself
+    link_.listen();
+    const time_point now = steady_now();
+    kept_waiting_ = now - heard_at_;
+    if (in_flight() != 0 && !link_.is_broken() && link_.has_answer()) heard_at_ = now;
+    while (in_flight() != 0 && !link_.is_broken() && !lost_ && link_.has_answer())
+        at(answered_).kind == what::sync ? take_sync() : take_answer(now);
+    if (in_flight() == 0) bytes_ = 0;
+    for (seat* last = again_.last(); last != nullptr; last = again_.last()) {
+        again_.remove(*last);
+        last->at_ = seat::at::queued;
+        queue_.push_front(*last);
+    }
+}
+
+template <class Link>
+void multiplexer<Link>::take_sync() {
+    seat* const s = at(answered_).who;
+    shared_answer a;
+    link_.take_sync(s != nullptr ? s->call_ : nullptr, a);
+    if (a.what == shared_answer::is::broken) {
+        lost_ = true;
+        return;
+    }
+    if (s != nullptr && a.failed) s->error_ = std::move(a.failed);
+    if (a.what == shared_answer::is::more) return;
+    ++answered_;
+    if (s != nullptr) finish(*s, std::move(s->error_));
+}
+
+template <class Link>
+void multiplexer<Link>::take_answer(time_point now) {
+    spot& first = at(answered_);
+    seat* const s = first.kind == what::statement ? first.who : nullptr;
+    shared_answer a;
+    link_.take(s != nullptr ? s->call_ : nullptr, a);
+    if (a.what == shared_answer::is::broken) {
+        lost_ = true;
+        return;
+    }
+    ++answered_;
+    const duration waited = std::exchange(kept_waiting_, duration::zero());  // the others waited for the first of what came
+    if (s == nullptr) return;
+    if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
+        s->alone_ = true;
+        again_.push_back(*s);
+        if (!s->idempotent_) at(answered_).who = nullptr;  // its Sync commits nothing
+        return;
+    }
+    if (limits_.apart != nullptr) limits_.apart->judge(s->call_->key(), waited, a.bytes, now);
+    s->affected_ = a.affected;
+    s->thrown_ = std::move(a.thrown);
+    if (s->idempotent_)
+        finish(*s, std::move(a.failed));
+    else
+        s->error_ = std::move(a.failed);  // until it is committed
+}
+
+template <class Link>
+void multiplexer<Link>::finish(seat& s, error&& e) noexcept {
+    if (&e != &s.error_) s.error_ = std::move(e);
+    s.at_ = seat::at::sent;
+    ended_.push_back(s);
+}
+
+/// The connection broke: of a write that was sent and not answered nobody knows anything; nothing came of all else.
+template <class Link>
+void multiplexer<Link>::lose() noexcept {
+    const auto fail = [this](seat& s, effect did) {
+        s.lost_with_connection_ = did == effect::none;
+        finish(s, link_.lost_error(did));
+    };
+    preparing_for_ = nullptr;
+    held_ = unsent_ = false;
+    for (; answered_ != sent_end_; ++answered_) {
+        const spot& now = at(answered_);
+        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_)) continue;
+        fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
+    }
+    while (seat* const s = again_.pop()) fail(*s, effect::none);
+    while (seat* const s = queue_.pop()) fail(*s, effect::none);
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One connection that many statements share: each is sent as soon as it comes, and none waits for the answer to another.
+//
+// Whatever has come while somebody was at work, or in one turn of the loop, leaves in one piece. A statement that is no idempotent read
+// has a Sync of its own, so that none can roll another back, and is answered when that is; reads that leave together share one. Those
+// that the server skipped, since one before them failed, are sent again, each behind a Sync of its own, and nobody notices.
+//
+// Nobody owns the connection. Of those who wait for answers one, the leader, waits for the descriptor as well; what has come he takes
+// for everybody, and when his own was among it another one leads. Whoever works on the connection does so alone (`busy_`); whoever
+// comes meanwhile is among the arrivals, and who works looks there before he stops.
+//
+// Waits are bounded: each statement's by its operation's deadline. Who gives up leaves an answer that is dropped when it comes; his
+// neighbours do not notice, and the server is not told.
+//
+// The algorithm knows no database. `Link` is the connection: it finds and sends statements, and takes answers; see `shared_link`.
+#ifndef STRATA_CORE_MULTIPLEXER_HPP
+#define STRATA_CORE_MULTIPLEXER_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+template <class Link>
+bool multiplexer<Link>::board(seat& s, signal& next) {
+    {
+        hold guard(lock_);
+        if (gone_.load(std::memory_order_relaxed)) return false;
+        s.at_ = seat::at::arrived;
+        s.error_ = {};
+        arrivals_.push_back(s);
+        load_.store(load() + 1, std::memory_order_relaxed);
+        if (s.op_->deadline < earliest_) earliest_ = s.op_->deadline;
+        if (s.yields_) {
+            next = signal::park;
+            if (!busy_ && !std::exchange(turn_taken_, true)) {
+                s.has_turn_ = true;
+                next = signal::turn;
+            } else {
+                prepare_to_park(s);
+            }
+            return true;
+        }
+    }
+    next = go_on(s);
+    return true;
+}
+
+/// One thing after the other that can be done without waiting.
+template <class Link>
+signal multiplexer<Link>::step(seat& s, bool readable) {
+    lock_.lock();
+    if (std::exchange(s.has_turn_, false)) turn_taken_ = false;
+    for (;;) {
+        look_at_guard(s);
+        if (!busy_ && (readable || (can_send() && !leaves_it_to_another(s)))) {
+            work(s, std::exchange(readable, false));
+            continue;
+        }
+        if (s.at_ == seat::at::ended) {
+            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty())) {
+                wakes w;
+                appoint(w);
+                lock_.unlock();
+                w.go();
+            } else {
+                lock_.unlock();
+            }
+            s.leads_ = false;
+            return s.error_ || s.thrown_ ? signal::failed : signal::done;
+        }
+        s.leads_ = leader_ == &s || (!busy_ && leader_ == nullptr);
+        if (s.leads_)
+            leader_ = &s;
+        else
+            prepare_to_park(s);
+        lock_.unlock();
+        return s.leads_ ? signal::io : signal::park;
+    }
+}
+
+/// With the lock, which it leaves in between. Afterwards nothing can be done without waiting, unless it came in the last moment.
+template <class Link>
+void multiplexer<Link>::work(seat& s, bool readable) noexcept {
+    busy_ = true;
+    wakes w;
+    do {
+        while (seat* const n = arrivals_.pop()) {
+            n->at_ = seat::at::queued;
+            queue_.push_back(*n);
+        }
+        lock_.unlock();
+        w.go();
+        try {
+            if (std::exchange(readable, false)) take_answers();
+            if (!lost_ && !link_.is_broken()) send_queue();
+        } catch (...) {  // no memory: what the link has and what we know of it may differ
+            lost_ = true;
+        }
+        lost_ = lost_ || link_.is_broken();
+        if (lost_) lose();
+        lock_.lock();
+        if (lost_) gone_.store(true, std::memory_order_release);
+        tell(s, w);
+        let_leavers_go(s, w);
+        look_after(s, w);
+    } while (can_send() && !leaves_it_to_another(s));
+    if (leader_ == nullptr) {
+        if (s.at_ != seat::at::ended)
+            leader_ = &s;
+        else
+            appoint(w);
+    }
+    const io_wait wanted = link_.awaited();
+    wait_until_ = preparing_for_ != nullptr ? wanted.until : never;
+    const bool writable = preparing_for_ != nullptr ? wanted.writable : unsent_;
+    if (std::exchange(wait_writable_, writable) != writable && leader_ != &s) link_.watch().nudge();  // it waits for something else
+    busy_ = false;
+    lock_.unlock();
+    w.go();
+    lock_.lock();
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Whether a statement may ask when its transaction began. Statements that share a transaction would be told the same.
+#ifndef STRATA_DRIVER_POSTGRES_TRANSACTION_TIME_HPP
+#define STRATA_DRIVER_POSTGRES_TRANSACTION_TIME_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// By the words in it, wherever they stand: now, today and its like, current_timestamp and its like, age. May say so of one that does not.
+[[nodiscard]] constexpr bool tells_transaction_time(std::string_view sql) noexcept {
+    constexpr std::string_view words[] = {"now",
+                                          "transaction_timestamp",
+                                          "current_timestamp",
+                                          "current_time",
+                                          "current_date",
+                                          "localtimestamp",
+                                          "localtime",
+                                          "age",
+                                          "today",
+                                          "tomorrow",
+                                          "yesterday"};
+    const auto is_part = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_'; };
+    for (std::size_t begin = 0; begin < sql.size();) {
+        std::size_t end = begin;
+        while (end < sql.size() && is_part(sql[end])) ++end;
+        for (const std::string_view word : words)
+            if (end - begin == word.size() && same_folded(sql.substr(begin, end - begin), word)) return true;
+        begin = end == begin ? end + 1 : end;
+    }
+    return false;
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// A connection that many statements share, as the multiplexer drives it: libpq in pipeline mode.
+//
+// Before the first statement the server is asked two things. How it isolates by default: where that is stricter than READ COMMITTED,
+// reads behind one Sync would see one snapshot, so each gets its own. And whether it is the one that we talk to: behind a pooler that hands
+// each transaction to another session our prepared statements would be missing.
+//
+// libpq before 17 sends what lies there with each Sync; so statements that have one of their own leave one by one.
+#ifndef STRATA_DRIVER_POSTGRES_SHARED_LINK_HPP
+#define STRATA_DRIVER_POSTGRES_SHARED_LINK_HPP
+
+namespace strata::inline STRATA_ABI {
+namespace detail {
+
+/// See `shared_link`. The connection belongs to it meanwhile, and must prepare its statements.
+class postgres_shared_link : postgres_run {
+public:
+    using call = postgres_flown;
+
+    postgres_shared_link(postgres_connection& c, bool through_pooler) : postgres_run(c), route_known_(through_pooler) {}
+
+    [[nodiscard]] readiness find(call& f, bool idle, error& e) {
+        if (!greeted_ || !stale_.empty()) [[unlikely]] {
+            if (!idle) return readiness::when_idle;
+            for (const hash128& key : stale_) connection_.statements_.forget(key);
+            stale_.clear();
+            if (!greeted_) return greet(f, e);
+        }
+        want(f);
+        entry_ = connection_.statements_.take(key_, f.what->postgres_text, f.literal);
+        if (entry_ == nullptr) [[unlikely]]
+            return idle ? begin_to_prepare(f, e) : readiness::when_idle;
+        return plan(f, e);
+    }
+    [[nodiscard]] readiness go_on(error& e) {
+        call& f = *preparing_for_;
+        if (!greeted_) return greet(f, e);
+        return go_on_preparing(f, e);
+    }
+    [[nodiscard]] bool may_share(const call&) const noexcept { return shares_ && entry_->shares; }
+
+    [[nodiscard]] std::ptrdiff_t send(call& f, error& e) {
+        if (::PQpipelineStatus(connection_.db_) == PQ_PIPELINE_OFF && ::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+        what_ = f.what;
+        begin_parameters();
+        const refused_argument r = f.bind(0, writer());
+        if (r.number != 0) {
+            static_cast<void>(argument_refused(r.number, r.why, r.type));
+            e = std::exchange(error_, {});
+            return -1;
+        }
+        if (connection_.lost_ || !postgres_run::send(false)) {
+            e = error_ ? std::exchange(error_, {}) : connection_.lost_error(phase::execute, effect::none);
+            return -1;
+        }
+        std::ptrdiff_t bytes = 0;
+        for (int n = 0; n < writer().written(); ++n) bytes += writer().lengths()[n];
+        return bytes;
+    }
+    void sync() {
+#ifdef LIBPQ_HAS_SEND_PIPELINE_SYNC
+        if (::PQsendPipelineSync(connection_.db_) == 0) connection_.lost_ = true;
+#else
+        if (::PQpipelineSync(connection_.db_) == 0) connection_.lost_ = true;
+#endif
+    }
+    [[nodiscard]] bool flush() {
+        const int left = ::PQflush(connection_.db_);
+        if (left < 0) connection_.lost_ = true;
+        return left <= 0;
+    }
+    void listen() {
+        if (::PQconsumeInput(connection_.db_) == 0) connection_.lost_ = true;
+        connection_.hooks_.look(connection_.db_);
+    }
+    [[nodiscard]] bool has_answer() { return ::PQisBusy(connection_.db_) == 0; }
+    void take(call* listener, shared_answer& a);
+    void take_sync(call* listener, shared_answer& a);
+
+    [[nodiscard]] bool is_broken() const noexcept { return connection_.lost_ || ::PQstatus(connection_.db_) != CONNECTION_OK; }
+    [[nodiscard]] bool looks_alive() {
+        if (!connection_.is_alive()) connection_.lost_ = true;
+        return !connection_.lost_;
+    }
+    [[nodiscard]] STRATA_COLD error lost_error(effect did) const {
+        error e = connection_.lost_error(phase::execute, did);
+        e.set_lost();
+        return e;
+    }
+    [[nodiscard]] io_wait awaited() const noexcept {
+        if (preparing_for_ == nullptr) return {::PQsocket(connection_.db_), false, never};
+        return connection_.awaited();
+    }
+    static void wait(const io_wait& w) noexcept {
+        ::pollfd p{w.descriptor, static_cast<short>(POLLIN | (w.writable ? POLLOUT : 0)), 0};
+        const duration left = time_left(w.until, std::chrono::seconds{1});
+        static_cast<void>(::poll(&p, 1, left > duration::zero() ? static_cast<int>(left / std::chrono::milliseconds{1}) + 1 : 0));
+    }
+    [[nodiscard]] watch_place& watch() noexcept { return connection_.watch(); }
+    void clear() {
+        under_way_ = connection_.busy_ = false;
+        if (!is_broken() && ::PQpipelineStatus(connection_.db_) != PQ_PIPELINE_OFF && ::PQexitPipelineMode(connection_.db_) == 0)
+            connection_.lost_ = true;
+    }
+
+private:
+    void want(call& f) {
+        begin(*f.what, f.literal);
+        if (f.has_types) f.each_type([this](std::size_t index, std::string_view type) { want_type(index, type); });
+    }
+    [[nodiscard]] readiness greet(call& f, error& e);
+    [[nodiscard]] readiness begin_to_prepare(call& f, error& e);
+    [[nodiscard]] readiness go_on_preparing(call& f, error& e);
+    [[nodiscard]] readiness plan(call& f, error& e);
+    /// What is asked next may take several steps.
+    void stand_alone() noexcept {
+        if (::PQpipelineStatus(connection_.db_) != PQ_PIPELINE_OFF && ::PQexitPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+        connection_.busy_ = false;
+        connection_.may_yield(true);
+        connection_.guard(nullptr);
+    }
+
+    call* preparing_for_ = nullptr;
+    std::vector<hash128> stale_;  // prepared statements to be forgotten
+    bool greeted_ = false;
+    bool greeting_ = false;
+    bool route_known_;  // no pooler matters
+    bool shares_ = true;
+};
+
+STRATA_COLD inline readiness postgres_shared_link::greet(call& f, error& e) {
+    if (!std::exchange(greeting_, true)) stand_alone();
+    std::string answer;
+    const signal s =
+        connection_.control_step("select pg_backend_pid() || ' ' || current_setting('default_transaction_isolation')", e, &answer);
+    preparing_for_ = s == signal::io || s == signal::work ? &f : nullptr;
+    if (preparing_for_ != nullptr) return readiness::waits;
+    greeting_ = false;
+    if (s == signal::failed) return readiness::refused;
+    char* level = nullptr;
+    const long pid = std::strtol(answer.c_str(), &level, 10);
+    if (!route_known_ && pid != ::PQbackendPID(connection_.db_)) {
+        e = error{errc::unsupported,
+                  "a pooler stands before the server, and statements that share a connection need a session of their own: connect to the "
+                  "server, or set pipelined_options.through_pooler where the pooler keeps sessions, or knows prepared statements",
+                  phase::prepare};
+        return readiness::refused;
+    }
+    greeted_ = true;
+    shares_ = std::string_view{level} == " read committed" || std::string_view{level} == " read uncommitted";
+    return find(f, true, e);
+}
+
+STRATA_COLD inline readiness postgres_shared_link::begin_to_prepare(call& f, error& e) {
+    stand_alone();
+    connection_.start_the_clock(connection_.finish_limit_);
+    return go_on_preparing(f, e);
+}
+STRATA_COLD inline readiness postgres_shared_link::go_on_preparing(call& f, error& e) {
+    const signal now = postgres_run::find();
+    preparing_for_ = now == signal::io || now == signal::work ? &f : nullptr;
+    if (preparing_for_ != nullptr) return readiness::waits;
+    if (now == signal::done) return plan(f, e);
+    e = std::exchange(error_, {});
+    return readiness::refused;
+}
+
+/// How its rows are read.
+inline readiness postgres_shared_link::plan(call& f, error& e) {
+    const postgres_row meta{entry_->columns.get(), -1, reading()};
+    if (!entry_->planned) [[unlikely]] {
+        e = f.plan(meta, entry_->plan);
+        if (!e) {
+            entry_->plan.tag = f.tag();
+            entry_->planned = true;
+            entry_->shares = f.what->idempotent && !tells_transaction_time(f.what->postgres_text);
+        }
+    }
+    f.columns = &entry_->plan;
+    f.entry = entry_;
+    if (!e && entry_->plan.tag != f.tag()) {  // somebody else may be reading by that one
+        e = f.plan(meta, f.own_plan);
+        f.columns = &f.own_plan;
+    }
+    if (!e) [[likely]]
+        return readiness::ready;
+    e.set(phase::prepare).edit_texts().statement = f.what->text;
+    return readiness::refused;
+}
+
+inline void postgres_shared_link::take(call* listener, shared_answer& a) {
+    using is = shared_answer::is;
+    result_.reset(::PQgetResult(connection_.db_));
+    const ExecStatusType status = result_ != nullptr ? ::PQresultStatus(result_.get()) : PGRES_PIPELINE_SYNC;
+    if (status == PGRES_PIPELINE_SYNC) {
+        a.what = is::broken;
+        return;
+    }
+    const bool skipped = status == PGRES_PIPELINE_ABORTED;
+    if (listener != nullptr && !skipped) {
+        what_ = listener->what;
+        a.bytes = ::PQresultMemorySize(result_.get());
+        try {
+            if (status == PGRES_TUPLES_OK) listener->read(0, result_.get(), *listener->columns, reading(), error_);
+        } catch (...) {
+            a.thrown = std::current_exception();
+        }
+        if (status != PGRES_TUPLES_OK || !listener->only_reads || listener->wants_count) keep_outcome();
+    }
+    result_.reset(::PQgetResult(connection_.db_));  // null ends a statement's answer, and is there already
+    if (result_ != nullptr) a.what = is::broken;
+    if (skipped) a.what = is::skipped;
+    if (a.what != is::answered || listener == nullptr) return;
+    const bool on_server = std::exchange(failed_on_server_, false);
+    const bool wrote = std::exchange(wrote_, false);
+    a.failed = std::exchange(error_, {});
+    a.affected = std::exchange(affected_, 0);
+    if (!a.failed) [[likely]]
+        return;
+    if (on_server) {
+        const std::string& code = a.failed.texts().native_code;
+        if (code == "26000" || (code == "0A000" && a.failed.message().find("cached plan") != std::string::npos)) {
+            want(*listener);
+            stale_.push_back(key_);
+            a.what = is::stale;
+        }
+    } else {
+        a.failed.set(phase::result).set(wrote ? effect::applied : effect::none);
+    }
+    if (a.failed.has_texts() && a.failed.texts().statement.empty()) a.failed.edit_texts().statement = listener->what->text;
+}
+
+inline void postgres_shared_link::take_sync(call* listener, shared_answer& a) {
+    result_.reset(::PQgetResult(connection_.db_));
+    const ExecStatusType status = result_ != nullptr ? ::PQresultStatus(result_.get()) : PGRES_BAD_RESPONSE;
+    if (status == PGRES_FATAL_ERROR) {
+        a.what = shared_answer::is::more;
+        if (listener == nullptr) return;
+        what_ = listener->what;  // it could not be committed
+        keep_outcome();
+        failed_on_server_ = false;
+        a.failed = std::exchange(error_, {});
+    } else if (status != PGRES_PIPELINE_SYNC) {
+        a.what = shared_answer::is::broken;
+    }
+    result_.reset();
+}
+
+}  // namespace detail
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// One statement on a connection that it shares: bound and read by types. The logic is in core/multiplexer.hpp and shared_link.hpp.
+#ifndef STRATA_DRIVER_POSTGRES_SHARED_QUERY_HPP
+#define STRATA_DRIVER_POSTGRES_SHARED_QUERY_HPP
+
+namespace strata::inline STRATA_ABI {
+
+/// What a statement takes for its connection; see `detail::seat`.
+class postgres_seat : public detail::seat<detail::postgres_shared_link> {
+public:
+    /// One statement, from here.
+    template <class Bound, class Sink>
+    class query;
+};
+
+/// As `postgres_connection::query`. Destroyed midway it leaves its place; what was sent is not taken back. Whoever leads reads the rows,
+/// which may be another thread of those that share.
+template <class Bound, class Sink>
+class postgres_seat::query final : detail::postgres_flown {
+public:
+    query(postgres_seat& seat, const Bound& statement, Sink& sink) noexcept : seat_(seat), statement_(statement), sink_(sink) {}
+    ~query() { seat_.end(); }
+
+    [[nodiscard]] signal resume() { return seat_.is_seated() ? seat_.go_on() : begin(); }
+    [[nodiscard]] error& failure() noexcept { return seat_.error_; }
+    [[nodiscard]] std::int64_t affected() const noexcept { return seat_.affected_; }
+    [[nodiscard]] std::int64_t last_id() const noexcept { return 0; }
+
+private:
+    [[nodiscard]] signal begin() {
+        what = &statement_.text();
+        literal = Bound::facts.kind_known;
+        wants_count = !requires { requires !Sink::wants_count; };
+        only_reads = statement_.kind() == statement_kind::read;
+        const bool idempotent = only_reads && (seat_.op_->run_time_idempotent || statement_.idempotent());
+        return seat_.begin(*this, idempotent);
+    }
+
+    void describe() override {}
+    [[nodiscard]] detail::refused_argument bind(std::size_t, postgres_writer& out) override {
+        return detail::write_arguments(statement_, out);
+    }
+    void each_type(const std::function<void(std::size_t, std::string_view)>& f) const override {
+        statement_.for_each_argument([&](std::size_t index, const auto& value) {
+            if constexpr (detail::may_be_typed<std::remove_cvref_t<decltype(value)>>) {
+                if (const std::string_view type = detail::type_of_argument(value); !type.empty()) f(index, type);
+            }
+        });
+    }
+    [[nodiscard]] const void* tag() const noexcept override { return sink_.tag(); }
+    [[nodiscard]] error plan(const postgres_row& meta, row_plan& p) override { return sink_.plan(meta, p); }
+    void read(std::size_t, const PGresult* r, const row_plan& p, detail::reading_memory& memory, error& e) override {
+        const int rows = ::PQntuples(r);
+        for (int row = 0; row < rows; ++row)
+            if (sink_.row(postgres_row{r, row, memory}, p, e) != flow::more) return;
+        sink_.finish(e);
+    }
+    void end(std::size_t, error, std::int64_t) override {}
+
+    postgres_seat& seat_;
+    const Bound& statement_;
+    Sink& sink_;
+};
+
+/// The driver, as the statements that share its connections see it.
+struct postgres_sharing {
+    using connection = postgres_seat;
+    using link = detail::postgres_shared_link;
+    static constexpr strata::dialect dialect = strata::dialect::postgres;
+    static constexpr bool blocking = false;
+
+    [[nodiscard]] static error check(const postgres_options& o) {
+        if (!o.prepare)
+            return {errc::invalid_argument, "pipelined needs postgres_options.prepare: statements that share a connection are prepared",
+                    phase::admission};
+        if (o.handle != nullptr)
+            return {errc::invalid_argument, "pipelined opens its connections itself: postgres_options.handle is one of the user's",
+                    phase::admission};
+        return {};
     }
 };
 

@@ -29,6 +29,15 @@ private:
     std::shared_ptr<Runtime> rt_;
 };
 
+/// The same among statements that share connections.
+template <class Runtime>
+class sharing_home : public runtime_home<Runtime> {
+public:
+    using source_type = typename Runtime::source::shared_side;
+    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
+    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
+};
+
 /// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
 /// for what is held by hand, and a transaction's closure outlives what it awaits.
 template <class Runtime>
@@ -163,8 +172,8 @@ template <class Home, class Bound, class Sink, class T, bool InsideTransaction, 
 class simulated_statement {
     using runtime_type = typename Home::runtime_type;
     using op_type = operation<Wish::refine(facts_of_statement<Bound>(InsideTransaction))>;
-    using work_type =
-        typename work_of_statement<runtime_type, Bound, Sink, runtime_type::interceptors::automatic && !InsideTransaction>::type;
+    using work_type = typename work_of_statement<runtime_type, typename Home::source_type, Bound, Sink,
+                                                 runtime_type::interceptors::automatic && !InsideTransaction>::type;
 
 public:
     simulated_statement(Home home, Bound&& statement, const call_options& o, Wish wish = {})

@@ -125,8 +125,8 @@ private:
     error error_;
 };
 
-template <class Runtime, class Bound, class Sink>
-struct work_of_statement<Runtime, Bound, Sink, true> {
+template <class Runtime, class Source, class Bound, class Sink>
+struct work_of_statement<Runtime, Source, Bound, Sink, true> {
     using type = automatic_work<Runtime, Bound, Sink>;
 };
 

@@ -125,9 +125,9 @@ private:
         begin(*f.what, f.literal);
         if (f.has_types) f.each_type([this](std::size_t index, std::string_view type) { want_type(index, type); });
     }
-    [[nodiscard]] STRATA_COLD readiness greet(call& f, error& e);
-    [[nodiscard]] STRATA_COLD readiness begin_to_prepare(call& f, error& e);
-    [[nodiscard]] STRATA_COLD readiness go_on_preparing(call& f, error& e);
+    [[nodiscard]] readiness greet(call& f, error& e);
+    [[nodiscard]] readiness begin_to_prepare(call& f, error& e);
+    [[nodiscard]] readiness go_on_preparing(call& f, error& e);
     [[nodiscard]] readiness plan(call& f, error& e);
     /// What is asked next may take several steps.
     void stand_alone() noexcept {
