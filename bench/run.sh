@@ -85,6 +85,17 @@ difference is free of what comes before and after the calls. Times are taken in 
   locking.optimistic       updates a second of one row whose version is checked, through optimistic_locking and the bank's eight layers, over
                            those of \`update ... where version = \$n\` by libpq alone, by the clock; sqlite_: the same on an SQLite file that
                            is not synchronised, by processor time
+  pipelined.reads          statements a second of 64 callers of one thread who read rows by key through the bank's eight layers, over two
+                           connections that they share; base: over the best pool of 4, 8, 16 and 32 connections (best; pool_4 ...
+                           pool_32: each). ratio: the median of neighbouring runs
+  pipelined.mixed          the same with every fifth statement an update of one row
+  pipelined.cpu            processor time of the client for one of these reads; base: in a flight of 64 behind one Sync by libpq alone
+  pipelined.single         nanoseconds of one caller's read, one after the other; base: over a pool of one connection, same layers
+  pipelined.beside_slow    99th percentile, in microseconds, of the reads of 32 callers while four more sleep for 20 ms on the server
+                           again and again, or (sum_) sum up the whole table; base: over a pool of 8
+  pipelined.threads        reads a second of 64 callers on two threads, each with an io_context and two connections; base: on one
+  pipelined.callers        reads a second of 1 to 1024 callers over the best pool, and over shared connections with a Sync for each read
+                           and without: written to bench/results/. ratio: the largest, with as many callers as ratio_at says
 
 A clock read counts as the few instructions of the system call's wrapper: valgrind has no vDSO.
 
