@@ -139,7 +139,7 @@ pipelined.threads() {
 }
 
 pipelined.callers() {
-    local callers best times most=0 calls table=$steps_temp/callers.txt results=bench/results
+    local callers best times most=0 at=0 ours=0 base=1 calls table=$steps_temp/callers.txt results=bench/results
     local -A rates=() rate=()
     pipelined_begin
     printf 'callers\tpool, best size\tshared, a Sync each\tshared, reads share Syncs\n' >"$table"
@@ -162,7 +162,9 @@ HEAD
             crowd 3 $callers reads pool:4/$calls pool:8/$calls shared/$((3 * calls)) alone/$calls pool:16/$calls pool:32/$calls
             best_pool
             times=$(calculate 2 "${rate[shared]} / ${rate[$best]}")
-            if [ "$(holds "$times > $most")" = yes ]; then most=$times at=$callers; fi
+            if [ "$(holds "$times > $most")" = yes ]; then
+                most=$times at=$callers ours=${rate[shared]} base=${rate[$best]}
+            fi
             printf '%s\t%s\t%s\t%s\n' "$callers" "${rate[$best]}" "${rate[alone]}" "${rate[shared]}" >>"$table"
             printf '| %d | %d | %d | %d | %d | %s |\n' "$callers" "${rate[$best]}" "${best#pool:}" "${rate[alone]}" "${rate[shared]}" "$times"
         done
@@ -172,7 +174,7 @@ HEAD
     awk -v title='Reads a second' -v of_x='callers (logarithmic)' -v of_y='thousand reads a second' -v divide=1000 \
         -f bench/plot.awk "$table" >"$steps_temp/pipelined.svg"
     mv "$steps_temp/pipelined.md" "$steps_temp/pipelined.svg" "$results/"
-    echo "pipelined.callers ratio=$most ours=${rate[shared]} base=${rate[$best]} unit=reads_per_second callers=1024 ratio_at=$at" \
+    echo "pipelined.callers ratio=$most ours=$ours base=$base unit=reads_per_second ratio_at=$at" \
          "written=$results/pipelined.md"
     pipelined_end
 }
