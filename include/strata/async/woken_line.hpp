@@ -45,14 +45,18 @@ private:
         asio::post(executor_, hop{this, [](void* p) { static_cast<woken_line*>(p)->run(); },
                                   [](void* p) noexcept { static_cast<void>(static_cast<woken_line*>(p)->arrive()); }});
     }
-    [[nodiscard]] std::shared_ptr<woken_line> arrive() noexcept {
+    struct arrival {
+        std::shared_ptr<woken_line> line;
+        std::size_t number;
+    };
+    [[nodiscard]] arrival arrive() noexcept {
         hold guard(context_->lock);
-        return std::move(posted_);
+        return {std::move(posted_), number_};
     }
     /// Those who are in line now: who comes later must not keep the context from its other work.
     void run() {
-        const std::shared_ptr<woken_line> keep = arrive();
-        for (std::size_t left = number_; left != 0; --left) {
+        const arrival now = arrive();
+        for (std::size_t left = now.number; left != 0; --left) {
             std::optional<hop> go_on = next();
             if (!go_on) return;
             (*go_on)();
