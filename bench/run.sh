@@ -17,11 +17,14 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 . bench/resilience.sh
 # shellcheck source=optimistic.sh
 . bench/optimistic.sh
+# shellcheck source=pipelined.sh
+. bench/pipelined.sh
 
 names=(overhead.sqlite.select overhead.sqlite.scan overhead.chain.blocking overhead.chain.async overhead.breaker.reject
        pool.borrow pool.contention pool.fairness chain.six simulation.steps locking.transaction locking.optimistic
        compile.blocking compile.async compile.statements postgres.roundtrip.blocking postgres.roundtrip.async postgres.pipeline100
-       postgres.rows postgres.copy_in postgres.stream.memory)
+       postgres.rows postgres.copy_in postgres.stream.memory
+       pipelined.reads pipelined.mixed pipelined.cpu pipelined.single pipelined.beside_slow pipelined.threads pipelined.callers)
 
 usage() {
     cat <<EOF
@@ -82,6 +85,17 @@ difference is free of what comes before and after the calls. Times are taken in 
   locking.optimistic       updates a second of one row whose version is checked, through optimistic_locking and the bank's eight layers, over
                            those of \`update ... where version = \$n\` by libpq alone, by the clock; sqlite_: the same on an SQLite file that
                            is not synchronised, by processor time
+  pipelined.reads          statements a second of 64 callers of one thread who read rows by key through the bank's eight layers, over two
+                           connections that they share; base: over the best pool of 4, 8, 16 and 32 connections (best; pool_4 ...
+                           pool_32: each). ratio: the median of neighbouring runs
+  pipelined.mixed          the same with every fifth statement an update of one row
+  pipelined.cpu            processor time of the client for one of these reads; base: in a flight of 64 behind one Sync by libpq alone
+  pipelined.single         nanoseconds of one caller's read, one after the other; base: over a pool of one connection, same layers
+  pipelined.beside_slow    99th percentile, in microseconds, of the reads of 32 callers while four more sleep for 20 ms on the server
+                           again and again, or (sum_) sum up the whole table; base: over a pool of 8
+  pipelined.threads        reads a second of 64 callers on two threads, each with an io_context and two connections; base: on one
+  pipelined.callers        reads a second of 1 to 1024 callers over the best pool, and over shared connections with a Sync for each read
+                           and without: written to bench/results/. ratio: the largest, with as many callers as ratio_at says
 
 A clock read counts as the few instructions of the system call's wrapper: valgrind has no vDSO.
 
@@ -114,7 +128,7 @@ fi
 wants() { [[ " ${chosen[*]}" == *" $1"* ]]; }
 
 groups=(build sqlite clang bench)
-if wants postgres || wants locking; then groups+=(libpq postgres pqxx); fi
+if wants postgres || wants locking || wants pipelined; then groups+=(libpq postgres pqxx); fi
 strata_require "$install" "${groups[@]}" >&2
 steps_begin build/bench/logs >&2
 note() { say "$*" >&2; }
@@ -165,6 +179,7 @@ done
 if wants locking.optimistic; then
     needed+=(ours_locking_optimistic raw_locking_optimistic ours_postgres_locking_optimistic raw_postgres_locking_optimistic)
 fi
+if wants pipelined; then needed+=(raw_postgres_fill raw_postgres_pipelined ours_postgres_pipelined); fi
 if wants postgres.stream.memory; then needed+=(ours_postgres_stream); fi
 if wants postgres.rows && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_rows); fi
 if wants postgres.copy_in && strata_header pqxx/pqxx; then needed+=(raw_postgres_pqxx_copy_in); fi

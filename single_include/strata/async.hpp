@@ -17,7 +17,6 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution_context.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -38,6 +37,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -140,6 +140,90 @@ struct answer<trying<T>> {
 
 #endif
 
+// Memory for asynchronous operations: a thread keeps what one operation gives back for the next.
+//
+// Asio's recycling allocator does this for blocks of up to a kilobyte. An operation with the six interceptors of a careful stack is
+// larger, so its block came from malloc each time, and aligned: 350 instructions a call.
+#ifndef STRATA_ASYNC_BLOCK_CACHE_HPP
+#define STRATA_ASYNC_BLOCK_CACHE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// Two blocks of each size from 64 bytes to 4 KiB, in steps of 64, for each thread.
+class block_cache {
+public:
+    [[nodiscard]] static void* allocate(std::size_t size) {
+        const std::size_t n = kind_of(size);
+        if (n >= kinds || is_gone()) [[unlikely]]
+            return ::operator new(size);
+        block*& first = here().first_[n];
+        if (block* const b = first; b != nullptr) [[likely]] {
+            first = b->next;
+            return b;
+        }
+        return ::operator new((n + 1) * step);
+    }
+    static void deallocate(void* p, std::size_t size) noexcept {
+        const std::size_t n = kind_of(size);
+        if (n >= kinds || is_gone()) [[unlikely]]
+            return ::operator delete(p);
+        block*& first = here().first_[n];
+        if (first != nullptr && first->next != nullptr) return ::operator delete(p);
+        first = ::new (p) block{first};
+    }
+
+private:
+    struct block {
+        block* next;
+    };
+    static constexpr std::size_t step = 64, kinds = 64;
+
+    block_cache() = default;
+    ~block_cache() {
+        is_gone() = true;
+        for (block* b : first_)
+            while (b != nullptr) {
+                block* const next = b->next;
+                ::operator delete(b);
+                b = next;
+            }
+    }
+    [[nodiscard]] static std::size_t kind_of(std::size_t size) noexcept { return (size - 1) / step; }
+    [[nodiscard]] static block_cache& here() {
+        thread_local block_cache mine;
+        return mine;
+    }
+    /// The thread ends, and something still gives back.
+    [[nodiscard]] static bool& is_gone() noexcept {
+        thread_local bool gone = false;
+        return gone;
+    }
+
+    block* first_[kinds]{};
+};
+
+/// An allocator over it.
+template <class T>
+struct block_allocator {
+    using value_type = T;
+    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+
+    block_allocator() noexcept = default;
+    template <class U>
+    block_allocator(const block_allocator<U>&) noexcept {}
+    [[nodiscard]] T* allocate(std::size_t n) { return static_cast<T*>(block_cache::allocate(n * sizeof(T))); }
+    void deallocate(T* p, std::size_t n) noexcept { block_cache::deallocate(p, n * sizeof(T)); }
+    friend bool operator==(const block_allocator&, const block_allocator&) noexcept { return true; }
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // A step of an operation on its way to another thread or executor, and the operation with it.
 //
 // One type for all operations, so that Asio's queues, timers and descriptors are compiled for it once, and not once for each
@@ -227,6 +311,7 @@ struct parked_operation {
     std::optional<hop> go_on{};
     parked_operation* next = nullptr;
     parked_operation* previous = nullptr;
+    parked_operation* next_woken = nullptr;
 };
 
 /// Outlives the context: whoever looks shares it.
@@ -253,13 +338,12 @@ struct context_end {
         if (first_parked_ != nullptr) first_parked_->previous = &p;
         first_parked_ = &p;
     }
-    /// `work`: what kept the context at work, if this was the last one; it must outlive the posting of what is returned.
-    [[nodiscard]] hop take(parked_operation& p, std::optional<asio::any_io_executor>& work) noexcept {
+    [[nodiscard]] hop take(parked_operation& p) noexcept {
         hop h = std::move(*p.go_on);
         p.go_on.reset();
         (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
         if (p.next != nullptr) p.next->previous = p.previous;
-        if (--parked_ == 0) work.swap(work_);
+        if (--parked_ == 0) work_.reset();
         return h;
     }
 
@@ -287,8 +371,7 @@ private:
         [[nodiscard]] std::optional<hop> next_parked() noexcept {
             hold guard(shared->lock);
             if (shared->first_parked_ == nullptr) return std::nullopt;
-            std::optional<asio::any_io_executor> work;
-            return shared->take(*shared->first_parked_, work);
+            return shared->take(*shared->first_parked_);
         }
     };
 
@@ -296,6 +379,86 @@ private:
     parked_operation* first_parked_ = nullptr;
     std::size_t parked_ = 0;
     std::optional<asio::any_io_executor> work_;
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// Parked operations of one executor that were woken: they go on in order, and all that were woken meanwhile cost one post.
+//
+// A post by itself takes two blocks of memory, of which Asio keeps only a few for the next one; where an answer from the database wakes
+// a crowd, that was a third of what a call costs. While one of them is run and others are in line, another post is always on its way: a
+// second thread of the context takes what a first one that is busy with its handler does not.
+#ifndef STRATA_ASYNC_WOKEN_LINE_HPP
+#define STRATA_ASYNC_WOKEN_LINE_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// The operations stay parked, the context's own, until it is their turn. Guarded by the lock of the context's end.
+class woken_line : public std::enable_shared_from_this<woken_line> {
+public:
+    woken_line(const asio::any_io_executor& ex, std::shared_ptr<context_end> context) : executor_(ex), context_(std::move(context)) {}
+
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+    [[nodiscard]] context_end& context() const noexcept { return *context_; }
+
+    /// Under the lock, of a context that has not ended.
+    void add(parked_operation& p) noexcept {
+        p.next_woken = nullptr;
+        (last_ != nullptr ? last_->next_woken : first_) = &p;
+        last_ = &p;
+        ++number_;
+        if (!posted_) post();
+    }
+
+private:
+    /// Terminates where there is no memory: nobody could be told.
+    void post() noexcept {
+        posted_ = shared_from_this();
+        asio::post(executor_, hop{this, [](void* p) { static_cast<woken_line*>(p)->run(); },
+                                  [](void* p) noexcept { static_cast<void>(static_cast<woken_line*>(p)->arrive()); }});
+    }
+    struct arrival {
+        std::shared_ptr<woken_line> line;
+        std::size_t number;
+    };
+    [[nodiscard]] arrival arrive() noexcept {
+        hold guard(context_->lock);
+        return {std::move(posted_), number_};
+    }
+    /// Those who are in line now: who comes later must not keep the context from its other work.
+    void run() {
+        const arrival now = arrive();
+        for (std::size_t left = now.number; left != 0; --left) {
+            std::optional<hop> go_on = next();
+            if (!go_on) return;
+            (*go_on)();
+        }
+    }
+    [[nodiscard]] std::optional<hop> next() noexcept {
+        hold guard(context_->lock);
+        if (context_->ended || first_ == nullptr) return std::nullopt;
+        parked_operation& p = *first_;
+        first_ = p.next_woken;
+        --number_;
+        if (first_ == nullptr)
+            last_ = nullptr;
+        else if (!posted_)
+            post();
+        return context_->take(p);
+    }
+
+    const asio::any_io_executor executor_;
+    const std::shared_ptr<context_end> context_;
+    parked_operation* first_ = nullptr;
+    parked_operation* last_ = nullptr;
+    std::size_t number_ = 0;
+    std::shared_ptr<woken_line> posted_;  // while one is on its way
 };
 
 }  // namespace detail
@@ -397,7 +560,9 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    asio_waker(const asio::any_io_executor& ex, const std::shared_ptr<context_end>& context) : executor_(ex), context_(context) {}
+    explicit asio_waker(const std::shared_ptr<woken_line>& line) : line_(line) {}
+    [[nodiscard]] static void* operator new(std::size_t size) { return block_cache::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { block_cache::deallocate(p, size); }
 
     void wake() noexcept override {
         hold guard(lock_);
@@ -405,14 +570,9 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
-            hold context(context_->lock);
-            if (context_->ended) return;  // and the operation with it
-            if (kept_.go_on) {
-                std::optional<asio::any_io_executor> work;  // so that the context does not run out of it before this is posted
-                hop go_on = context_->take(kept_, work);
-                asio::post(executor_, std::move(go_on));
-                return;
-            }
+            hold context(line_->context().lock);
+            if (line_->context().ended) return;  // and the operation with it
+            if (kept_.go_on) return line_->add(kept_);
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -426,7 +586,7 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(executor_);
+        if (!timer_) timer_.emplace(line_->executor());
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -435,10 +595,10 @@ public:
     /// The same where only `wake` ends the wait: without a timer, which costs more than all the rest.
     void park(hop&& go_on) {
         hold guard(lock_);
-        if (std::exchange(woken_, false)) return asio::post(executor_, std::move(go_on));
-        const hold context(context_->lock);
-        if (context_->ended) return;  // in a moment the operation ends with it
-        context_->keep(kept_, std::move(go_on), executor_);
+        if (std::exchange(woken_, false)) return asio::post(line_->executor(), std::move(go_on));
+        const hold context(line_->context().lock);
+        if (line_->context().ended) return;  // in a moment the operation ends with it
+        line_->context().keep(kept_, std::move(go_on), line_->executor());
         parked_ = true;
     }
     /// It will wait for a descriptor by `watch`, which lives until `unpark`.
@@ -470,9 +630,8 @@ private:
     ~asio_waker() = default;
 
     inline_lock lock_;
-    asio::any_io_executor executor_;
+    const std::shared_ptr<woken_line> line_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<context_end> context_;
     parked_operation kept_;
     io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
@@ -560,10 +719,12 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(std::make_shared<const parts>(parts{executor, std::move(workers), end_of(executor)})) {}
+        : parts_(
+              std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor, end_of(executor))})) {}
 
-    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
-    [[nodiscard]] const std::shared_ptr<detail::context_end>& end() const noexcept { return parts_->end; }
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->woken->executor(); }
+    /// Of the operations of this face that were parked.
+    [[nodiscard]] const std::shared_ptr<detail::woken_line>& woken() const noexcept { return parts_->woken; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
     [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
@@ -572,9 +733,8 @@ public:
 
 private:
     struct parts {
-        asio::any_io_executor executor;
         std::shared_ptr<detail::work_threads> workers;
-        std::shared_ptr<detail::context_end> end;
+        std::shared_ptr<detail::woken_line> woken;
     };
     /// Made after the services of timers and descriptors, and so ended before them.
     [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
@@ -743,7 +903,7 @@ private:
 
 // The asynchronous drive: carries a flight from one need to the next by timers, work threads and the handler's executor.
 //
-// One heap block an operation, from the handler's allocator (Asio's recycling one by default), owned by whatever it waits
+// One heap block an operation, from the handler's allocator (by default block_cache.hpp's), owned by whatever it waits
 // on. Cancellation of any type makes the flight end as soon as it can; it still rolls back and returns its connection.
 #ifndef STRATA_ASYNC_DRIVE_HPP
 #define STRATA_ASYNC_DRIVE_HPP
@@ -770,12 +930,12 @@ template <class Handler, class Job>
 class async_operation {
     using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
     using allocator_type = typename std::allocator_traits<
-        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<async_operation>;
+        asio::associated_allocator_t<Handler, block_allocator<char>>>::template rebind_alloc<async_operation>;
     using allocator_traits = std::allocator_traits<allocator_type>;
 
     struct deleter {
         void operator()(async_operation* p) const noexcept {
-            allocator_type a{asio::get_associated_allocator(p->handler_, asio::recycling_allocator<void>{})};
+            allocator_type a{asio::get_associated_allocator(p->handler_, block_allocator<char>{})};
             allocator_traits::destroy(a, p);
             allocator_traits::deallocate(a, p, 1);
         }
@@ -787,7 +947,7 @@ public:
     /// Starts; the handler is called later, on its executor, never in this call.
     template <class... Args>
     static void launch(Handler handler, asio_world world, Args&&... args) {
-        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        allocator_type a{asio::get_associated_allocator(handler, block_allocator<char>{})};
         async_operation* raw = allocator_traits::allocate(a, 1);
         try {
             allocator_traits::construct(a, raw, std::move(handler), std::move(world), std::forward<Args>(args)...);
@@ -796,8 +956,7 @@ public:
             throw;
         }
         owner self{raw};
-        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
-        if (slot.is_connected()) {
+        if (auto slot = asio::get_associated_cancellation_slot(raw->handler_); slot.is_connected()) {
             raw->may_be_cancelled_ = true;
             slot.assign([raw](asio::cancellation_type type) {
                 if (type != asio::cancellation_type::none) raw->cancel(type);
@@ -1084,7 +1243,7 @@ private:
         asio::get_associated_cancellation_slot(o.handler_).clear();
         Handler handler{std::move(o.handler_)};
         auto result = o.job_.take_result();
-        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        allocator_type a{asio::get_associated_allocator(handler, block_allocator<char>{})};
         async_operation* const raw = self.release();
         allocator_traits::destroy(a, raw);
         allocator_traits::deallocate(a, raw, 1);
@@ -1099,7 +1258,7 @@ private:
 
     [[nodiscard]] asio_waker* waker_of_this() {
         if (waker_.made.load(std::memory_order_relaxed) == nullptr)
-            waker_.made.store(new asio_waker(world_.executor(), world_.end()), std::memory_order_seq_cst);
+            waker_.made.store(new asio_waker(world_.woken()), std::memory_order_seq_cst);
         return waker_.made.load(std::memory_order_relaxed);
     }
     [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }

@@ -47,6 +47,7 @@ struct parked_operation {
     std::optional<hop> go_on{};
     parked_operation* next = nullptr;
     parked_operation* previous = nullptr;
+    parked_operation* next_woken = nullptr;
 };
 
 /// Outlives the context: whoever looks shares it.
@@ -73,13 +74,12 @@ struct context_end {
         if (first_parked_ != nullptr) first_parked_->previous = &p;
         first_parked_ = &p;
     }
-    /// `work`: what kept the context at work, if this was the last one; it must outlive the posting of what is returned.
-    [[nodiscard]] hop take(parked_operation& p, std::optional<asio::any_io_executor>& work) noexcept {
+    [[nodiscard]] hop take(parked_operation& p) noexcept {
         hop h = std::move(*p.go_on);
         p.go_on.reset();
         (p.previous != nullptr ? p.previous->next : first_parked_) = p.next;
         if (p.next != nullptr) p.next->previous = p.previous;
-        if (--parked_ == 0) work.swap(work_);
+        if (--parked_ == 0) work_.reset();
         return h;
     }
 
@@ -107,8 +107,7 @@ private:
         [[nodiscard]] std::optional<hop> next_parked() noexcept {
             hold guard(shared->lock);
             if (shared->first_parked_ == nullptr) return std::nullopt;
-            std::optional<asio::any_io_executor> work;
-            return shared->take(*shared->first_parked_, work);
+            return shared->take(*shared->first_parked_);
         }
     };
 

@@ -1,10 +1,11 @@
 // The asynchronous drive: carries a flight from one need to the next by timers, work threads and the handler's executor.
 //
-// One heap block an operation, from the handler's allocator (Asio's recycling one by default), owned by whatever it waits
+// One heap block an operation, from the handler's allocator (by default block_cache.hpp's), owned by whatever it waits
 // on. Cancellation of any type makes the flight end as soon as it can; it still rolls back and returns its connection.
 #ifndef STRATA_ASYNC_DRIVE_HPP
 #define STRATA_ASYNC_DRIVE_HPP
 
+#include <strata/async/block_cache.hpp>
 #include <strata/async/descriptor.hpp>
 #include <strata/async/hop.hpp>
 #include <strata/async/world.hpp>
@@ -14,7 +15,6 @@
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/associated_executor.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/dispatch.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -47,12 +47,12 @@ template <class Handler, class Job>
 class async_operation {
     using executor_type = asio::associated_executor_t<Handler, asio::any_io_executor>;
     using allocator_type = typename std::allocator_traits<
-        asio::associated_allocator_t<Handler, asio::recycling_allocator<void>>>::template rebind_alloc<async_operation>;
+        asio::associated_allocator_t<Handler, block_allocator<char>>>::template rebind_alloc<async_operation>;
     using allocator_traits = std::allocator_traits<allocator_type>;
 
     struct deleter {
         void operator()(async_operation* p) const noexcept {
-            allocator_type a{asio::get_associated_allocator(p->handler_, asio::recycling_allocator<void>{})};
+            allocator_type a{asio::get_associated_allocator(p->handler_, block_allocator<char>{})};
             allocator_traits::destroy(a, p);
             allocator_traits::deallocate(a, p, 1);
         }
@@ -64,7 +64,7 @@ public:
     /// Starts; the handler is called later, on its executor, never in this call.
     template <class... Args>
     static void launch(Handler handler, asio_world world, Args&&... args) {
-        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        allocator_type a{asio::get_associated_allocator(handler, block_allocator<char>{})};
         async_operation* raw = allocator_traits::allocate(a, 1);
         try {
             allocator_traits::construct(a, raw, std::move(handler), std::move(world), std::forward<Args>(args)...);
@@ -73,8 +73,7 @@ public:
             throw;
         }
         owner self{raw};
-        auto slot = asio::get_associated_cancellation_slot(raw->handler_);
-        if (slot.is_connected()) {
+        if (auto slot = asio::get_associated_cancellation_slot(raw->handler_); slot.is_connected()) {
             raw->may_be_cancelled_ = true;
             slot.assign([raw](asio::cancellation_type type) {
                 if (type != asio::cancellation_type::none) raw->cancel(type);
@@ -361,7 +360,7 @@ private:
         asio::get_associated_cancellation_slot(o.handler_).clear();
         Handler handler{std::move(o.handler_)};
         auto result = o.job_.take_result();
-        allocator_type a{asio::get_associated_allocator(handler, asio::recycling_allocator<void>{})};
+        allocator_type a{asio::get_associated_allocator(handler, block_allocator<char>{})};
         async_operation* const raw = self.release();
         allocator_traits::destroy(a, raw);
         allocator_traits::deallocate(a, raw, 1);
@@ -376,7 +375,7 @@ private:
 
     [[nodiscard]] asio_waker* waker_of_this() {
         if (waker_.made.load(std::memory_order_relaxed) == nullptr)
-            waker_.made.store(new asio_waker(world_.executor(), world_.end()), std::memory_order_seq_cst);
+            waker_.made.store(new asio_waker(world_.woken()), std::memory_order_seq_cst);
         return waker_.made.load(std::memory_order_relaxed);
     }
     [[nodiscard]] away_service& away() { return asio::use_service<away_service>(asio::query(world_.executor(), asio::execution::context)); }

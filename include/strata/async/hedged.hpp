@@ -14,6 +14,7 @@
 #include <strata/async/database.hpp>
 #include <strata/hedged.hpp>
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/steady_timer.hpp>
 

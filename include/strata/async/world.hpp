@@ -2,7 +2,9 @@
 #ifndef STRATA_ASYNC_WORLD_HPP
 #define STRATA_ASYNC_WORLD_HPP
 
+#include <strata/async/block_cache.hpp>
 #include <strata/async/context_end.hpp>
+#include <strata/async/woken_line.hpp>
 #include <strata/async/work_threads.hpp>
 #include <strata/core/lock.hpp>
 #include <strata/core/waiter.hpp>
@@ -33,7 +35,9 @@ namespace detail {
 /// may hold the waker longer, so the timer is taken away when the operation ends.
 class asio_waker final : public waker {
 public:
-    asio_waker(const asio::any_io_executor& ex, const std::shared_ptr<context_end>& context) : executor_(ex), context_(context) {}
+    explicit asio_waker(const std::shared_ptr<woken_line>& line) : line_(line) {}
+    [[nodiscard]] static void* operator new(std::size_t size) { return block_cache::allocate(size); }
+    static void operator delete(void* p, std::size_t size) noexcept { block_cache::deallocate(p, size); }
 
     void wake() noexcept override {
         hold guard(lock_);
@@ -41,14 +45,9 @@ public:
             watch_->nudge();  // whose handler goes on
         } else if (parked_) {
             parked_ = false;
-            hold context(context_->lock);
-            if (context_->ended) return;  // and the operation with it
-            if (kept_.go_on) {
-                std::optional<asio::any_io_executor> work;  // so that the context does not run out of it before this is posted
-                hop go_on = context_->take(kept_, work);
-                asio::post(executor_, std::move(go_on));
-                return;
-            }
+            hold context(line_->context().lock);
+            if (line_->context().ended) return;  // and the operation with it
+            if (kept_.go_on) return line_->add(kept_);
             try {
                 timer_->cancel();
             } catch (...) {  // the timer then ends by itself
@@ -62,7 +61,7 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(executor_);
+        if (!timer_) timer_.emplace(line_->executor());
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -71,10 +70,10 @@ public:
     /// The same where only `wake` ends the wait: without a timer, which costs more than all the rest.
     void park(hop&& go_on) {
         hold guard(lock_);
-        if (std::exchange(woken_, false)) return asio::post(executor_, std::move(go_on));
-        const hold context(context_->lock);
-        if (context_->ended) return;  // in a moment the operation ends with it
-        context_->keep(kept_, std::move(go_on), executor_);
+        if (std::exchange(woken_, false)) return asio::post(line_->executor(), std::move(go_on));
+        const hold context(line_->context().lock);
+        if (line_->context().ended) return;  // in a moment the operation ends with it
+        line_->context().keep(kept_, std::move(go_on), line_->executor());
         parked_ = true;
     }
     /// It will wait for a descriptor by `watch`, which lives until `unpark`.
@@ -106,9 +105,8 @@ private:
     ~asio_waker() = default;
 
     inline_lock lock_;
-    asio::any_io_executor executor_;
+    const std::shared_ptr<woken_line> line_;
     std::optional<asio::steady_timer> timer_;
-    std::shared_ptr<context_end> context_;
     parked_operation kept_;
     io_watch* watch_ = nullptr;  // while it waits for a descriptor
     bool parked_ = false;
@@ -196,10 +194,12 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(std::make_shared<const parts>(parts{executor, std::move(workers), end_of(executor)})) {}
+        : parts_(
+              std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor, end_of(executor))})) {}
 
-    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->executor; }
-    [[nodiscard]] const std::shared_ptr<detail::context_end>& end() const noexcept { return parts_->end; }
+    [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->woken->executor(); }
+    /// Of the operations of this face that were parked.
+    [[nodiscard]] const std::shared_ptr<detail::woken_line>& woken() const noexcept { return parts_->woken; }
     /// Throws `std::exception` where the process has no room for threads.
     [[nodiscard]] asio::thread_pool::executor_type workers() const { return parts_->workers->executor(); }
     [[nodiscard]] const std::shared_ptr<detail::work_threads>& threads() const noexcept { return parts_->workers; }
@@ -208,9 +208,8 @@ public:
 
 private:
     struct parts {
-        asio::any_io_executor executor;
         std::shared_ptr<detail::work_threads> workers;
-        std::shared_ptr<detail::context_end> end;
+        std::shared_ptr<detail::woken_line> woken;
     };
     /// Made after the services of timers and descriptors, and so ended before them.
     [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {

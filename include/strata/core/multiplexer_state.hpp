@@ -6,11 +6,11 @@
 #include <strata/core/seat.hpp>
 #include <strata/core/shared_link.hpp>
 
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -87,20 +87,31 @@ private:
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
     };
-    /// Wakes some, once the lock has gone.
+    /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
     public:
-        [[nodiscard]] bool full() const noexcept { return number_ == all_.size(); }
+        wakes() noexcept {}
+        wakes(const wakes&) = delete;
+        wakes& operator=(const wakes&) = delete;
+        ~wakes() {}
+        [[nodiscard]] bool full() const noexcept { return number_ == most; }
         void add(seat& s) noexcept {
-            if (s.node_.grant(nullptr, all_[number_])) ++number_;
+            wake_call w;
+            if (s.node_.grant(nullptr, w)) std::construct_at(&all_[number_++], std::move(w));
         }
         void go() noexcept {
-            for (std::size_t i = 0; i < number_; ++i) std::exchange(all_[i], wake_call{})();
+            for (std::size_t i = 0; i < number_; ++i) {
+                all_[i]();
+                std::destroy_at(&all_[i]);
+            }
             number_ = 0;
         }
 
     private:
-        std::array<wake_call, 32> all_;
+        static constexpr std::size_t most = 32;
+        union {
+            wake_call all_[most];
+        };
         std::size_t number_ = 0;
     };
 

@@ -131,7 +131,8 @@ void multiplexer<Link>::take_answer(time_point now) {
         return;
     }
     ++answered_;
-    const duration waited = std::exchange(kept_waiting_, duration::zero());  // the others waited for the first of what came
+    duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
+    if (load() == 1) waited = duration::zero();                        // there are none
     if (s == nullptr) return;
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;

@@ -7,6 +7,7 @@
 #include <strata/async.hpp>
 #include <strata/policy/hedge.hpp>
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/steady_timer.hpp>
 

@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -454,20 +455,31 @@ private:
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
     };
-    /// Wakes some, once the lock has gone.
+    /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
     public:
-        [[nodiscard]] bool full() const noexcept { return number_ == all_.size(); }
+        wakes() noexcept {}
+        wakes(const wakes&) = delete;
+        wakes& operator=(const wakes&) = delete;
+        ~wakes() {}
+        [[nodiscard]] bool full() const noexcept { return number_ == most; }
         void add(seat& s) noexcept {
-            if (s.node_.grant(nullptr, all_[number_])) ++number_;
+            wake_call w;
+            if (s.node_.grant(nullptr, w)) std::construct_at(&all_[number_++], std::move(w));
         }
         void go() noexcept {
-            for (std::size_t i = 0; i < number_; ++i) std::exchange(all_[i], wake_call{})();
+            for (std::size_t i = 0; i < number_; ++i) {
+                all_[i]();
+                std::destroy_at(&all_[i]);
+            }
             number_ = 0;
         }
 
     private:
-        std::array<wake_call, 32> all_;
+        static constexpr std::size_t most = 32;
+        union {
+            wake_call all_[most];
+        };
         std::size_t number_ = 0;
     };
 
@@ -816,7 +828,8 @@ void multiplexer<Link>::take_answer(time_point now) {
         return;
     }
     ++answered_;
-    const duration waited = std::exchange(kept_waiting_, duration::zero());  // the others waited for the first of what came
+    duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
+    if (load() == 1) waited = duration::zero();                        // there are none
     if (s == nullptr) return;
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
