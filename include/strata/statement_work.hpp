@@ -64,7 +64,8 @@ template <class Source, class Bound>
     constexpr statement_facts f = Bound::facts;
     if constexpr (f.kind_known && (f.kind == statement_kind::read || f.kind == statement_kind::write)) {
         if (f.kind == statement_kind::read && f.idempotent != known::yes && !options.idempotent && !statement.idempotent()) return false;
-        return !source.shared().keeps_apart(statement.text().hash.low);
+        const descriptor& d = statement.text();
+        return !d.on_session && !source.shared().keeps_apart(d.hash.low);
     } else {
         return false;
     }

@@ -1217,6 +1217,7 @@ struct descriptor {
     statement_kind kind = statement_kind::other;
     bool idempotent = false;       ///< by the text; the user may have said so of a bound statement
     std::uint16_t statements = 0;  ///< how many the text holds
+    bool on_session = false;       ///< of a literal: it calls a function that sets something for its session, or asks about it
 
     [[nodiscard]] constexpr std::string_view text_for(dialect d) const noexcept {
         return d == dialect::postgres ? postgres_text : sqlite_text;
@@ -4228,6 +4229,13 @@ struct writing_functions {
 };
 static_assert(writing_functions::index.sorted());
 
+/// Those of them that neither set anything for their session nor ask about it.
+struct passing_functions {
+    static constexpr std::string_view words[] = {"nextval", "pg_current_xact_id", "pg_notify", "setval", "txid_current"};
+    static constexpr word_index<sizeof(words) / sizeof(words[0])> index{words};
+};
+static_assert(passing_functions::index.sorted());
+
 }  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 
@@ -4281,6 +4289,8 @@ public:
     [[nodiscard]] constexpr bool neutral() const noexcept { return !differs_; }
     /// All are reads, and all functions are in the list.
     [[nodiscard]] constexpr bool idempotent() const noexcept { return kind() == statement_kind::read && pure_; }
+    /// A function is called that is about its own session.
+    [[nodiscard]] constexpr bool on_session() const noexcept { return on_session_; }
 
 private:
     static constexpr std::size_t is_analyse = key_words::index.find("analyse"), is_analyze = key_words::index.find("analyze"),
@@ -4419,7 +4429,9 @@ private:
     constexpr void note_call() noexcept {
         if (callee_ == callee::none) return;
         if (callee_ != callee::word || !pure_functions::index.contains(callee_text_)) pure_ = false;
-        if (writing_functions::contains(callee_text_)) calls_writer_ = true;
+        if (!writing_functions::contains(callee_text_)) return;
+        calls_writer_ = true;
+        if (!passing_functions::index.contains(callee_text_)) on_session_ = true;
     }
 
     constexpr void end_statement() noexcept {
@@ -4443,6 +4455,7 @@ private:
     // of the whole text
     bool finished_ = false;
     bool pure_ = true;
+    bool on_session_ = false;
     bool differs_ = false;
     statement_kind kind_ = statement_kind::other;
     std::uint16_t count_ = 0;
@@ -4880,6 +4893,7 @@ struct reading {
     statement_kind kind = statement_kind::other;
     bool idempotent = false;
     std::uint16_t statements = 0;
+    bool on_session = false;
     bool neutral = false;  ///< the other dialect reads the text in the same way
 
     [[nodiscard]] constexpr bool fits() const noexcept { return problem == text_problem::none; }
@@ -4942,6 +4956,7 @@ private:
         read_.kind = facts_.kind();
         read_.idempotent = facts_.idempotent();
         read_.statements = facts_.statements();
+        read_.on_session = facts_.on_session();
     }
     [[nodiscard]] constexpr bool is_word(const token& t, std::string_view word) const noexcept {
         return t.kind == token_kind::word && same_folded(text_.substr(t.begin, t.end - t.begin), word);
@@ -4984,6 +4999,7 @@ constexpr reading read_text(std::string_view text, dialect d, OnToken&& on_token
     reading r = a;
     r.kind = join_kinds(a.kind, b.kind);
     r.idempotent = a.idempotent && b.idempotent;
+    r.on_session = a.on_session || b.on_session;
     r.statements = a.statements > b.statements ? a.statements : b.statements;
     return r;
 }
@@ -5229,8 +5245,8 @@ struct literal_text {
             const std::string_view sqlite_text = place(out, sqlite.read, sqlite_rewritten, written);
             const reading both = join_readings(postgres.read, sqlite.read);
             for (std::size_t i = 0; i < main.parameters; ++i) names[i] = main.name(written, i);
-            of[0] = {written,   hash_text(text), sqlite_text,    postgres_text, names, static_cast<std::uint16_t>(main.parameters),
-                     both.kind, both.idempotent, both.statements};
+            of[0] = {written,   hash_text(text), sqlite_text,     postgres_text,  names, static_cast<std::uint16_t>(main.parameters),
+                     both.kind, both.idempotent, both.statements, both.on_session};
             if constexpr (!same) {
                 for (std::size_t i = 0; i < sqlite.parameters; ++i) names[main.parameters + i] = sqlite.name(written, i);
                 of[1] = of[0];
@@ -6859,7 +6875,8 @@ template <class Source, class Bound>
     constexpr statement_facts f = Bound::facts;
     if constexpr (f.kind_known && (f.kind == statement_kind::read || f.kind == statement_kind::write)) {
         if (f.kind == statement_kind::read && f.idempotent != known::yes && !options.idempotent && !statement.idempotent()) return false;
-        return !source.shared().keeps_apart(statement.text().hash.low);
+        const descriptor& d = statement.text();
+        return !d.on_session && !source.shared().keeps_apart(d.hash.low);
     } else {
         return false;
     }

@@ -180,7 +180,8 @@ private:
             wake_call wake;
             {
                 hold guard(lock_);
-                users_.fetch_add(1);  // before it is told, for it may leave at once
+                if (m != nullptr && at_ != at::open) return;  // it was lost meanwhile: whoever found that out asks for another
+                users_.fetch_add(1);                          // before it is told, for it may leave at once
                 const bool told = waiting_.grant_first(m, wake);
                 if (!told || m == nullptr) users_.fetch_sub(1);
                 waiting_now_.store(waiting_.size(), std::memory_order_relaxed);

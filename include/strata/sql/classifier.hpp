@@ -53,6 +53,8 @@ public:
     [[nodiscard]] constexpr bool neutral() const noexcept { return !differs_; }
     /// All are reads, and all functions are in the list.
     [[nodiscard]] constexpr bool idempotent() const noexcept { return kind() == statement_kind::read && pure_; }
+    /// A function is called that is about its own session.
+    [[nodiscard]] constexpr bool on_session() const noexcept { return on_session_; }
 
 private:
     static constexpr std::size_t is_analyse = key_words::index.find("analyse"), is_analyze = key_words::index.find("analyze"),
@@ -191,7 +193,9 @@ private:
     constexpr void note_call() noexcept {
         if (callee_ == callee::none) return;
         if (callee_ != callee::word || !pure_functions::index.contains(callee_text_)) pure_ = false;
-        if (writing_functions::contains(callee_text_)) calls_writer_ = true;
+        if (!writing_functions::contains(callee_text_)) return;
+        calls_writer_ = true;
+        if (!passing_functions::index.contains(callee_text_)) on_session_ = true;
     }
 
     constexpr void end_statement() noexcept {
@@ -215,6 +219,7 @@ private:
     // of the whole text
     bool finished_ = false;
     bool pure_ = true;
+    bool on_session_ = false;
     bool differs_ = false;
     statement_kind kind_ = statement_kind::other;
     std::uint16_t count_ = 0;

@@ -210,8 +210,8 @@ struct literal_text {
             const std::string_view sqlite_text = place(out, sqlite.read, sqlite_rewritten, written);
             const reading both = join_readings(postgres.read, sqlite.read);
             for (std::size_t i = 0; i < main.parameters; ++i) names[i] = main.name(written, i);
-            of[0] = {written,   hash_text(text), sqlite_text,    postgres_text, names, static_cast<std::uint16_t>(main.parameters),
-                     both.kind, both.idempotent, both.statements};
+            of[0] = {written,   hash_text(text), sqlite_text,     postgres_text,  names, static_cast<std::uint16_t>(main.parameters),
+                     both.kind, both.idempotent, both.statements, both.on_session};
             if constexpr (!same) {
                 for (std::size_t i = 0; i < sqlite.parameters; ++i) names[main.parameters + i] = sqlite.name(written, i);
                 of[1] = of[0];

@@ -20,6 +20,7 @@ struct reading {
     statement_kind kind = statement_kind::other;
     bool idempotent = false;
     std::uint16_t statements = 0;
+    bool on_session = false;
     bool neutral = false;  ///< the other dialect reads the text in the same way
 
     [[nodiscard]] constexpr bool fits() const noexcept { return problem == text_problem::none; }
@@ -82,6 +83,7 @@ private:
         read_.kind = facts_.kind();
         read_.idempotent = facts_.idempotent();
         read_.statements = facts_.statements();
+        read_.on_session = facts_.on_session();
     }
     [[nodiscard]] constexpr bool is_word(const token& t, std::string_view word) const noexcept {
         return t.kind == token_kind::word && same_folded(text_.substr(t.begin, t.end - t.begin), word);
@@ -124,6 +126,7 @@ constexpr reading read_text(std::string_view text, dialect d, OnToken&& on_token
     reading r = a;
     r.kind = join_kinds(a.kind, b.kind);
     r.idempotent = a.idempotent && b.idempotent;
+    r.on_session = a.on_session || b.on_session;
     r.statements = a.statements > b.statements ? a.statements : b.statements;
     return r;
 }

@@ -160,6 +160,13 @@ struct writing_functions {
 };
 static_assert(writing_functions::index.sorted());
 
+/// Those of them that neither set anything for their session nor ask about it.
+struct passing_functions {
+    static constexpr std::string_view words[] = {"nextval", "pg_current_xact_id", "pg_notify", "setval", "txid_current"};
+    static constexpr word_index<sizeof(words) / sizeof(words[0])> index{words};
+};
+static_assert(passing_functions::index.sorted());
+
 }  // namespace detail
 }  // namespace strata::inline STRATA_ABI
 

@@ -6751,6 +6751,15 @@ void multiplexer<Link>::take_answer(time_point now) {
         if (!s->idempotent_) at(answered_).who = nullptr;  // its Sync commits nothing
         return;
     }
+    if (a.failed.health() >= health::lost) {  // the server's farewell: no answer to a read
+        lost_ = true;
+        if (s->idempotent_) {
+            --answered_;
+            return;
+        }
+        at(answered_).who = nullptr;
+        return finish(*s, std::move(a.failed));
+    }
     if (limits_.apart != nullptr) limits_.apart->judge(s->call_->key(), waited, a.bytes, now);
     s->affected_ = a.affected;
     s->thrown_ = std::move(a.thrown);

@@ -837,6 +837,15 @@ void multiplexer<Link>::take_answer(time_point now) {
         if (!s->idempotent_) at(answered_).who = nullptr;  // its Sync commits nothing
         return;
     }
+    if (a.failed.health() >= health::lost) {  // the server's farewell: no answer to a read
+        lost_ = true;
+        if (s->idempotent_) {
+            --answered_;
+            return;
+        }
+        at(answered_).who = nullptr;
+        return finish(*s, std::move(a.failed));
+    }
     if (limits_.apart != nullptr) limits_.apart->judge(s->call_->key(), waited, a.bytes, now);
     s->affected_ = a.affected;
     s->thrown_ = std::move(a.thrown);
@@ -1176,7 +1185,8 @@ private:
             wake_call wake;
             {
                 hold guard(lock_);
-                users_.fetch_add(1);  // before it is told, for it may leave at once
+                if (m != nullptr && at_ != at::open) return;  // it was lost meanwhile: whoever found that out asks for another
+                users_.fetch_add(1);                          // before it is told, for it may leave at once
                 const bool told = waiting_.grant_first(m, wake);
                 if (!told || m == nullptr) users_.fetch_sub(1);
                 waiting_now_.store(waiting_.size(), std::memory_order_relaxed);
