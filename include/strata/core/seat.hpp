@@ -70,6 +70,7 @@ public:
     [[nodiscard]] signal go_on() {
         if (!moving_) [[likely]]
             return told(on_->go_on(*this));
+        if (!node_.is_granted() && !op_->is_cancelled() && steady_now() < moves_until_) return signal::park;  // woken for nothing
         moving_ = false;
         on_ = owner_->arrive(node_);
         if (on_ != nullptr) return board();
