@@ -97,7 +97,7 @@ private:
     enum class at : std::uint8_t { nowhere, arrived, queued, sent, ended };
 
     [[nodiscard]] signal board() {
-        leads_ = false;
+        leads_ = lost_with_connection_ = false;
         given_up_ = errc::ok;
         signal next = signal::failed;
         if (on_->board(*this, next)) [[likely]]
