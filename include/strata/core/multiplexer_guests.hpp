@@ -35,6 +35,7 @@ bool multiplexer<Link>::let_go(seat& s) {
     } else if (s.at_ == seat::at::queued) {
         if (preparing_for_ == &s) return false;
         queue_.remove(s);
+        held_ = false;  // perhaps it was the one that had to wait
     } else {
         at(s.number_) = {};
         if (!s.idempotent_) {
