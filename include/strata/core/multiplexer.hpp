@@ -60,7 +60,7 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             continue;
         }
         if (s.at_ == seat::at::ended) {
-            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty())) {
+            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty() || !arrivals_.empty())) {
                 wakes w;
                 appoint(w);
                 lock_.unlock();

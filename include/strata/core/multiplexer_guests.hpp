@@ -115,6 +115,7 @@ void multiplexer<Link>::appoint(wakes& w) noexcept {
     for (std::uint64_t n = sent_end_; n != answered_ && leader_ == nullptr; --n)
         if (seat* const s = at(n - 1).who; s != nullptr && !s->leaves_) leader_ = s;
     if (leader_ == nullptr) leader_ = queue_.first();
+    if (leader_ == nullptr) leader_ = arrivals_.first();
     if (leader_ != nullptr) w.add(*leader_);
 }
 
