@@ -159,6 +159,7 @@ void multiplexer<Link>::lose() noexcept {
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
+    bytes_ = 0;
     for (; answered_ != sent_end_; ++answered_) {
         const spot& now = at(answered_);
         if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_)) continue;
