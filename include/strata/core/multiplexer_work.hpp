@@ -10,8 +10,8 @@ namespace detail {
 /// As much of the queue as may be sent.
 template <class Link>
 void multiplexer<Link>::send_queue() {
-    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (unsent_) flush();
+    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (queue_.empty()) return;
     if (in_flight() == 0 && preparing_for_ == nullptr && !look_before_first()) return;
     bool any = false;
