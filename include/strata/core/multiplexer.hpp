@@ -114,6 +114,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
             appoint(w);
     }
     const io_wait wanted = link_.awaited();
+    descriptor_ = wanted.descriptor;
     wait_until_ = preparing_for_ != nullptr ? wanted.until : never;
     const bool writable = preparing_for_ != nullptr ? wanted.writable : unsent_;
     if (std::exchange(wait_writable_, writable) != writable && leader_ != &s) link_.watch().nudge();  // it waits for something else

@@ -29,7 +29,8 @@ public:
     using limits = flow_limits;
 
     template <class... Args>
-    explicit multiplexer(const limits& most, Args&&... link) : link_(std::forward<Args>(link)...), limits_(most), sent_(64) {}
+    explicit multiplexer(const limits& most, Args&&... link)
+        : link_(std::forward<Args>(link)...), limits_(most), descriptor_(link_.awaited().descriptor), sent_(64) {}
     multiplexer(const multiplexer&) = delete;
     multiplexer& operator=(const multiplexer&) = delete;
     ~multiplexer() { link_.clear(); }
@@ -55,7 +56,7 @@ public:
     [[nodiscard]] io_wait awaited() noexcept {
         hold guard(lock_);
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
-        return {link_.awaited().descriptor, wait_writable_, leads_until_};
+        return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
     [[nodiscard]] time_point waits_until(const seat& s) noexcept {
@@ -162,6 +163,7 @@ private:
     Link link_;
     const limits limits_;
     inline_lock lock_;
+    int descriptor_;
     seat_list arrivals_;
     seat* leader_ = nullptr;
     seat* leavers_ = nullptr;         // gave up while somebody was busy
