@@ -106,7 +106,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
         tell(s, w);
         let_leavers_go(s, w);
         look_after(s, w);
-    } while (can_send() && !leaves_it_to_another(s));
+    } while ((can_send() && !leaves_it_to_another(s)) || w.full());  // full: nobody was looked after that found no room
     if (leader_ == nullptr) {
         if (s.at_ != seat::at::ended)
             leader_ = &s;
