@@ -51,7 +51,7 @@ bool multiplexer<Link>::board(seat& s, signal& next) {
 /// One thing after the other that can be done without waiting.
 template <class Link>
 signal multiplexer<Link>::step(seat& s, bool readable) {
-    lock_.lock();
+    hold guard(lock_);
     if (std::exchange(s.has_turn_, false)) turn_taken_ = false;
     for (;;) {
         look_at_guard(s);
@@ -63,10 +63,8 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty() || !arrivals_.empty())) {
                 wakes w;
                 appoint(w);
-                lock_.unlock();
+                guard.unlock();
                 w.go();
-            } else {
-                lock_.unlock();
             }
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
@@ -76,7 +74,6 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             leader_ = &s;
         else
             prepare_to_park(s);
-        lock_.unlock();
         return s.leads_ ? signal::io : signal::park;
     }
 }
