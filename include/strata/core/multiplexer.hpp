@@ -69,11 +69,11 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
         }
-        s.leads_ = leader_ == &s || (!busy_ && leader_ == nullptr);
-        if (s.leads_)
-            leader_ = &s;
-        else
+        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || must_lead(s)));
+        if (!s.leads_)
             prepare_to_park(s);
+        else if (seat* const before = std::exchange(leader_, &s); before != nullptr && before != &s)
+            link_.watch().nudge();
         return s.leads_ ? signal::io : signal::park;
     }
 }

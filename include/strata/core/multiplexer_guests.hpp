@@ -9,7 +9,8 @@ namespace detail {
 
 template <class Link>
 void multiplexer<Link>::look_at_guard(seat& s) {
-    if (s.at_ == seat::at::ended || s.leaves_) return;
+    if (s.at_ == seat::at::ended || (s.leaves_ && busy_)) return;
+    if (s.leaves_) stays(s);  // it was being prepared
     if (s.given_up_ == errc::ok) {
         if (s.op_->is_cancelled() || cancelling_)
             s.given_up_ = errc::cancelled;
@@ -18,15 +19,12 @@ void multiplexer<Link>::look_at_guard(seat& s) {
         else
             s.given_up_ = errc::timeout;
     }
-    if (s.at_ == seat::at::arrived || !busy_) {
-        static_cast<void>(let_go(s));
-    } else {
-        s.leaves_ = true;
-        s.next_leaver_ = std::exchange(leavers_, &s);
-    }
+    if ((s.at_ == seat::at::arrived || !busy_) && let_go(s)) return;
+    s.leaves_ = true;
+    s.next_leaver_ = std::exchange(leavers_, &s);
 }
 
-/// Who has given up: what was sent will be answered to nobody. False for what must be waited for, which has a bound.
+/// Who has given up: what was sent will be answered to nobody. False for what is being prepared: that must be waited for, and has a bound.
 template <class Link>
 bool multiplexer<Link>::let_go(seat& s) {
     effect did = effect::none;
@@ -51,13 +49,20 @@ bool multiplexer<Link>::let_go(seat& s) {
 
 template <class Link>
 void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
+    seat* waits = nullptr;
     while (leavers_ != nullptr) {
         make_room(w);
         seat* const n = leavers_;
         leavers_ = n->next_leaver_;
-        n->leaves_ = false;
-        if (n->at_ != seat::at::ended && let_go(*n) && n != &me) w.add(*n);
+        if (let_go(*n))
+            n->leaves_ = false;
+        else
+            waits = n;
+        if (n != &me && (n != waits || !n->yields_)) w.add(*n);  // who may block leads, rather than wait for the end
     }
+    if (waits == nullptr) return;
+    waits->next_leaver_ = nullptr;
+    leavers_ = waits;
 }
 
 /// Its answer was quicker.

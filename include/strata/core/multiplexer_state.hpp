@@ -60,8 +60,9 @@ public:
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
     [[nodiscard]] time_point waits_until(const seat& s) noexcept {
-        if (!s.yields_) return s.op_->deadline;
         hold guard(lock_);
+        if (s.leaves_) return never;  // whoever works lets it go
+        if (!s.yields_) return s.op_->deadline;
         return s.op_->deadline < leads_until_ ? s.op_->deadline : never;
     }
     [[nodiscard]] watch_place& watch() noexcept { return link_.watch(); }
@@ -111,8 +112,9 @@ private:
     [[nodiscard]] bool wait_here(const seat& s) noexcept {
         constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
         io_wait w = awaited();
-        for (const time_point until : {time_point{s.op_->deadline}, add_saturated(steady_now(), slice)})
-            if (until < w.until) w.until = until;
+        const time_point soon = add_saturated(steady_now(), slice);
+        if (s.given_up_ == errc::ok && s.op_->deadline < w.until) w.until = s.op_->deadline;
+        if (soon < w.until) w.until = soon;
         link_.wait(w);
         return true;
     }
@@ -127,6 +129,8 @@ private:
     [[nodiscard]] bool can_send() const noexcept { return (!arrivals_.empty() || !queue_.empty()) && !held_ && !is_full(); }
     /// In a loop: to whoever has the next turn, so that what becomes ready in one turn leaves together.
     [[nodiscard]] bool leaves_it_to_another(const seat& s) const noexcept { return s.yields_ && turn_taken_; }
+    /// It leaves, and blocks until its statement is prepared: perhaps the very thread on which the leader would go on.
+    [[nodiscard]] bool must_lead(const seat& s) const noexcept { return s.leaves_ && !s.yields_; }
     void look_at_guard(seat& s);
     [[nodiscard]] bool let_go(seat& s);
     void stays(seat& s) noexcept;

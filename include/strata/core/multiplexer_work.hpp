@@ -18,9 +18,10 @@ void multiplexer<Link>::send_queue() {
     while (seat* const s = queue_.first()) {
         if (link_.is_broken() || is_full()) break;
         error refused;
+        const bool was_prepared = preparing_for_ == s;
         const readiness r = make_ready(*s, refused);
         held_ = r == readiness::waits || r == readiness::when_idle;
-        if (held_) break;
+        if (held_ || (was_prepared && r == readiness::ready)) break;  // perhaps it has given up meanwhile: it is looked for again
         if (r == readiness::ready) {
             const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
             if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
