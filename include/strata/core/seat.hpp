@@ -80,10 +80,10 @@ public:
     /// Leaves, whether it has ended or not; what was sent is not taken back.
     void end() noexcept {
         if (std::exchange(moving_, false)) static_cast<void>(owner_->arrive(node_));
-        if (at_ != at::nowhere && at_ != at::ended) on_->abandon(*this);
-        at_ = at::nowhere;
+        if (stay_ == stay::aboard) on_->abandon(*this);
+        stay_ = stay::none;
     }
-    [[nodiscard]] bool is_seated() const noexcept { return at_ != at::nowhere; }
+    [[nodiscard]] bool is_seated() const noexcept { return stay_ != stay::none; }
 
     error error_;
     std::int64_t affected_ = 0;
@@ -95,19 +95,23 @@ private:
 
     /// Just come; in the queue of what is to be sent; sent; answered.
     enum class at : std::uint8_t { nowhere, arrived, queued, sent, ended };
+    /// As its operation knows it: what has ended is aboard until it has been told, for others may be telling it.
+    enum class stay : std::uint8_t { none, aboard, over };
 
     [[nodiscard]] signal board() {
         leads_ = lost_with_connection_ = false;
         given_up_ = errc::ok;
         signal next = signal::failed;
+        stay_ = stay::aboard;
         if (on_->board(*this, next)) [[likely]]
             return told(next);
-        at_ = at::ended;
+        stay_ = stay::over;
         error_ = on_->refusal();
         lost_with_connection_ = true;
         return move_or_fail();
     }
     [[nodiscard]] signal told(signal next) {
+        if (next == signal::done || next == signal::failed) stay_ = stay::over;
         if (next != signal::failed) [[likely]]
             return next;
         return move_or_fail();
@@ -130,6 +134,7 @@ private:
     seat* next_leaver_ = nullptr;
     std::uint64_t number_ = 0;  // of what was sent
     at at_ = at::nowhere;
+    stay stay_ = stay::none;
     bool yields_ = false;
     bool idempotent_ = false;            // a read: it may be sent again
     bool alone_ = false;                 // it was skipped: behind a Sync of its own
