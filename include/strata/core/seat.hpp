@@ -8,6 +8,7 @@
 #include <strata/core/waiter.hpp>
 #include <strata/core/watch.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 
@@ -43,11 +44,15 @@ public:
     seat(const seat&) = delete;
     seat& operator=(const seat&) = delete;
 
-    // For the engine; see core/pacing.hpp.
-    void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
+    // For the engine; see core/pacing.hpp. Before each resume; others may read what does not change while it is aboard.
+    void on_resume(operation_base& op, moment) noexcept {
+        if (op_ != &op) op_ = &op;
+    }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
-    void may_yield(bool yes) noexcept { yields_ = yes; }
+    void may_yield(bool yes) noexcept {
+        if (yields_ != yes) yields_ = yes;
+    }
     [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
@@ -133,7 +138,16 @@ private:
     seat* previous_ = nullptr;
     seat* next_leaver_ = nullptr;
     std::uint64_t number_ = 0;  // of what was sent
-    at at_ = at::nowhere;
+    /// Whoever works writes it without the lock; only `arrived` and `ended`, which are written under it, mean something to others.
+    class place {
+    public:
+        operator at() const noexcept { return value_.load(std::memory_order_relaxed); }
+        void operator=(at value) noexcept { value_.store(value, std::memory_order_relaxed); }
+
+    private:
+        std::atomic<at> value_{at::nowhere};
+    };
+    place at_;
     stay stay_ = stay::none;
     bool yields_ = false;
     bool idempotent_ = false;            // a read: it may be sent again
