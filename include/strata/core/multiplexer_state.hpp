@@ -56,8 +56,10 @@ public:
     }
 
     /// The leader's wait.
-    [[nodiscard]] io_wait awaited() noexcept {
+    [[nodiscard]] io_wait awaited(const seat& s) noexcept {
         hold guard(lock_);
+        if (s.at_ == seat::at::ended) [[unlikely]]  // before it began to wait: the nudge may have gone to another
+            return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
         return {descriptor_, wait_writable_, leads_until_};
     }
@@ -114,7 +116,7 @@ private:
     /// For a thread that may block: until there is something to read, or a look around is due.
     [[nodiscard]] bool wait_here(const seat& s) noexcept {
         constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
-        io_wait w = awaited();
+        io_wait w = awaited(s);
         const time_point soon = add_saturated(steady_now(), slice);
         if (s.given_up_ == errc::ok && s.op_->deadline < w.until) w.until = s.op_->deadline;
         if (soon < w.until) w.until = soon;

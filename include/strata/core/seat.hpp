@@ -53,7 +53,7 @@ public:
     void may_yield(bool yes) noexcept {
         if (yields_ != yes) yields_ = yes;
     }
-    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
+    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(*this); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
     void guard(const interruption*) noexcept {}
