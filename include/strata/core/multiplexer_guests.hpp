@@ -58,11 +58,18 @@ void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
             n->leaves_ = false;
         else
             waits = n;
-        if (n != &me && (n != waits || !n->yields_)) w.add(*n);  // who may block leads, rather than wait for the end
+        if (n != &me && (n != waits || !n->yields_)) rouse(*n, w);  // who may block leads, rather than wait for the end
     }
     if (waits == nullptr) return;
     waits->next_leaver_ = nullptr;
     leavers_ = waits;
+}
+
+/// Wherever it waits.
+template <class Link>
+void multiplexer<Link>::rouse(seat& s, wakes& w) noexcept {
+    if (s.leads_ && s.yields_) link_.watch().nudge();
+    w.add(s);
 }
 
 /// Its answer was quicker.
@@ -80,13 +87,10 @@ void multiplexer<Link>::tell(const seat& me, wakes& w) noexcept {
     while (!ended_.empty()) {
         make_room(w);
         seat* const n = ended_.pop();
-        const bool leads = n->leads_ && n->yields_;
         if (n->leaves_) [[unlikely]]
             stays(*n);
         end(*n);
-        if (n == &me) continue;
-        if (leads) link_.watch().nudge();
-        w.add(*n);
+        if (n != &me) rouse(*n, w);
     }
 }
 

@@ -140,6 +140,7 @@ private:
     [[nodiscard]] bool let_go(seat& s);
     void stays(seat& s) noexcept;
     void tell(const seat& me, wakes& w) noexcept;
+    void rouse(seat& s, wakes& w) noexcept;
     void let_leavers_go(const seat& me, wakes& w) noexcept;
     void look_after(const seat& me, wakes& w) noexcept;
     void appoint(wakes& w) noexcept;
