@@ -163,7 +163,8 @@ void multiplexer<Link>::lose() noexcept {
     bytes_ = 0;
     for (; answered_ != sent_end_; ++answered_) {
         const spot& now = at(answered_);
-        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_)) continue;
+        const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
+        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
         fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
