@@ -114,7 +114,7 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (seat* n = arrivals_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (std::uint64_t n = answered_; n != sent_end_; ++n)
-        if (at(n).kind == what::statement) look(*at(n).who);
+        if (at(n).who != nullptr) look(*at(n).who);  // a write's until its Sync is answered
 }
 
 /// Somebody who is here leads from now on: the newest, so that he leads for long.
