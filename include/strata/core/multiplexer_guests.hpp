@@ -108,7 +108,7 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
             if (w.full())
                 earliest_ = now;
             else
-                w.add(n);
+                rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
