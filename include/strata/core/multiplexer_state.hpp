@@ -125,7 +125,7 @@ private:
     }
 
     // Under the lock.
-    void prepare_to_park(seat& s) noexcept { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
+    void prepare_to_park(seat& s) { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
     void end(seat& s) noexcept {
         s.at_ = seat::at::ended;
         load_.store(load() - 1, std::memory_order_release);
