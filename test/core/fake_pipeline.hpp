@@ -321,6 +321,7 @@ private:
         server_.prepares_writable = world().below(4) == 0;
         if (server_.prepares_until == strata::never)
             server_.prepares_until = strata::add_saturated(strata::steady_now(), std::chrono::seconds{30});
+        wrote();
     }
     readiness has_prepared(error& e) {
         call& c = *std::exchange(preparing_, nullptr);

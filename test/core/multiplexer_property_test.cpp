@@ -325,6 +325,8 @@ private:
                 break;
             case is::to_park:
                 resumes = std::exchange(g.woken, false);
+            // Either a cancel sees the waiting, or the waiting sees the cancel.
+            resumes = resumes || (g.op.cancelled && !g.is_moving() && line_of(g).server.preparing_for != g.call.what);
                 g.until = g.place->parked_until();
                 g.state = is::parked;
                 if (!resumes) return true;
