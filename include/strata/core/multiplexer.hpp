@@ -51,7 +51,7 @@ bool multiplexer<Link>::board(seat& s, signal& next) {
 /// One thing after the other that can be done without waiting.
 template <class Link>
 signal multiplexer<Link>::step(seat& s, bool readable) {
-    lock_.lock();
+    hold guard(lock_);
     if (std::exchange(s.has_turn_, false)) turn_taken_ = false;
     for (;;) {
         look_at_guard(s);
@@ -60,24 +60,20 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             continue;
         }
         if (s.at_ == seat::at::ended) {
-            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty())) {
+            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty() || !arrivals_.empty())) {
                 wakes w;
                 appoint(w);
-                lock_.unlock();
+                guard.unlock();
                 w.go();
-            } else {
-                lock_.unlock();
             }
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
         }
-        // Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
-        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || (!s.yields_ && leader_->yields_)));
-        if (s.leads_)
-            leader_ = &s;
-        else
+        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || takes_the_lead(s)));
+        if (!s.leads_)
             prepare_to_park(s);
-        lock_.unlock();
+        else if (seat* const before = std::exchange(leader_, &s); before != nullptr && before != &s)
+            link_.watch().nudge();
         return s.leads_ ? signal::io : signal::park;
     }
 }
@@ -107,7 +103,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
         tell(s, w);
         let_leavers_go(s, w);
         look_after(s, w);
-    } while (can_send() && !leaves_it_to_another(s));
+    } while ((can_send() && !leaves_it_to_another(s)) || w.full());  // full: nobody was looked after that found no room
     if (leader_ == nullptr) {
         if (s.at_ != seat::at::ended)
             leader_ = &s;
@@ -115,6 +111,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
             appoint(w);
     }
     const io_wait wanted = link_.awaited();
+    descriptor_ = wanted.descriptor;
     wait_until_ = preparing_for_ != nullptr ? wanted.until : never;
     const bool writable = preparing_for_ != nullptr ? wanted.writable : unsent_;
     if (std::exchange(wait_writable_, writable) != writable && leader_ != &s) link_.watch().nudge();  // it waits for something else

@@ -9,7 +9,8 @@ namespace detail {
 
 template <class Link>
 void multiplexer<Link>::look_at_guard(seat& s) {
-    if (s.at_ == seat::at::ended || s.leaves_) return;
+    if (s.at_ == seat::at::ended || (s.leaves_ && busy_)) return;
+    if (s.leaves_) stays(s);  // it was being prepared
     if (s.given_up_ == errc::ok) {
         if (s.op_->is_cancelled() || cancelling_)
             s.given_up_ = errc::cancelled;
@@ -18,15 +19,12 @@ void multiplexer<Link>::look_at_guard(seat& s) {
         else
             s.given_up_ = errc::timeout;
     }
-    if (s.at_ == seat::at::arrived || !busy_) {
-        static_cast<void>(let_go(s));
-    } else {
-        s.leaves_ = true;
-        s.next_leaver_ = std::exchange(leavers_, &s);
-    }
+    if ((s.at_ == seat::at::arrived || !busy_) && let_go(s)) return;
+    s.leaves_ = true;
+    s.next_leaver_ = std::exchange(leavers_, &s);
 }
 
-/// Who has given up: what was sent will be answered to nobody. False for what must be waited for, which has a bound.
+/// Who has given up: what was sent will be answered to nobody. False for what is being prepared: that must be waited for, and has a bound.
 template <class Link>
 bool multiplexer<Link>::let_go(seat& s) {
     effect did = effect::none;
@@ -35,6 +33,7 @@ bool multiplexer<Link>::let_go(seat& s) {
     } else if (s.at_ == seat::at::queued) {
         if (preparing_for_ == &s) return false;
         queue_.remove(s);
+        held_ = false;  // perhaps it was the one that had to wait
     } else {
         at(s.number_) = {};
         if (!s.idempotent_) {
@@ -50,13 +49,27 @@ bool multiplexer<Link>::let_go(seat& s) {
 
 template <class Link>
 void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
+    seat* waits = nullptr;
     while (leavers_ != nullptr) {
         make_room(w);
         seat* const n = leavers_;
         leavers_ = n->next_leaver_;
-        n->leaves_ = false;
-        if (n->at_ != seat::at::ended && let_go(*n) && n != &me) w.add(*n);
+        if (let_go(*n))
+            n->leaves_ = false;
+        else
+            waits = n;
+        if (n != &me && (n != waits || !n->yields_)) rouse(*n, w);  // who may block leads, rather than wait for the end
     }
+    if (waits == nullptr) return;
+    waits->next_leaver_ = nullptr;
+    leavers_ = waits;
+}
+
+/// Wherever it waits.
+template <class Link>
+void multiplexer<Link>::rouse(seat& s, wakes& w) noexcept {
+    if (s.leads_ && s.yields_) link_.watch().nudge();
+    w.add(s);
 }
 
 /// Its answer was quicker.
@@ -74,13 +87,10 @@ void multiplexer<Link>::tell(const seat& me, wakes& w) noexcept {
     while (!ended_.empty()) {
         make_room(w);
         seat* const n = ended_.pop();
-        const bool leads = n->leads_ && n->yields_;
         if (n->leaves_) [[unlikely]]
             stays(*n);
         end(*n);
-        if (n == &me) continue;
-        if (leads) link_.watch().nudge();
-        w.add(*n);
+        if (n != &me) rouse(*n, w);
     }
 }
 
@@ -98,13 +108,13 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
             if (w.full())
                 earliest_ = now;
             else
-                w.add(n);
+                rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (seat* n = arrivals_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (std::uint64_t n = answered_; n != sent_end_; ++n)
-        if (at(n).kind == what::statement) look(*at(n).who);
+        if (at(n).who != nullptr) look(*at(n).who);  // a write's until its Sync is answered
 }
 
 /// Somebody who is here leads from now on: the newest, so that he leads for long.
@@ -114,6 +124,7 @@ void multiplexer<Link>::appoint(wakes& w) noexcept {
     for (std::uint64_t n = sent_end_; n != answered_ && leader_ == nullptr; --n)
         if (seat* const s = at(n - 1).who; s != nullptr && !s->leaves_) leader_ = s;
     if (leader_ == nullptr) leader_ = queue_.first();
+    if (leader_ == nullptr) leader_ = arrivals_.first();
     if (leader_ != nullptr) w.add(*leader_);
 }
 

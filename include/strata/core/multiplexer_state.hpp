@@ -29,7 +29,8 @@ public:
     using limits = flow_limits;
 
     template <class... Args>
-    explicit multiplexer(const limits& most, Args&&... link) : link_(std::forward<Args>(link)...), limits_(most), sent_(64) {}
+    explicit multiplexer(const limits& most, Args&&... link)
+        : link_(std::forward<Args>(link)...), limits_(most), descriptor_(link_.awaited().descriptor), sent_(64) {}
     multiplexer(const multiplexer&) = delete;
     multiplexer& operator=(const multiplexer&) = delete;
     ~multiplexer() { link_.clear(); }
@@ -45,22 +46,28 @@ public:
     }
     /// Its operation ends without waiting for the end.
     void abandon(seat& s) noexcept {
-        s.yields_ = false;
+        {
+            hold guard(lock_);
+            s.yields_ = false;
+        }
         s.given_up_ = errc::cancelled;
         for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
             if (now == signal::park) s.node_.block(never);
     }
 
     /// The leader's wait.
-    [[nodiscard]] io_wait awaited() noexcept {
+    [[nodiscard]] io_wait awaited(const seat& s) noexcept {
         hold guard(lock_);
+        if (s.at_ == seat::at::ended) [[unlikely]]  // before it began to wait: the nudge may have gone to another
+            return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
-        return {link_.awaited().descriptor, wait_writable_, leads_until_};
+        return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
     [[nodiscard]] time_point waits_until(const seat& s) noexcept {
-        if (!s.yields_) return s.op_->deadline;
         hold guard(lock_);
+        if (s.leaves_) return never;  // whoever works lets it go
+        if (!s.yields_) return s.op_->deadline;
         return s.op_->deadline < leads_until_ ? s.op_->deadline : never;
     }
     [[nodiscard]] watch_place& watch() noexcept { return link_.watch(); }
@@ -120,15 +127,16 @@ private:
     /// For a thread that may block: until there is something to read, or a look around is due.
     [[nodiscard]] bool wait_here(const seat& s) noexcept {
         constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
-        io_wait w = awaited();
-        for (const time_point until : {time_point{s.op_->deadline}, add_saturated(steady_now(), slice)})
-            if (until < w.until) w.until = until;
+        io_wait w = awaited(s);
+        const time_point soon = add_saturated(steady_now(), slice);
+        if (s.given_up_ == errc::ok && s.op_->deadline < w.until) w.until = s.op_->deadline;
+        if (soon < w.until) w.until = soon;
         link_.wait(w);
         return true;
     }
 
     // Under the lock.
-    void prepare_to_park(seat& s) noexcept { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
+    void prepare_to_park(seat& s) { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
     void end(seat& s) noexcept {
         s.at_ = seat::at::ended;
         load_.store(load() - 1, std::memory_order_release);
@@ -137,10 +145,13 @@ private:
     [[nodiscard]] bool can_send() const noexcept { return (!arrivals_.empty() || !queue_.empty()) && !held_ && !is_full(); }
     /// In a loop: to whoever has the next turn, so that what becomes ready in one turn leaves together.
     [[nodiscard]] bool leaves_it_to_another(const seat& s) const noexcept { return s.yields_ && turn_taken_; }
+    /// Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
+    [[nodiscard]] bool takes_the_lead(const seat& s) const noexcept { return !s.yields_ && leader_->yields_; }
     void look_at_guard(seat& s);
     [[nodiscard]] bool let_go(seat& s);
     void stays(seat& s) noexcept;
     void tell(const seat& me, wakes& w) noexcept;
+    void rouse(seat& s, wakes& w) noexcept;
     void let_leavers_go(const seat& me, wakes& w) noexcept;
     void look_after(const seat& me, wakes& w) noexcept;
     void appoint(wakes& w) noexcept;
@@ -173,6 +184,7 @@ private:
     Link link_;
     const limits limits_;
     inline_lock lock_;
+    int descriptor_;
     seat_list arrivals_;
     seat* leader_ = nullptr;
     seat* leavers_ = nullptr;         // gave up while somebody was busy

@@ -10,17 +10,18 @@ namespace detail {
 /// As much of the queue as may be sent.
 template <class Link>
 void multiplexer<Link>::send_queue() {
-    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (unsent_) flush();
+    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (queue_.empty()) return;
     if (in_flight() == 0 && preparing_for_ == nullptr && !look_before_first()) return;
     bool any = false;
     while (seat* const s = queue_.first()) {
         if (link_.is_broken() || is_full()) break;
         error refused;
+        const bool was_prepared = preparing_for_ == s;
         const readiness r = make_ready(*s, refused);
         held_ = r == readiness::waits || r == readiness::when_idle;
-        if (held_) break;
+        if (held_ || (was_prepared && r == readiness::ready)) break;  // perhaps it has given up meanwhile: it is looked for again
         if (r == readiness::ready) {
             const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
             if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
@@ -174,9 +175,11 @@ void multiplexer<Link>::lose() noexcept {
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
+    bytes_ = 0;
     for (; answered_ != sent_end_; ++answered_) {
         const spot& now = at(answered_);
-        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_)) continue;
+        const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
+        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
         fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);

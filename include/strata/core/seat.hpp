@@ -8,6 +8,7 @@
 #include <strata/core/waiter.hpp>
 #include <strata/core/watch.hpp>
 
+#include <atomic>
 #include <cstdint>
 #include <exception>
 
@@ -43,14 +44,16 @@ public:
     seat(const seat&) = delete;
     seat& operator=(const seat&) = delete;
 
-    // For the engine; see core/pacing.hpp.
-    void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
+    // For the engine; see core/pacing.hpp. Before each resume; others may read what does not change while it is aboard.
+    void on_resume(operation_base& op, moment) noexcept {
+        if (op_ != &op) op_ = &op;
+    }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
     void may_yield(bool yes) noexcept {
         if (yields_ != yes) yields_ = yes;  // others look at it, under the lock, once it sits
     }
-    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
+    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(*this); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
     void guard(const interruption*) noexcept {}
@@ -72,6 +75,7 @@ public:
     [[nodiscard]] signal go_on() {
         if (!moving_) [[likely]]
             return told(on_->go_on(*this));
+        if (!node_.is_granted() && !op_->is_cancelled() && steady_now() < moves_until_) return signal::park;  // woken for nothing
         moving_ = false;
         on_ = owner_->arrive(node_);
         if (on_ != nullptr) return board();
@@ -81,10 +85,10 @@ public:
     /// Leaves, whether it has ended or not; what was sent is not taken back.
     void end() noexcept {
         if (std::exchange(moving_, false)) static_cast<void>(owner_->arrive(node_));
-        if (at_ != at::nowhere && at_ != at::ended) on_->abandon(*this);
-        at_ = at::nowhere;
+        if (stay_ == stay::aboard) on_->abandon(*this);
+        stay_ = stay::none;
     }
-    [[nodiscard]] bool is_seated() const noexcept { return at_ != at::nowhere; }
+    [[nodiscard]] bool is_seated() const noexcept { return stay_ != stay::none; }
 
     error error_;
     std::int64_t affected_ = 0;
@@ -96,19 +100,23 @@ private:
 
     /// Just come; in the queue of what is to be sent; sent; answered.
     enum class at : std::uint8_t { nowhere, arrived, queued, sent, ended };
+    /// As its operation knows it: what has ended is aboard until it has been told, for others may be telling it.
+    enum class stay : std::uint8_t { none, aboard, over };
 
     [[nodiscard]] signal board() {
-        leads_ = false;
+        leads_ = lost_with_connection_ = false;
         given_up_ = errc::ok;
         signal next = signal::failed;
+        stay_ = stay::aboard;
         if (on_->board(*this, next)) [[likely]]
             return told(next);
-        at_ = at::ended;
+        stay_ = stay::over;
         error_ = on_->refusal();
         lost_with_connection_ = true;
         return move_or_fail();
     }
     [[nodiscard]] signal told(signal next) {
+        if (next == signal::done || next == signal::failed) stay_ = stay::over;
         if (next != signal::failed) [[likely]]
             return next;
         return move_or_fail();
@@ -130,7 +138,17 @@ private:
     seat* previous_ = nullptr;
     seat* next_leaver_ = nullptr;
     std::uint64_t number_ = 0;  // of what was sent
-    at at_ = at::nowhere;
+    /// Whoever works writes it without the lock; only `arrived` and `ended`, which are written under it, mean something to others.
+    class place {
+    public:
+        operator at() const noexcept { return value_.load(std::memory_order_relaxed); }
+        void operator=(at value) noexcept { value_.store(value, std::memory_order_relaxed); }
+
+    private:
+        std::atomic<at> value_{at::nowhere};
+    };
+    place at_;
+    stay stay_ = stay::none;
     bool yields_ = false;
     bool idempotent_ = false;            // a read: it may be sent again
     bool alone_ = false;                 // it was skipped: behind a Sync of its own

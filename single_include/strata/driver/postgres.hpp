@@ -5969,14 +5969,16 @@ public:
     seat(const seat&) = delete;
     seat& operator=(const seat&) = delete;
 
-    // For the engine; see core/pacing.hpp.
-    void on_resume(operation_base& op, moment) noexcept { op_ = &op; }
+    // For the engine; see core/pacing.hpp. Before each resume; others may read what does not change while it is aboard.
+    void on_resume(operation_base& op, moment) noexcept {
+        if (op_ != &op) op_ = &op;
+    }
     [[nodiscard]] waiter* parked_on() noexcept { return &node_; }
     [[nodiscard]] time_point parked_until() noexcept { return moving_ ? moves_until_ : on_->waits_until(*this); }
     void may_yield(bool yes) noexcept {
         if (yields_ != yes) yields_ = yes;  // others look at it, under the lock, once it sits
     }
-    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(); }
+    [[nodiscard]] io_wait awaited() noexcept { return on_->awaited(*this); }
     [[nodiscard]] watch_place& watch() noexcept { return on_->watch(); }
     // Its operation's deadline and cancel are asked by itself.
     void guard(const interruption*) noexcept {}
@@ -5998,6 +6000,7 @@ public:
     [[nodiscard]] signal go_on() {
         if (!moving_) [[likely]]
             return told(on_->go_on(*this));
+        if (!node_.is_granted() && !op_->is_cancelled() && steady_now() < moves_until_) return signal::park;  // woken for nothing
         moving_ = false;
         on_ = owner_->arrive(node_);
         if (on_ != nullptr) return board();
@@ -6007,10 +6010,10 @@ public:
     /// Leaves, whether it has ended or not; what was sent is not taken back.
     void end() noexcept {
         if (std::exchange(moving_, false)) static_cast<void>(owner_->arrive(node_));
-        if (at_ != at::nowhere && at_ != at::ended) on_->abandon(*this);
-        at_ = at::nowhere;
+        if (stay_ == stay::aboard) on_->abandon(*this);
+        stay_ = stay::none;
     }
-    [[nodiscard]] bool is_seated() const noexcept { return at_ != at::nowhere; }
+    [[nodiscard]] bool is_seated() const noexcept { return stay_ != stay::none; }
 
     error error_;
     std::int64_t affected_ = 0;
@@ -6022,19 +6025,23 @@ private:
 
     /// Just come; in the queue of what is to be sent; sent; answered.
     enum class at : std::uint8_t { nowhere, arrived, queued, sent, ended };
+    /// As its operation knows it: what has ended is aboard until it has been told, for others may be telling it.
+    enum class stay : std::uint8_t { none, aboard, over };
 
     [[nodiscard]] signal board() {
-        leads_ = false;
+        leads_ = lost_with_connection_ = false;
         given_up_ = errc::ok;
         signal next = signal::failed;
+        stay_ = stay::aboard;
         if (on_->board(*this, next)) [[likely]]
             return told(next);
-        at_ = at::ended;
+        stay_ = stay::over;
         error_ = on_->refusal();
         lost_with_connection_ = true;
         return move_or_fail();
     }
     [[nodiscard]] signal told(signal next) {
+        if (next == signal::done || next == signal::failed) stay_ = stay::over;
         if (next != signal::failed) [[likely]]
             return next;
         return move_or_fail();
@@ -6056,7 +6063,17 @@ private:
     seat* previous_ = nullptr;
     seat* next_leaver_ = nullptr;
     std::uint64_t number_ = 0;  // of what was sent
-    at at_ = at::nowhere;
+    /// Whoever works writes it without the lock; only `arrived` and `ended`, which are written under it, mean something to others.
+    class place {
+    public:
+        operator at() const noexcept { return value_.load(std::memory_order_relaxed); }
+        void operator=(at value) noexcept { value_.store(value, std::memory_order_relaxed); }
+
+    private:
+        std::atomic<at> value_{at::nowhere};
+    };
+    place at_;
+    stay stay_ = stay::none;
     bool yields_ = false;
     bool idempotent_ = false;            // a read: it may be sent again
     bool alone_ = false;                 // it was skipped: behind a Sync of its own
@@ -6311,7 +6328,8 @@ public:
     using limits = flow_limits;
 
     template <class... Args>
-    explicit multiplexer(const limits& most, Args&&... link) : link_(std::forward<Args>(link)...), limits_(most), sent_(64) {}
+    explicit multiplexer(const limits& most, Args&&... link)
+        : link_(std::forward<Args>(link)...), limits_(most), descriptor_(link_.awaited().descriptor), sent_(64) {}
     multiplexer(const multiplexer&) = delete;
     multiplexer& operator=(const multiplexer&) = delete;
     ~multiplexer() { link_.clear(); }
@@ -6327,22 +6345,28 @@ public:
     }
     /// Its operation ends without waiting for the end.
     void abandon(seat& s) noexcept {
-        s.yields_ = false;
+        {
+            hold guard(lock_);
+            s.yields_ = false;
+        }
         s.given_up_ = errc::cancelled;
         for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
             if (now == signal::park) s.node_.block(never);
     }
 
     /// The leader's wait.
-    [[nodiscard]] io_wait awaited() noexcept {
+    [[nodiscard]] io_wait awaited(const seat& s) noexcept {
         hold guard(lock_);
+        if (s.at_ == seat::at::ended) [[unlikely]]  // before it began to wait: the nudge may have gone to another
+            return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
-        return {link_.awaited().descriptor, wait_writable_, leads_until_};
+        return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
     [[nodiscard]] time_point waits_until(const seat& s) noexcept {
-        if (!s.yields_) return s.op_->deadline;
         hold guard(lock_);
+        if (s.leaves_) return never;  // whoever works lets it go
+        if (!s.yields_) return s.op_->deadline;
         return s.op_->deadline < leads_until_ ? s.op_->deadline : never;
     }
     [[nodiscard]] watch_place& watch() noexcept { return link_.watch(); }
@@ -6402,15 +6426,16 @@ private:
     /// For a thread that may block: until there is something to read, or a look around is due.
     [[nodiscard]] bool wait_here(const seat& s) noexcept {
         constexpr duration slice = std::chrono::milliseconds{10};  // how soon a cancel by another thread is seen
-        io_wait w = awaited();
-        for (const time_point until : {time_point{s.op_->deadline}, add_saturated(steady_now(), slice)})
-            if (until < w.until) w.until = until;
+        io_wait w = awaited(s);
+        const time_point soon = add_saturated(steady_now(), slice);
+        if (s.given_up_ == errc::ok && s.op_->deadline < w.until) w.until = s.op_->deadline;
+        if (soon < w.until) w.until = soon;
         link_.wait(w);
         return true;
     }
 
     // Under the lock.
-    void prepare_to_park(seat& s) noexcept { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
+    void prepare_to_park(seat& s) { s.node_.prepare(s.yields_ ? s.op_->waking() : nullptr); }
     void end(seat& s) noexcept {
         s.at_ = seat::at::ended;
         load_.store(load() - 1, std::memory_order_release);
@@ -6419,10 +6444,13 @@ private:
     [[nodiscard]] bool can_send() const noexcept { return (!arrivals_.empty() || !queue_.empty()) && !held_ && !is_full(); }
     /// In a loop: to whoever has the next turn, so that what becomes ready in one turn leaves together.
     [[nodiscard]] bool leaves_it_to_another(const seat& s) const noexcept { return s.yields_ && turn_taken_; }
+    /// Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
+    [[nodiscard]] bool takes_the_lead(const seat& s) const noexcept { return !s.yields_ && leader_->yields_; }
     void look_at_guard(seat& s);
     [[nodiscard]] bool let_go(seat& s);
     void stays(seat& s) noexcept;
     void tell(const seat& me, wakes& w) noexcept;
+    void rouse(seat& s, wakes& w) noexcept;
     void let_leavers_go(const seat& me, wakes& w) noexcept;
     void look_after(const seat& me, wakes& w) noexcept;
     void appoint(wakes& w) noexcept;
@@ -6455,6 +6483,7 @@ private:
     Link link_;
     const limits limits_;
     inline_lock lock_;
+    int descriptor_;
     seat_list arrivals_;
     seat* leader_ = nullptr;
     seat* leavers_ = nullptr;         // gave up while somebody was busy
@@ -6498,7 +6527,8 @@ namespace detail {
 
 template <class Link>
 void multiplexer<Link>::look_at_guard(seat& s) {
-    if (s.at_ == seat::at::ended || s.leaves_) return;
+    if (s.at_ == seat::at::ended || (s.leaves_ && busy_)) return;
+    if (s.leaves_) stays(s);  // it was being prepared
     if (s.given_up_ == errc::ok) {
         if (s.op_->is_cancelled() || cancelling_)
             s.given_up_ = errc::cancelled;
@@ -6507,15 +6537,12 @@ void multiplexer<Link>::look_at_guard(seat& s) {
         else
             s.given_up_ = errc::timeout;
     }
-    if (s.at_ == seat::at::arrived || !busy_) {
-        static_cast<void>(let_go(s));
-    } else {
-        s.leaves_ = true;
-        s.next_leaver_ = std::exchange(leavers_, &s);
-    }
+    if ((s.at_ == seat::at::arrived || !busy_) && let_go(s)) return;
+    s.leaves_ = true;
+    s.next_leaver_ = std::exchange(leavers_, &s);
 }
 
-/// Who has given up: what was sent will be answered to nobody. False for what must be waited for, which has a bound.
+/// Who has given up: what was sent will be answered to nobody. False for what is being prepared: that must be waited for, and has a bound.
 template <class Link>
 bool multiplexer<Link>::let_go(seat& s) {
     effect did = effect::none;
@@ -6524,6 +6551,7 @@ bool multiplexer<Link>::let_go(seat& s) {
     } else if (s.at_ == seat::at::queued) {
         if (preparing_for_ == &s) return false;
         queue_.remove(s);
+        held_ = false;  // perhaps it was the one that had to wait
     } else {
         at(s.number_) = {};
         if (!s.idempotent_) {
@@ -6539,13 +6567,27 @@ bool multiplexer<Link>::let_go(seat& s) {
 
 template <class Link>
 void multiplexer<Link>::let_leavers_go(const seat& me, wakes& w) noexcept {
+    seat* waits = nullptr;
     while (leavers_ != nullptr) {
         make_room(w);
         seat* const n = leavers_;
         leavers_ = n->next_leaver_;
-        n->leaves_ = false;
-        if (n->at_ != seat::at::ended && let_go(*n) && n != &me) w.add(*n);
+        if (let_go(*n))
+            n->leaves_ = false;
+        else
+            waits = n;
+        if (n != &me && (n != waits || !n->yields_)) rouse(*n, w);  // who may block leads, rather than wait for the end
     }
+    if (waits == nullptr) return;
+    waits->next_leaver_ = nullptr;
+    leavers_ = waits;
+}
+
+/// Wherever it waits.
+template <class Link>
+void multiplexer<Link>::rouse(seat& s, wakes& w) noexcept {
+    if (s.leads_ && s.yields_) link_.watch().nudge();
+    w.add(s);
 }
 
 /// Its answer was quicker.
@@ -6563,13 +6605,10 @@ void multiplexer<Link>::tell(const seat& me, wakes& w) noexcept {
     while (!ended_.empty()) {
         make_room(w);
         seat* const n = ended_.pop();
-        const bool leads = n->leads_ && n->yields_;
         if (n->leaves_) [[unlikely]]
             stays(*n);
         end(*n);
-        if (n == &me) continue;
-        if (leads) link_.watch().nudge();
-        w.add(*n);
+        if (n != &me) rouse(*n, w);
     }
 }
 
@@ -6587,13 +6626,13 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
             if (w.full())
                 earliest_ = now;
             else
-                w.add(n);
+                rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (seat* n = arrivals_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
     for (std::uint64_t n = answered_; n != sent_end_; ++n)
-        if (at(n).kind == what::statement) look(*at(n).who);
+        if (at(n).who != nullptr) look(*at(n).who);  // a write's until its Sync is answered
 }
 
 /// Somebody who is here leads from now on: the newest, so that he leads for long.
@@ -6603,6 +6642,7 @@ void multiplexer<Link>::appoint(wakes& w) noexcept {
     for (std::uint64_t n = sent_end_; n != answered_ && leader_ == nullptr; --n)
         if (seat* const s = at(n - 1).who; s != nullptr && !s->leaves_) leader_ = s;
     if (leader_ == nullptr) leader_ = queue_.first();
+    if (leader_ == nullptr) leader_ = arrivals_.first();
     if (leader_ != nullptr) w.add(*leader_);
 }
 
@@ -6621,17 +6661,18 @@ namespace detail {
 /// As much of the queue as may be sent.
 template <class Link>
 void multiplexer<Link>::send_queue() {
-    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (unsent_) flush();
+    if (held_ && preparing_for_ == nullptr && in_flight() != 0) return;
     if (queue_.empty()) return;
     if (in_flight() == 0 && preparing_for_ == nullptr && !look_before_first()) return;
     bool any = false;
     while (seat* const s = queue_.first()) {
         if (link_.is_broken() || is_full()) break;
         error refused;
+        const bool was_prepared = preparing_for_ == s;
         const readiness r = make_ready(*s, refused);
         held_ = r == readiness::waits || r == readiness::when_idle;
-        if (held_) break;
+        if (held_ || (was_prepared && r == readiness::ready)) break;  // perhaps it has given up meanwhile: it is looked for again
         if (r == readiness::ready) {
             const bool shares = s->idempotent_ && !s->alone_ && limits_.share > 1 && link_.may_share(*s->call_);
             if (shared_ != 0 && (!shares || shared_ == limits_.share)) sync(nullptr);
@@ -6785,9 +6826,11 @@ void multiplexer<Link>::lose() noexcept {
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
+    bytes_ = 0;
     for (; answered_ != sent_end_; ++answered_) {
         const spot& now = at(answered_);
-        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_)) continue;
+        const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
+        if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
         fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
@@ -6847,7 +6890,7 @@ bool multiplexer<Link>::board(seat& s, signal& next) {
 /// One thing after the other that can be done without waiting.
 template <class Link>
 signal multiplexer<Link>::step(seat& s, bool readable) {
-    lock_.lock();
+    hold guard(lock_);
     if (std::exchange(s.has_turn_, false)) turn_taken_ = false;
     for (;;) {
         look_at_guard(s);
@@ -6856,24 +6899,20 @@ signal multiplexer<Link>::step(seat& s, bool readable) {
             continue;
         }
         if (s.at_ == seat::at::ended) {
-            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty())) {
+            if (!busy_ && leader_ == nullptr && (in_flight() != 0 || !queue_.empty() || !arrivals_.empty())) {
                 wakes w;
                 appoint(w);
-                lock_.unlock();
+                guard.unlock();
                 w.go();
-            } else {
-                lock_.unlock();
             }
             s.leads_ = false;
             return s.error_ || s.thrown_ ? signal::failed : signal::done;
         }
-        // Who may block does not rely on a loop: it may be the one that he blocks, or nobody may run it any more.
-        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || (!s.yields_ && leader_->yields_)));
-        if (s.leads_)
-            leader_ = &s;
-        else
+        s.leads_ = leader_ == &s || (!busy_ && (leader_ == nullptr || takes_the_lead(s)));
+        if (!s.leads_)
             prepare_to_park(s);
-        lock_.unlock();
+        else if (seat* const before = std::exchange(leader_, &s); before != nullptr && before != &s)
+            link_.watch().nudge();
         return s.leads_ ? signal::io : signal::park;
     }
 }
@@ -6903,7 +6942,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
         tell(s, w);
         let_leavers_go(s, w);
         look_after(s, w);
-    } while (can_send() && !leaves_it_to_another(s));
+    } while ((can_send() && !leaves_it_to_another(s)) || w.full());  // full: nobody was looked after that found no room
     if (leader_ == nullptr) {
         if (s.at_ != seat::at::ended)
             leader_ = &s;
@@ -6911,6 +6950,7 @@ void multiplexer<Link>::work(seat& s, bool readable) noexcept {
             appoint(w);
     }
     const io_wait wanted = link_.awaited();
+    descriptor_ = wanted.descriptor;
     wait_until_ = preparing_for_ != nullptr ? wanted.until : never;
     const bool writable = preparing_for_ != nullptr ? wanted.writable : unsent_;
     if (std::exchange(wait_writable_, writable) != writable && leader_ != &s) link_.watch().nudge();  // it waits for something else
