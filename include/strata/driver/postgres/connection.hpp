@@ -74,6 +74,8 @@ public:
             begin_now();
         return db_;
     }
+    /// The number of the server's process, 0 when closed.
+    [[nodiscard]] std::int32_t session_number() const noexcept { return ::PQbackendPID(db_); }
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
