@@ -1,7 +1,7 @@
 // How many of a pool's connections wait for locks in the database: no work of the database's, so the planner leaves it out.
 //
-// A driver that waits itself (SQLite) knows: `connection.waited_for_locks()` is the sum of its waits, as a duration that only grows and may be
-// read from any thread. Where the server waits (PostgreSQL) it is asked: the driver has a type `lock_watch` with
+// A driver that waits itself (SQLite) knows: `connection.waited_for_locks()` is the sum of its waits, as a duration that only grows and may
+// be read from any thread. Where the server waits (PostgreSQL) it is asked: the driver has a type `lock_watch` with
 //
 //     std::optional<std::size_t> ask(const options&, const std::int32_t* sessions, std::size_t n, const interruption&) noexcept
 //
@@ -76,8 +76,8 @@ public:
     void cancel() noexcept { end_.cancelled.store(true, std::memory_order_relaxed); }
 
 private:
-    static constexpr duration longest_answer = std::chrono::seconds{1}, longest_use = std::chrono::minutes{1};  // new ones may lead elsewhere
-    static constexpr duration after_failure = std::chrono::minutes{1};
+    static constexpr duration longest_answer = std::chrono::seconds{1}, after_failure = std::chrono::minutes{1};
+    static constexpr duration longest_use = std::chrono::minutes{1};  ///< of a connection: a new one may lead elsewhere
 
     void ask(time_point now) noexcept {
         waiting_ = 0;

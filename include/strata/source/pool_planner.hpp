@@ -6,6 +6,7 @@
 //                                                    .warm = {.hours = {{8h, 18h, 20}}, .utc_offset = 60min},
 //                                                    .learned = strata::learned_demand_options{}})}
 //
+// Waits for locks in the database are left out of what a size is judged by: source/pool_lock_watch.hpp says how they are known.
 // Each part may be left out. How a size is found is told in source/pool_sizing.hpp; how much is held ready in source/pool_schedule.hpp and
 // source/pool_demand.hpp, of which the larger counts.
 #ifndef STRATA_SOURCE_POOL_PLANNER_HPP
@@ -24,8 +25,9 @@ namespace strata::inline STRATA_ABI {
 struct planner_options {
     std::optional<sizing_options> sizing = std::nullopt;  ///< none: the size stays as it is
     server_budget budget{};                               ///< for `sizing`; `adaptive_planner::set_budget` changes it
-    /// For `sizing`, on a server (PostgreSQL): while all connections are lent out and callers wait, ten times a period, it is asked over one
-    /// more connection how many of the pool's wait for a lock. That connection is part of the budget, and closed when nobody waits any more.
+    /// For `sizing`, on a server (PostgreSQL): while all connections are lent out and callers wait, ten times a period, it is asked over
+    /// one more connection how many of the pool's wait for a lock. That connection is part of the budget, and closed when nobody waits any
+    /// more.
     bool ask_for_locks = true;
     warm_schedule warm{};
     std::optional<learned_demand_options> learned = std::nullopt;

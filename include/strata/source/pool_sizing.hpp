@@ -105,8 +105,8 @@ enum class sizing_reason : std::uint8_t {
 };
 
 [[nodiscard]] constexpr std::string_view to_string(sizing_reason r) noexcept {
-    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy",   "at_target", "grow",
-                                          "shrink",    "back",    "faults",      "recovering", "limits",    "server_budget", "locks"};
+    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy", "at_target",     "grow", "shrink",
+                                          "back",      "faults",  "recovering",  "limits",   "server_budget", "locks"};
     return names[static_cast<std::size_t>(r)];
 }
 
@@ -138,7 +138,8 @@ public:
         if (r.size != target_) stand_at(r.size);
         const duration elapsed = r.now - std::exchange(last_, r.now);
         const sizing_reason reason = judge(r, elapsed);
-        const double waits = elapsed > duration::zero() ? static_cast<double>(r.locked.count()) / static_cast<double>(elapsed.count()) : 0.0;
+        const double waits =
+            elapsed > duration::zero() ? static_cast<double>(r.locked.count()) / static_cast<double>(elapsed.count()) : 0.0;
         return {target_, reason, target_ != r.size && !options_.dry_run, waits};
     }
 
