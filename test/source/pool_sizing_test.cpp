@@ -415,6 +415,19 @@ TEST_CASE("where a lock is the limit, a size at which more wait for it is not ke
         CHECK(c.most <= 18);
         CHECK(c.turns <= 40);
     }
+    averages even{cores(1'000), 0.01, 20, 50};
+    strata::pool_sizer sizer{up_to(100)};
+    int larger = 0;
+    const course c = run(even, sizer, 500, [&](int, strata::sizing_round& r) {
+        if (r.size <= 20) return;
+        ++larger;
+        r.locked = r.served * static_cast<int>(r.size - 20) / static_cast<int>(r.size);  // whoever is beyond twenty waits
+        r.served -= r.locked;
+        r.ended = r.ended * 20 / r.size;
+    });
+    CHECK(c.moves > 4);  // it was tried
+    CHECK(larger < 100);
+    CHECK(even.limit == 20);
 }
 
 TEST_CASE("timeouts of those who wait for locks do not make the pool smaller", "[pool_sizing]") {
