@@ -27,7 +27,7 @@
 // database is what keeps the connections busy. When leases end by faults (timeouts) the pool becomes smaller at once, and quickly half as
 // large as it was when that is over.
 //
-// Waits for locks are not the database's work. Where they take three tenths of the time and more, the size stays as it is, and timeouts are no
+// Waits for locks are not the database's work. Where they take 30 % of the time or more, the size stays as it is, and timeouts are no
 // reason to change it: neither a larger pool nor a smaller one helps callers who wait for one row. Where they take less, they are left out
 // of R, but a larger size must bring more leases a second.
 #ifndef STRATA_SOURCE_POOL_SIZING_HPP
