@@ -13,6 +13,7 @@ template <class S>
 concept conflict_strategy = requires {
     { S::checks } -> std::convertible_to<bool>;
     { S::repeats } -> std::convertible_to<bool>;
+    { S::idempotent } -> std::convertible_to<bool>;
 };
 
 template <class Rows>
