@@ -7,6 +7,7 @@
 
 #include <strata/core/config.hpp>
 
+#include <concepts>
 #include <type_traits>
 #include <utility>
 
@@ -65,6 +66,31 @@ inline constexpr bool recomputes<recompute<F>> = true;
 
 template <class Strategy>
 inline constexpr bool merges = false;
+
+template <class S>
+concept conflict_strategy = requires {
+    { S::checks } -> std::convertible_to<bool>;
+    { S::repeats } -> std::convertible_to<bool>;
+    { S::idempotent } -> std::convertible_to<bool>;
+};
+
+template <class Strategy>
+constexpr void assert_strategy() {
+    static_assert(conflict_strategy<Strategy>,
+                  "strata: what follows the row is a strategy: strata::recompute{function}, strata::merge{rules...}, "
+                  "strata::last_writer_wins{} or strata::fail_fast{}; or strata::expect_version{...}, or call_options");
+}
+
+/// A call that is given a key without a row, and is `right` with it.
+template <bool Removes, bool Right>
+constexpr void assert_key_alone() {
+    static_assert(Right || Removes,
+                  "strata: a key alone does not say what to write: update_versioned<T>(key, strata::recompute{[](T& row) { ... }}); a row "
+                  "goes by itself: update_versioned(row)");
+    static_assert(Right || !Removes,
+                  "strata: a key alone does not say which version is removed: remove_versioned<T>(key, strata::expect_version{...}); a row "
+                  "goes by itself: remove_versioned(row)");
+}
 
 }  // namespace detail
 
