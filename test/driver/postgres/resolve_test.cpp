@@ -417,6 +417,18 @@ TEST_CASE("a server is known again by its cluster, or by its start where nobody 
     CHECK(!s.holds(4));
 }
 
+TEST_CASE("the server is asked for no id where no statement was run", "[postgres][resolve]") {
+    bank<> b{1};
+    strata::database<plain_stack> db{b.in.options(), none_yet};
+    const auto pid = db.one<int>("select pg_backend_pid()"_sql());
+    const auto last = [&] { return b.db.one<std::string>("select query from pg_stat_activity where pid = :pid"_sql(pid)); };
+    db.transaction([](auto&) {}, {.resolve_commit = true});
+    CHECK(last() == "select pg_backend_pid()");
+    db.transaction([](auto& tx) { tx.execute(add_balance(1, 1)); }, {.resolve_commit = true});
+    CHECK(last() == "commit");
+    CHECK(b.balance_of(1) == 101);
+}
+
 TEST_CASE("a transaction that only read has no id, and costs no question where it is said to read", "[postgres][resolve]") {
     bank<retrying_stack> b{1};
     CHECK(b.db.transaction([](auto& tx) { return tx.template one<std::int64_t>("select count(*) from account"_sql()); },

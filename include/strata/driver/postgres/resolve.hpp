@@ -74,6 +74,10 @@ namespace detail {
 }  // namespace detail
 
 STRATA_COLD inline signal postgres_connection::transaction_id_step(std::string& id, error& e) {
+    if (!begin_.empty()) {  // nothing has been sent yet
+        id.clear();
+        return signal::done;
+    }
     for (;;) {
         const bool old = db_ != nullptr && ::PQserverVersion(db_) < 130000;
         const asking about = asking_;
