@@ -26,9 +26,11 @@ struct fake_server {
     strata::script script;
     std::optional<scripted_database> opened;
 
-    explicit fake_server(std::int64_t identity, std::int64_t most = 10) {
+    const std::int64_t identity;
+
+    explicit fake_server(std::int64_t who, std::int64_t most = 10) : identity(who) {
         script.on("strata two-phase identity").rows({{most, identity, 5}});
-        script.on("strata two-phase transaction id").rows({{identity * 100}});
+        script.on("strata two-phase transaction id").rows({{identity * 100, identity, 5}});
         script.on("strata two-phase in doubt").columns({"gid", "owner", "age"}).rows({});
         script.on("strata two-phase outcome").rows({{"committed"}});
         script.on(pay).affected(1);
@@ -36,7 +38,12 @@ struct fake_server {
         opened.emplace(strata::scripted_options{script}, strata::pool_options{.min_size = 0, .max_size = 2});
     }
     [[nodiscard]] scripted_database& db() { return *opened; }
-    void wrote_nothing() { script.on("strata two-phase transaction id").rows({{nullptr}}); }
+    void wrote_nothing() { script.on("strata two-phase transaction id").rows({{nullptr, identity, 5}}); }
+    /// The address leads to another server, where everything else is the same.
+    void is_another(std::int64_t who) {
+        script.on("strata two-phase identity").rows({{10, who, 5}});
+        script.on("strata two-phase transaction id").rows({{identity * 100, who, 5}});
+    }
     /// What was said since the last time, without what is asked; ids are cut down to number and branch.
     [[nodiscard]] lines said() {
         lines all;
@@ -335,6 +342,43 @@ TEST_CASE("after the decision nothing is called a failure", "[two_phase]") {
         s.two.script.on("strata two-phase outcome").rows({{"in progress"}});
         CHECK(s.transfer().code() == errc::commit_pending);
         CHECK(s.t.recover().remaining == 1);
+    }
+    s.check_at_rest();
+}
+
+TEST_CASE("what another database behind the address says of a branch is not believed", "[two_phase]") {
+    two_servers s;
+    SECTION("a transaction that began there is not prepared") {
+        s.two.is_another(9);
+        const strata::error e = s.transfer();
+        CHECK(e.code() == errc::cannot_connect);
+        CHECK(e.effect() == effect::rolled_back);
+        CHECK(s.one.said() == lines{"begin immediate", "pay", "rollback"});
+        CHECK(s.two.said() == lines{"begin immediate", "pay", "rollback"});
+    }
+    SECTION("the second phase leaves it to recovery, which waits for the right one") {
+        s.two.script.on_commit_prepared().fails(errc::connection_lost).times(1).fails(errc::undefined_object);
+        s.on_step = [&](two_phase_step step, std::size_t, bool done) {
+            if (step == two_phase_step::complete && !done) s.two.is_another(9);
+        };
+        const strata::error e = s.transfer();
+        CHECK(e.code() == errc::commit_pending);
+        REQUIRE(s.coordinator.pending().size() == 1);
+        s.two.script.on("strata two-phase in doubt").columns({"gid", "owner", "age"}).rows({{id_of(s, "1.1.1"), "me", 0}});
+        s.forget();
+        strata::recovery_report r = s.t.recover();
+        CHECK(r.committed == 1);  // the other's, once more
+        CHECK(r.remaining == 1);
+        REQUIRE(!r.errors.empty());
+        CHECK(r.errors[0].code() == errc::cannot_connect);
+        CHECK_THAT(r.errors[0].message(), contains_text("another database"));
+        CHECK(s.two.said().empty());
+        CHECK(s.coordinator.pending().size() == 1);
+        s.two.is_another(2);
+        s.two.script.on_commit_prepared().affected(0);
+        r = s.t.recover();
+        CHECK(r.complete());
+        CHECK(r.committed == 2);
     }
     s.check_at_rest();
 }

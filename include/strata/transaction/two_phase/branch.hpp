@@ -208,7 +208,7 @@ public:
             using texts = typename driver::two_phase;
             switch (step) {
                 case two_phase_step::ask:
-                    return ask_transaction_id(*own_, transaction_id_, wrote);
+                    return ask_transaction_id(*own_, where_.identity, transaction_id_, wrote);
                 case two_phase_step::prepare:
                     return say(command::prepare, texts::prepare(id));
                 case two_phase_step::commit_prepared:
@@ -220,6 +220,7 @@ public:
             }
             auto session = where_.db.try_session({.deadline = finish_within_, .name = op_.name});
             if (!session) return session.error();
+            if (error e = check_identity(*session, where_.identity)) return e;
             return end_prepared(*session, id, transaction_id_, step == two_phase_step::complete);
         } else {
             return error{errc::misuse, "a last resource is not prepared", phase::commit};
