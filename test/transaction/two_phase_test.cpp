@@ -5,6 +5,7 @@
 
 #include <strata/distributed_transaction.hpp>
 #include <strata/testing/scripted.hpp>
+#include <strata/transaction/modes.hpp>
 
 #include <filesystem>
 
@@ -136,6 +137,33 @@ TEST_CASE("a database that wrote nothing is committed first, and prepares nothin
     CHECK(!s.transfer());
     CHECK(s.one.said().back() == "commit");
     s.check_at_rest();
+}
+
+TEST_CASE("the COMMIT of a single writer is looked up where its stack says so", "[two_phase]") {
+    using stack = strata::stack<strata::transactions<strata::manual>, strata::pool<>, strata::scripted_postgres>;
+    const temp_folder folder;
+    fake_server one{1}, two{2};
+    for (fake_server* s : {&one, &two}) s->script.on("pg_current_xact_id").rows({{"100"}});
+    strata::database<stack> first{strata::scripted_options{one.script}, strata::transactions_options{.resolve_commit = true}};
+    strata::database<stack> second{strata::scripted_options{two.script}, strata::transactions_options{.resolve_commit = true}};
+    strata::transaction_coordinator coordinator{{.name = "test", .log = folder.file("log")}};
+    strata::distributed_transaction t{coordinator, first, second};
+    two.wrote_nothing();
+    for (const std::string status : {"committed", "aborted", "in progress"}) {
+        CAPTURE(status);
+        one.script.on("pg_xact_status").rows({{status}});
+        one.script.on_commit().fails(errc::outcome_unknown, effect::unknown).times(1);
+        one.script.forget_calls();
+        two.script.forget_calls();
+        const auto r = t.try_run([](auto& a, auto& b) { a.execute(pay()), b.template one<int>(look()); });
+        if (status == "committed") {
+            CHECK(r.has_value());
+        } else {
+            REQUIRE(!r);
+            CHECK(r.error().effect() == (status == "aborted" ? effect::rolled_back : effect::unknown));
+        }
+        for (const std::string& line : two.script.journal()) CHECK(line.find("pg_current_xact_id") == line.npos);  // it only read
+    }
 }
 
 TEST_CASE("what fails before the decision is rolled back everywhere", "[two_phase]") {
@@ -318,6 +346,29 @@ TEST_CASE("after the decision nothing is called a failure", "[two_phase]") {
         CHECK(r.committed == 2);
         CHECK(s.coordinator.pending().empty());
         CHECK(s.t.recover().committed == 0);
+    }
+    SECTION("another connection is waited for as long as is said, and tried once") {
+        s.one.script.on_commit_prepared().fails(errc::connection_lost).times(2);
+        const auto began = strata::clock::now();
+        CHECK(s.transfer({.finish_within = 1h}).code() == errc::commit_pending);
+        CHECK(strata::clock::now() - began < 60s);
+        const lines said = s.one.said();
+        CHECK(std::count(said.begin(), said.end(), "commit prepared 1.1.0") == 2);
+        using session = decltype(s.one.db().session());
+        std::vector<session> all;
+        strata::time_point waits;
+        s.on_step = [&](two_phase_step step, std::size_t, bool done) {
+            if (step != two_phase_step::complete || done) return;
+            all.push_back(s.one.db().session());
+            all.push_back(s.one.db().session());
+            waits = strata::clock::now();
+        };
+        s.one.script.on_commit_prepared().fails(errc::connection_lost).times(1);
+        CHECK(s.transfer({.finish_within = 50ms}).code() == errc::commit_pending);
+        CHECK(strata::clock::now() - waits >= 50ms);
+        CHECK(strata::clock::now() - waits < 60s);
+        all.clear();
+        CHECK(s.t.recover().complete());
     }
     SECTION("somebody has rolled it back by hand") {
         s.two.script.on_commit_prepared().fails(errc::undefined_object);
