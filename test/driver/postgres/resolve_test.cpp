@@ -344,15 +344,18 @@ struct slow_server {
         admin.emplace(strata::postgres_options{.connection = server.url()}, strata::pool_options{.min_size = 0, .max_size = 1});
     }
     static void make_role(strata::database<plain_stack>& db) { db.execute("create role plain login password 'plain'"_sql()); }
-    [[nodiscard]] strata::postgres_options options() const {
-        return {.connection = "host=127.0.0.1 port=" + std::to_string(proxy->port()) + " user=plain password=plain dbname=" +
-                              setting_of(server.url(), "dbname") + " sslmode=disable gssencmode=disable",
+    /// `before`: of a server that stands first in the list of hosts.
+    [[nodiscard]] strata::postgres_options options(std::uint16_t before) const {
+        const std::string own = std::to_string(proxy->port());
+        return {.connection = (before != 0 ? "host=127.0.0.1,127.0.0.1 port=" + std::to_string(before) + "," : "host=127.0.0.1 port=") +
+                              own + " user=plain password=plain dbname=" + setting_of(server.url(), "dbname") +
+                              " sslmode=disable gssencmode=disable",
                 .finish_limit = 20s};
     }
     /// Inserts n; `strike` is called while COMMIT is under way.
     template <class Strike>
-    [[nodiscard]] strata::result<void> insert(std::int64_t n, Strike strike) {
-        strata::database<plain_stack> db{options(), none_yet};
+    [[nodiscard]] strata::result<void> insert(std::int64_t n, Strike strike, std::uint16_t before = 0) {
+        strata::database<plain_stack> db{options(before), none_yet};
         std::thread other([&] {
             static_cast<void>(comes_true([&] {
                 return admin->one<bool>("select exists (select from pg_stat_activity where query = 'commit' and state = 'active')"_sql());
@@ -392,6 +395,20 @@ TEST_CASE("another cluster behind the same address is not believed", "[postgres]
     CHECK(r.error().effect() == effect::unknown);
     CHECK_THAT(r.error().texts().detail, contains_text("another server"));
     CHECK(comes_true([&] { return s.holds(1); }));
+
+    // Of several hosts the right one is asked.
+    s.proxy->lead_to(slow_server::port_of(s.server));
+    tcp_proxy first{slow_server::port_of(elsewhere)};
+    first.refuse(true);
+    CHECK(s.insert(
+               2,
+               [&] {
+                   first.refuse(false);
+                   s.proxy->cut();
+               },
+               first.port())
+              .has_value());
+    CHECK(s.holds(2));
 }
 
 TEST_CASE("a server is known again by its cluster, or by its start where nobody may see that", "[postgres][fault][resolve]") {
