@@ -16,7 +16,8 @@
 // What it does not do: others may see one database's part a moment before the other's, for only each database by itself isolates.
 //
 // At most one participant may be an SQLite database. It commits when all others are prepared, and so decides; what it decided stands in
-// its table `strata_decision`, and recovery needs that very file.
+// its table `strata_decision`, and recovery needs that very file. Under a rollback journal it must be opened with `pragma synchronous =
+// extra`, for SQLite's `full` does not sync the folder from which the journal vanishes, and a power cut may undo the last commit.
 #ifndef STRATA_DISTRIBUTED_TRANSACTION_HPP
 #define STRATA_DISTRIBUTED_TRANSACTION_HPP
 
