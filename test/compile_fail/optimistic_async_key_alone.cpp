@@ -2,6 +2,7 @@
 // needs: asio
 #include "optimistic.hpp"
 
+#include <strata/async.hpp>
 #include <strata/async/optimistic_locking.hpp>
 
 void f(strata::async_database<store>& adb) {
