@@ -366,7 +366,7 @@ TEST_CASE("after the decision nothing is called a failure", "[two_phase]") {
         s.one.script.on_commit_prepared().fails(errc::connection_lost).times(1);
         CHECK(s.transfer({.finish_within = 50ms}).code() == errc::commit_pending);
         CHECK(strata::clock::now() - waits >= 50ms);
-        CHECK(strata::clock::now() - waits < 60s);
+        CHECK(strata::clock::now() - waits < 4s);
         all.clear();
         CHECK(s.t.recover().complete());
     }
