@@ -6639,9 +6639,17 @@ public:
         return false;
     }
 
+    /// The same, but only where nobody is inside and no savepoint is open; false: nothing has changed.
+    [[nodiscard]] bool try_end_alone() noexcept {
+        std::uint32_t expected = idle(0);
+        return word_.compare_exchange_strong(expected, ended, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+
     [[nodiscard]] STRATA_COLD error refusal() const {
         const std::uint32_t now = word_.load(std::memory_order_relaxed);
-        if (now == ended) return {errc::misuse, "the transaction has ended: its handle is of no use after its closure", phase::admission};
+        if (now == ended)
+            return {errc::misuse, "the transaction has ended: it was committed or rolled back, and its handle is of no use after that",
+                    phase::admission};
         if ((now & busy) != 0)
             return {errc::misuse, "another task or thread is using this transaction: one statement at a time", phase::admission};
         return {errc::misuse, "a savepoint is open: within its closure use the handle that the closure was given", phase::admission};
@@ -7296,8 +7304,9 @@ struct transaction_options {
     /// another has written since it read.
     typename detail::locking_of<Driver>::option locking = {};
     /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip
-    /// before each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with
-    /// the id. Not asked for where the transaction only reads.
+    /// before each COMMIT of what has run a statement, and two more before a connection's first. Only the host is asked that the connection
+    /// led to, and only if it is the same server still. It takes up to `postgres_options::finish_limit`; what is still not known then is
+    /// `errc::outcome_unknown` with the id. Not asked for where the transaction only reads.
     std::conditional_t<detail::resolves_commits<Driver>, std::optional<bool>, detail::no_resolve_option> resolve_commit = {};
     transaction_escalation<Driver> escalation = {};
 };
@@ -8706,6 +8715,9 @@ struct async_extensions<Self, List<P...>> : added_async_members<P, Self>... {};
 //   outcome unknown           neither, and the error says so
 //   never ended               neither, where the operation itself was destroyed on its way
 //
+// A hook belongs to the handle on which it is registered: on any but the innermost open savepoint's, or after the end, that is
+// `errc::misuse`, thrown, and nothing is registered.
+//
 // What a hook throws is dropped and the others run: what has happened has happened. One that wants to be heard catches by itself.
 #ifndef STRATA_TRANSACTION_HOOKS_HPP
 #define STRATA_TRANSACTION_HOOKS_HPP
@@ -9964,6 +9976,8 @@ inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_se
 }  // namespace detail
 
 /// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
+/// One thread at a time, as a closure's: whoever comes while another is inside is refused with `errc::misuse`. To be destroyed, assigned to
+/// or moved when nobody is. What it is made of, with the database, lives until then, also after its end.
 template <class Runtime>
 class owned_transaction : public calls<owned_transaction<Runtime>>,
                           public detail::extensions<owned_transaction<Runtime>, typename Runtime::interceptors> {
@@ -9981,9 +9995,12 @@ public:
         std::swap(handle_, other.handle_);
         return *this;
     }
-    ~owned_transaction() { static_cast<void>(finish(detail::ending::roll_back)); }
+    ~owned_transaction() {
+        if (held_ != nullptr && !held_->work.state.use.has_ended()) static_cast<void>(held_->give_back(detail::ending::roll_back));
+    }
 
-    /// Makes everything durable, or throws; either way the handle is empty after it.
+    /// Makes everything durable, or throws; either way the transaction has ended after it. But not where a statement or a savepoint of it
+    /// is open, in this thread or another: then nothing is done, it goes on, and this is `errc::misuse`. So is `rollback`.
     void commit() {
         if (error e = finish(detail::ending::commit)) throw_failure(std::move(e));
     }
@@ -10017,7 +10034,7 @@ public:
 
     /// The same handle that a closure gets, for functions that take one.
     [[nodiscard]] basic_transaction<Runtime>& handle() {
-        if (!handle_) throw_failure(gone());
+        if (!handle_ || held_->work.state.use.has_ended()) throw_failure(gone());
         return *handle_;
     }
 
@@ -10049,11 +10066,14 @@ private:
     [[nodiscard]] STRATA_COLD static error gone() {
         return {errc::misuse, "the transaction has ended: it was committed, rolled back or moved from", phase::admission};
     }
+    /// Frees nothing: another thread may be on its way in.
     [[nodiscard]] error finish(detail::ending how) {
-        handle_.reset();
-        const std::unique_ptr<held> h = std::move(held_);
-        if (h == nullptr) return how == detail::ending::commit ? gone() : error{};
-        return h->give_back(how);
+        if (held_ != nullptr) {
+            detail::transaction_use& use = held_->work.state.use;
+            if (use.try_end_alone()) return held_->give_back(how);
+            if (!use.has_ended()) return use.refusal();
+        }
+        return how == detail::ending::commit ? gone() : error{};
     }
 
     std::unique_ptr<held> held_;
