@@ -9,13 +9,15 @@
 //       in_paris.execute(add("amount"_arg = +100, "id"_arg = 2));
 //   });
 //
-// What it costs: where one database alone has written, its plain COMMIT. Where more have, a question, PREPARE TRANSACTION and COMMIT
+// What it costs: where one database alone has written, its plain COMMIT (looked up as `transactions_options::resolve_commit` of its stack
+// says). Where more have, a question, PREPARE TRANSACTION and COMMIT
 // PREPARED on each, one after the other, and one write that is synced to the coordinator's log.
 //
 // What it does not do: others may see one database's part a moment before the other's, for only each database by itself isolates.
 //
 // At most one participant may be an SQLite database. It commits when all others are prepared, and so decides; what it decided stands in
-// its table `strata_decision`, and recovery needs that very file.
+// its table `strata_decision`, and recovery needs that very file. Under a rollback journal it must be opened with `pragma synchronous =
+// extra`, for SQLite's `full` does not sync the folder from which the journal vanishes, and a power cut may undo the last commit.
 #ifndef STRATA_DISTRIBUTED_TRANSACTION_HPP
 #define STRATA_DISTRIBUTED_TRANSACTION_HPP
 
@@ -31,7 +33,9 @@ namespace strata::inline STRATA_ABI {
 
 struct distributed_transaction_options {
     duration deadline{};  ///< from the start of the call up to the decision; zero: none
-    /// How long each database whose connection was lost in the second phase is tried on another one before the rest is left to `recover`.
+    /// How long another connection is waited for, by each database whose connection was lost in the second phase, one after the other. On
+    /// it the branch is ended in one attempt, which takes up to the driver's own limit (`postgres_options::finish_limit`); what fails there
+    /// is left to `recover`.
     duration finish_within = std::chrono::seconds{5};
     std::span<const tag> tags = {};
     std::string_view name = {};  ///< for metrics and logs

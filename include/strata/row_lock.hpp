@@ -19,7 +19,7 @@
 
 #include <strata/calls.hpp>
 #include <strata/sql/written_literal.hpp>
-#include <strata/value/mapping.hpp>
+#include <strata/value/key_fit.hpp>
 
 #include <chrono>
 #include <cstdint>
@@ -198,6 +198,7 @@ private:
     template <class T, class Call, class Key, class Lock, class... More>
     static decltype(auto) locked(Call& call, const Key& key, Lock&, More&&... more) {
         assert_session();
+        assert_key<T, Key>();
         constexpr auto statement = written_literal<row_by_key<T, std::remove_cvref_t<Lock>>>;
         if constexpr (requires { std::tuple_size<Key>::value; })
             return call(std::apply(statement, key), std::forward<More>(more)...);

@@ -82,12 +82,16 @@ private:
     }
 }
 
-/// `what`: "cannot be written". `code`: of errno.
-[[nodiscard]] STRATA_COLD inline error file_error(const std::string& path, std::string_view what, int code) {
-    error e{condition_of_file(code), joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}),
-            phase::commit};
-    e.edit_texts().native_code = digits_of(code);
-    return e;
+/// `what`: "cannot be written". `code`: of errno. Without memory the error has no texts: what is to be done after it is done.
+[[nodiscard]] STRATA_COLD inline error file_error(const std::string& path, std::string_view what, int code) noexcept {
+    try {
+        error e{condition_of_file(code), joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}),
+                phase::commit};
+        e.edit_texts().native_code = digits_of(code);
+        return e;
+    } catch (...) {
+        return error{condition_of_file(code), phase::commit};
+    }
 }
 
 /// The file, open for appending; what it holds lies behind `path` only as a whole.
@@ -96,6 +100,8 @@ public:
     /// Nobody else opens it while this lives: `busy`. A child that was forked keeps the lock until it ends or executes another program.
     [[nodiscard]] error lock(const std::string& path) {
         path_ = path;
+        const std::size_t slash = path.rfind('/');
+        folder_ = slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
         const std::string name = path + ".lock";
         file_handle lock{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
         if (!lock) return file_error(name, "cannot be opened", errno);
@@ -152,10 +158,10 @@ public:
             size_ += bytes.size();
             return {};
         }
-        error e = file_error(path_, "cannot be written", errno);
-        if (::ftruncate(out_.get(), static_cast<::off_t>(size_)) == 0 && ::fdatasync(out_.get()) == 0) return e;
-        broken_ = true;
-        return e.set(effect::unknown);
+        const int why = errno;
+        broken_ = ::ftruncate(out_.get(), static_cast<::off_t>(size_)) != 0 || ::fdatasync(out_.get()) != 0;
+        error e = file_error(path_, "cannot be written", why);
+        return broken_ ? e.set(effect::unknown) : std::move(e);
     }
     /// The same, but it may be lost with the machine.
     void append_carelessly(std::string_view bytes) noexcept {
@@ -184,13 +190,12 @@ private:
         return true;
     }
     [[nodiscard]] bool sync_folder() const noexcept {
-        const std::size_t slash = path_.rfind('/');
-        const std::string name = slash == path_.npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
-        const file_handle folder{::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        const file_handle folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
         return folder && ::fsync(folder.get()) == 0;
     }
 
     std::string path_;
+    std::string folder_;
     file_handle lock_;
     file_handle out_;
     std::size_t size_ = 0;
@@ -676,9 +681,13 @@ private:
         return {};
     }
     /// Where it has grown: a failure changes nothing, but that it is tried again when it has doubled.
-    void compact() {
+    void compact() noexcept {
         if (file_.size() + forgotten_.size() < compact_at_ || file_.is_broken()) return;
-        if (write_anew()) compact_at_ *= 2;
+        try {
+            if (!write_anew()) return;
+        } catch (...) {  // no memory
+        }
+        compact_at_ *= 2;
     }
 
     mutable std::mutex lock_;
@@ -1210,15 +1219,32 @@ template <class Session>
     return {};
 }
 
-/// The number that the open transaction has if it has written anything.
+[[nodiscard]] STRATA_COLD inline error other_database() {
+    error e{errc::cannot_connect, "the address leads to another database than at the start, where the branch is not", phase::admission};
+    e.edit_texts().hint = "lead it back; for databases that were moved for good make a new distributed_transaction";
+    return e;
+}
+/// Whether the address still leads there: what another database says of a branch would be about a stranger's.
+template <class Session>
+[[nodiscard]] error check_identity(Session& s, const database_identity& known) {
+    database_identity now;
+    if (error e = ask_identity(s, now)) return e;
+    return now == known ? error{} : other_database();
+}
+
+/// The number that the open transaction has if it has written anything. Fails where it is in another database than `known`.
 template <class Transaction>
-[[nodiscard]] error ask_transaction_id(Transaction& tx, std::uint64_t& id, bool& wrote) {
+[[nodiscard]] error ask_transaction_id(Transaction& tx, const database_identity& known, std::uint64_t& id, bool& wrote) {
     using namespace literals;
-    constexpr auto ask = "select txid_current_if_assigned()"_sql.named("strata two-phase transaction id");
-    const auto said = tx.template try_one<std::optional<std::int64_t>>(ask());
+    constexpr auto ask =
+        "select txid_current_if_assigned(), (select system_identifier from pg_control_system()), "
+        "(select oid::int8 from pg_database where datname = current_database())"_sql.named("strata two-phase transaction id");
+    const auto said = tx.template try_one<std::tuple<std::optional<std::int64_t>, std::int64_t, std::int64_t>>(ask());
     if (!said) return said.error();
-    wrote = said->has_value();
-    id = static_cast<std::uint64_t>(said->value_or(0));
+    const auto& [number, server, database] = *said;
+    if (database_identity{static_cast<std::uint64_t>(server), static_cast<std::uint64_t>(database)} != known) return other_database();
+    wrote = number.has_value();
+    id = static_cast<std::uint64_t>(number.value_or(0));
     return {};
 }
 
@@ -1526,7 +1552,8 @@ private:
     template <class Database, class F>
     void with_session(enlisted<Database>& where, duration deadline, F&& f) {
         auto s = where.db.try_session({.deadline = deadline, .name = "strata two-phase recovery"});
-        error e = s ? f(*s) : s.error();
+        error e = s ? check_identity(*s, where.identity) : s.error();
+        if (!e) e = f(*s);
         if (e) failed(std::move(e));
     }
 
@@ -1636,6 +1663,9 @@ public:
     enum class command : std::uint8_t { begin, prepare, commit, roll_back, end_prepared };
 
     branch_work(Runtime& rt, const transaction_plan<driver>& plan) noexcept : rt_(rt), plan_(plan) {}
+
+    /// Before `commit`, of what has written: a COMMIT that gets no answer is looked up where the stack says so.
+    void resolve() { end_ = transaction_end<driver>{plan_.resolves}; }
 
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = go_on(c, op);
@@ -1788,6 +1818,7 @@ public:
     [[nodiscard]] error perform(two_phase_step step, const std::string& id, bool& wrote) override {
         switch (step) {
             case two_phase_step::commit:
+                if (transaction_id_ != 0) work_.resolve();
                 return say(command::commit);
             case two_phase_step::roll_back:
                 static_cast<void>(say(command::roll_back));
@@ -1799,7 +1830,7 @@ public:
             using texts = typename driver::two_phase;
             switch (step) {
                 case two_phase_step::ask:
-                    return ask_transaction_id(*own_, transaction_id_, wrote);
+                    return ask_transaction_id(*own_, where_.identity, transaction_id_, wrote);
                 case two_phase_step::prepare:
                     return say(command::prepare, texts::prepare(id));
                 case two_phase_step::commit_prepared:
@@ -1811,6 +1842,7 @@ public:
             }
             auto session = where_.db.try_session({.deadline = finish_within_, .name = op_.name});
             if (!session) return session.error();
+            if (error e = check_identity(*session, where_.identity)) return e;
             return end_prepared(*session, id, transaction_id_, step == two_phase_step::complete);
         } else {
             return error{errc::misuse, "a last resource is not prepared", phase::commit};
@@ -1980,13 +2012,15 @@ private:
 //       in_paris.execute(add("amount"_arg = +100, "id"_arg = 2));
 //   });
 //
-// What it costs: where one database alone has written, its plain COMMIT. Where more have, a question, PREPARE TRANSACTION and COMMIT
+// What it costs: where one database alone has written, its plain COMMIT (looked up as `transactions_options::resolve_commit` of its stack
+// says). Where more have, a question, PREPARE TRANSACTION and COMMIT
 // PREPARED on each, one after the other, and one write that is synced to the coordinator's log.
 //
 // What it does not do: others may see one database's part a moment before the other's, for only each database by itself isolates.
 //
 // At most one participant may be an SQLite database. It commits when all others are prepared, and so decides; what it decided stands in
-// its table `strata_decision`, and recovery needs that very file.
+// its table `strata_decision`, and recovery needs that very file. Under a rollback journal it must be opened with `pragma synchronous =
+// extra`, for SQLite's `full` does not sync the folder from which the journal vanishes, and a power cut may undo the last commit.
 #ifndef STRATA_DISTRIBUTED_TRANSACTION_HPP
 #define STRATA_DISTRIBUTED_TRANSACTION_HPP
 
@@ -1994,7 +2028,9 @@ namespace strata::inline STRATA_ABI {
 
 struct distributed_transaction_options {
     duration deadline{};  ///< from the start of the call up to the decision; zero: none
-    /// How long each database whose connection was lost in the second phase is tried on another one before the rest is left to `recover`.
+    /// How long another connection is waited for, by each database whose connection was lost in the second phase, one after the other. On
+    /// it the branch is ended in one attempt, which takes up to the driver's own limit (`postgres_options::finish_limit`); what fails there
+    /// is left to `recover`.
     duration finish_within = std::chrono::seconds{5};
     std::span<const tag> tags = {};
     std::string_view name = {};  ///< for metrics and logs

@@ -240,6 +240,15 @@ private:
 };
 expect_version(const char*) -> expect_version<std::string>;
 
+namespace detail {
+
+template <class>
+inline constexpr bool is_expected_version = false;
+template <class V>
+inline constexpr bool is_expected_version<expect_version<V>> = true;
+
+}  // namespace detail
+
 /// What became of a versioned write.
 enum class write_status : std::uint8_t {
     updated,         ///< it is written, and has the new version
@@ -552,6 +561,9 @@ template <class Kept>
 #endif
 
 // What a versioned write does when the row has another version than expected. `merge` has a file of its own.
+//
+// Each says whether it `checks` the version, whether it `repeats` after a conflict, and whether it is `idempotent`: written once more after
+// a lost answer, it comes to the same row. One that is not refuses `call_options::idempotent`.
 #ifndef STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
 #define STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
 
@@ -561,6 +573,7 @@ namespace strata::inline STRATA_ABI {
 struct fail_fast {
     static constexpr bool checks = true;
     static constexpr bool repeats = false;
+    static constexpr bool idempotent = true;
 };
 
 /// It is not looked at: what others wrote since the row was read IS LOST, unless it is in columns that T has not. The outcome is `updated`
@@ -568,6 +581,7 @@ struct fail_fast {
 struct last_writer_wins {
     static constexpr bool checks = false;
     static constexpr bool repeats = false;
+    static constexpr bool idempotent = true;
 };
 
 /// The function is called with the row as it is now, changes it, and that is written; when somebody else was faster, once more on the
@@ -575,13 +589,14 @@ struct last_writer_wins {
 /// that was read, the first try is on it as it was read: what the caller has changed in it since is not written (`merge` does that).
 ///
 /// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
-/// is written. `call_options::idempotent` is a promise about the function too: repeated after a lost answer, it runs on what it may have
-/// written itself.
+/// is written. With `call_options::idempotent` it is refused with `errc::invalid_argument`: repeated after a lost answer, the function
+/// would run on what it may have written itself.
 template <class F>
 class recompute {
 public:
     static constexpr bool checks = true;
     static constexpr bool repeats = true;
+    static constexpr bool idempotent = false;
 
     explicit recompute(F f) : f_(std::move(f)) {}
 
@@ -607,6 +622,31 @@ inline constexpr bool recomputes<recompute<F>> = true;
 
 template <class Strategy>
 inline constexpr bool merges = false;
+
+template <class S>
+concept conflict_strategy = requires {
+    { S::checks } -> std::convertible_to<bool>;
+    { S::repeats } -> std::convertible_to<bool>;
+    { S::idempotent } -> std::convertible_to<bool>;
+};
+
+template <class Strategy>
+constexpr void assert_strategy() {
+    static_assert(conflict_strategy<Strategy>,
+                  "strata: what follows the row is a strategy: strata::recompute{function}, strata::merge{rules...}, "
+                  "strata::last_writer_wins{} or strata::fail_fast{}; or strata::expect_version{...}, or call_options");
+}
+
+/// A call that is given a key without a row, and is `right` with it.
+template <bool Removes, bool Right>
+constexpr void assert_key_alone() {
+    static_assert(Right || Removes,
+                  "strata: a key alone does not say what to write: update_versioned<T>(key, strata::recompute{[](T& row) { ... }}); a row "
+                  "goes by itself: update_versioned(row)");
+    static_assert(Right || !Removes,
+                  "strata: a key alone does not say which version is removed: remove_versioned<T>(key, strata::expect_version{...}); a row "
+                  "goes by itself: remove_versioned(row)");
+}
 
 }  // namespace detail
 
@@ -641,6 +681,7 @@ template <added_number T>
 }
 
 struct conflict_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         static_cast<void>(base);
@@ -650,6 +691,7 @@ struct conflict_rule {
     }
 };
 struct take_theirs_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T&, const T&, const T& theirs, T& out) {
         out = theirs;
@@ -657,6 +699,7 @@ struct take_theirs_rule {
     }
 };
 struct take_ours_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T&, const T& ours, const T&, T& out) {
         out = ours;
@@ -664,6 +707,7 @@ struct take_ours_rule {
     }
 };
 struct add_numbers_rule {
+    static constexpr bool idempotent = false;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         if constexpr (added_number<T>) {
@@ -676,6 +720,7 @@ struct add_numbers_rule {
     }
 };
 struct append_lists_rule {
+    static constexpr bool idempotent = false;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         constexpr bool list = requires { out.insert(out.end(), std::begin(ours), std::end(ours)); };
@@ -691,6 +736,7 @@ struct append_lists_rule {
 };
 template <class F>
 struct function_rule {
+    static constexpr bool idempotent = false;
     F f;
     template <class T>
     bool apply(const T& base, const T& ours, const T& theirs, T& out) const {
@@ -709,6 +755,7 @@ inline constexpr bool is_merge_rule =
 template <fixed_string Name, class Rule>
 struct field_rule {
     static constexpr std::string_view name = Name.view();
+    static constexpr bool idempotent = Rule::idempotent;
     Rule rule;
 };
 
@@ -744,12 +791,14 @@ template <class Rule>
 
 /// The strategy: when the row has changed since it was read, both sides' changes are put together on the row as it is now, and that is
 /// written; again when somebody else was faster, as `recompute`. Needs the row as it was read: `versioned<T>`. Members are compared by ==.
-/// With `call_options::idempotent`, repeated after a lost answer, it would add and append to what it may have written itself.
+/// With `call_options::idempotent` it is refused with `errc::invalid_argument` where a rule adds, appends or is a function: repeated after
+/// a lost answer, that would be done to what it may have written itself.
 template <class... Rules>
 class merge {
 public:
     static constexpr bool checks = true;
     static constexpr bool repeats = true;
+    static constexpr bool idempotent = (Rules::idempotent && ...);
 
     explicit merge(Rules... rules) : rules_(std::move(rules)...) {}
 
@@ -819,6 +868,79 @@ namespace detail {
 
 template <class... Rules>
 inline constexpr bool merges<merge<Rules...>> = true;
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What a caller gives for a key, against the members that hold it: a text for a number would be found wrong by the server at best, and by
+// SQLite never.
+#ifndef STRATA_VALUE_KEY_FIT_HPP
+#define STRATA_VALUE_KEY_FIT_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class T>
+struct opened {
+    using type = T;
+    static constexpr bool closed = false;
+};
+template <class T>
+struct opened<std::optional<T>> {
+    using type = T;
+    static constexpr bool closed = true;
+};
+
+/// A number for a number, without a fraction for one that has none; a text for a text; bytes for bytes; else what converts by itself.
+template <class Member, class Given>
+consteval bool key_part_fits() {
+    if constexpr (std::same_as<Member, Given>)
+        return true;
+    else if constexpr (std::same_as<Member, bool> || std::same_as<Given, bool>)
+        return false;
+    else if constexpr (std::integral<Member>)
+        return std::integral<Given>;
+    else if constexpr (std::floating_point<Member>)
+        return std::is_arithmetic_v<Given>;
+    else if constexpr (requires(const Member& m, const Given& g) {
+                           requires std::same_as<decltype(*std::data(m)), decltype(*std::data(g))>;
+                       })
+        return true;
+    else
+        return std::is_convertible_v<const Given&, Member>;
+}
+
+template <class T, std::size_t I, class Given>
+constexpr void assert_key_part() {
+    static_assert(!opened<Given>::closed,
+                  "strata: this key is a std::optional, and no row has an absent key: look whether it is there, and give *key");
+    if constexpr (!opened<Given>::closed && adapted_struct<T>) {
+        if constexpr (I < key_columns<T>.size()) {
+            constexpr int number = member_of_column<T>(key_columns<T>[I]);
+            if constexpr (number >= 0) {
+                using member_of_key = typename opened<member_type<member<T, static_cast<std::size_t>(number)>, T>>::type;
+                static_assert(key_part_fits<member_of_key, Given>(),
+                              "strata: this key is of another type than the row's key: give what the member of its column holds");
+            }
+        }
+    }
+}
+
+/// `Key`: a value, or a tuple with a part for each column.
+template <class T, class Key>
+constexpr void assert_key() {
+    if constexpr (requires { std::tuple_size<Key>::value; }) {
+        [&]<std::size_t... I>(std::index_sequence<I...>) {
+            (assert_key_part<T, I, std::remove_cvref_t<std::tuple_element_t<I, Key>>>(), ...);
+        }(std::make_index_sequence<std::tuple_size_v<Key>>{});
+    } else {
+        assert_key_part<T, 0, Key>();
+    }
+}
 
 }  // namespace detail
 
@@ -1084,6 +1206,7 @@ public:
     }
     template <class Key>
     [[nodiscard]] static auto key_from(const Key& key) {
+        if constexpr (right) assert_key<T, Key>();
         if constexpr (requires { std::tuple_size<Key>::value; }) {
             static_assert(std::tuple_size_v<Key> == key_members.size(),
                           "strata: a key has as many parts as strata::mapping<T>::key columns");
@@ -1094,6 +1217,20 @@ public:
                           "strata::mapping<T>::key");
             return std::tuple<const Key&>(key);
         }
+    }
+
+    /// The version that a caller expects who has no row that was read.
+    template <class V>
+    [[nodiscard]] static version expected(const expect_version<V>& e) {
+        constexpr bool fits = requires { version{e.version()}; };
+        static_assert(
+            !right || fits,
+            "strata: strata::expect_version{...} holds another type than this row's versions: an integer that fits into the member "
+            "of the version column, or where there is no version column the text that version() of a row gave");
+        if constexpr (fits)
+            return version{e.version()};
+        else
+            return {};
     }
 
     /// Bound to keys that live until the call ends, as row and version must.
@@ -1275,6 +1412,9 @@ public:
                 case at::begun:
                     if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                         return e = error{errc::cancelled, phase::execute}, signal::failed;
+                    if constexpr (!Strategy::idempotent)
+                        if (op.run_time_idempotent) [[unlikely]]
+                            return e = not_idempotent(), signal::failed;
                     if (result.attempts != 0) result = {};  // of the operation's attempt before
                     thrown = nullptr;
                     if constexpr (requires { given_.base(); }) {
@@ -1471,6 +1611,12 @@ private:
     [[nodiscard]] STRATA_COLD static error no_version_left() {
         return {errc::out_of_range, "the version is the greatest that the struct's member can hold", phase::admission};
     }
+    [[nodiscard]] STRATA_COLD static error not_idempotent() {
+        return {errc::invalid_argument,
+                "recompute, and merge by sums, lists or functions, cannot be idempotent: repeated after a lost answer it would go on from "
+                "what it may have written itself; leave call_options::idempotent out",
+                phase::admission};
+    }
     [[nodiscard]] STRATA_COLD static error several_rows() {
         return {errc::too_many_rows, "more than one row has this key: strata::mapping<T>::key names columns that are not unique",
                 phase::result, effect::applied};
@@ -1514,7 +1660,7 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// A caller may say `idempotent`. With `fail_fast` a write that is repeated finds the version that it wrote itself: nothing is done twice,
-/// but the outcome is a conflict. `recompute` and `merge` take that for somebody else's, and go on from it.
+/// but the outcome is a conflict. What would go on from it, as if it were somebody else's, refuses (`Strategy::idempotent`).
 consteval operation_facts facts_of_versioned_write(bool inside_transaction) {
     return {.kind = operation_kind::write, .idempotent = known::at_run_time, .inside_transaction = inside_transaction};
 }
@@ -1817,11 +1963,9 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-template <class S>
-concept conflict_strategy = requires {
-    { S::checks } -> std::convertible_to<bool>;
-    { S::repeats } -> std::convertible_to<bool>;
-};
+/// `update_versioned<T>(key)`: what stands first is no T.
+template <class T, class Key>
+concept key_without_row = !std::is_convertible_v<const Key&, const T&>;
 
 template <class Rows>
 using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<const Rows&>()))>;
@@ -1829,6 +1973,9 @@ using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<const R
 /// The part of a batch that writes a row.
 template <class Policy, class Session, class Rows, class Strategy, bool Removes>
 struct part_of_writes_type {
+    static_assert(conflict_strategy<Strategy>,
+                  "strata: what follows the rows is a strategy: strata::recompute{function}, strata::merge{rules...}, "
+                  "strata::last_writer_wins{} or strata::fail_fast{}; after it call_options");
     static_assert(std::is_lvalue_reference_v<decltype(*std::begin(std::declval<const Rows&>()))>,
                   "strata: the rows of a batch lie in a container: std::vector<strata::versioned<T>>");
     using element = element_of<Rows>;
@@ -1860,8 +2007,8 @@ public:
     }
     template <class T, class Key>
     result<std::optional<versioned<T>>> try_find_versioned(const Key& key, const call_options& o = no_call_options) {
-        using rows = typename Policy::template table<T, Self>;
-        return read<versioned_sink<T>>(rows::find(rows::key_from(key)), o);
+        using table = typename Policy::template table<T, Self>;
+        return read<versioned_sink<T>>(table::find(table::key_from(key)), o);
     }
 
     /// Inserts the row, with 1 in its version column, and returns it as the database has it. A key that is there already is
@@ -1881,26 +2028,30 @@ public:
     auto update_versioned(const Row& row, const call_options& o = no_call_options) {
         return update_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write_or_throw<typename row_of<Row>::type, false>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return write_or_throw<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_update_versioned(const Row& row, const call_options& o = no_call_options) {
         return try_update_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto try_update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return try_write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     /// The same with the version beside the row.
     template <class T, class Version>
     auto update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return write_or_throw<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        return write_or_throw<T, false>(given_row_and_version<T, const T&>{row, Policy::template table<T, Self>::expected(expected)},
+                                        fail_fast{}, o);
     }
     template <class T, class Version>
     auto try_update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return try_write<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        return try_write<T, false>(given_row_and_version<T, const T&>{row, Policy::template table<T, Self>::expected(expected)},
+                                   fail_fast{}, o);
     }
     /// Of the row with this key, read and written as often as it takes.
     template <class T, class Key, class F>
@@ -1911,60 +2062,86 @@ public:
     result<write_outcome<T>> try_update_versioned(const Key& key, const recompute<F>& strategy, const call_options& o = no_call_options) {
         return try_write<T, false>(given_key<T, const Key&>{key}, strategy, o);
     }
+    /// Refused: a key by itself, or with what does not go with one.
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!recomputes<Other>)
+    auto update_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<false, !key_without_row<T, Key>>();
+    }
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!recomputes<Other>)
+    auto try_update_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<false, !key_without_row<T, Key>>();
+    }
 
     /// Removes the row if it has the version that was read. Strategies: `fail_fast`, `last_writer_wins`.
     template <class Row>
     auto remove_versioned(const Row& row, const call_options& o = no_call_options) {
         return remove_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write_or_throw<typename row_of<Row>::type, true>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return write_or_throw<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_remove_versioned(const Row& row, const call_options& o = no_call_options) {
         return try_remove_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto try_remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return try_write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     /// The same of a key with the version beside it.
     template <class T, class Key, class Version>
     write_outcome<T> remove_versioned(const Key& key, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return write_or_throw<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        return write_or_throw<T, true>(given_key_and_version<T, const Key&>{key, Policy::template table<T, Self>::expected(expected)},
+                                       fail_fast{}, o);
     }
     template <class T, class Key, class Version>
     result<write_outcome<T>> try_remove_versioned(const Key& key, const expect_version<Version>& expected,
                                                   const call_options& o = no_call_options) {
-        return try_write<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        return try_write<T, true>(given_key_and_version<T, const Key&>{key, Policy::template table<T, Self>::expected(expected)},
+                                  fail_fast{}, o);
+    }
+    /// Refused: a key by itself, or with what does not go with one.
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!is_expected_version<Other>)
+    auto remove_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<true, !key_without_row<T, Key>>();
+    }
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!is_expected_version<Other>)
+    auto try_remove_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<true, !key_without_row<T, Key>>();
     }
 
     /// Batches, of a range of what the calls above take, on one connection and as one operation. `_all_`: all or nothing, in a transaction
     /// of their own or behind a savepoint; the first row that is not written, for whatever reason, stops it. `_each_`: every row by
     /// itself, with its own result, whatever becomes of the others (inside a transaction of PostgreSQL what follows an error fails too).
     /// Rows in the order of their keys cannot deadlock with other such batches.
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return try_update_all_versioned(rows, strategy, o).value();
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto try_update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, false>, true>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto update_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, false>, false>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return try_remove_all_versioned(rows, strategy, o).value();
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto try_remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, true>, true>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto remove_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, true>, false>(rows, strategy, o);
     }
@@ -2010,8 +2187,7 @@ private:
     }
     template <class T, bool Removes, class Given, class Strategy>
     error write(const Given& given, const Strategy& strategy, const call_options& o, write_outcome<T>& told) {
-        using rows = typename Policy::template table<T, Self>;
-        using write_type = versioned_write<typename Self::driver, rows, Given, Strategy, Removes>;
+        using write_type = versioned_write<typename Self::driver, typename Policy::template table<T, Self>, Given, Strategy, Removes>;
         return self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
             using work_type = versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
             auto& policy = rt.template policy<Policy>();

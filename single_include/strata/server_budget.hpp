@@ -26,6 +26,10 @@
 // few rounds, in which the database may do up to a third less. Nothing is tried unless all connections are in use, callers wait, and the
 // database is what keeps the connections busy. When leases end by faults (timeouts) the pool becomes smaller at once, and quickly half as
 // large as it was when that is over.
+//
+// Waits for locks are not the database's work. Where they take 30 % of the time or more, the size stays as it is, and timeouts are no
+// reason to change it: neither a larger pool nor a smaller one helps callers who wait for one row. Where they take less, they are left out
+// of R, but a larger size must bring more leases a second.
 #ifndef STRATA_SOURCE_POOL_SIZING_HPP
 #define STRATA_SOURCE_POOL_SIZING_HPP
 
@@ -83,16 +87,17 @@ struct sizing_round {
     std::size_t size = 0;      ///< so many connections the pool may have now: its limit
     std::size_t peak = 0;      ///< the most that were leased at once
     std::size_t waiting = 0;   ///< the most callers that waited at once
-    std::uint64_t ended = 0;   ///< leases that ended, without those that waited for a lock for most of their time
-    duration served{};         ///< of these, the time that the database worked, all together
+    std::uint64_t ended = 0;   ///< leases that ended
+    duration served{};         ///< the time that the database worked on leases, all together: without waits for locks
     std::uint64_t faults = 0;  ///< leases that ended by a timeout, or because the connection failed
+    duration locked{};         ///< the time that leases waited for locks in the database, all together
 };
 
 enum class sizing_reason : std::uint8_t {
     measuring,      ///< it stays until enough is known
     opening,        ///< it stays: connections are being opened, or leases of a larger size are still out
     application,    ///< it stays: nobody waits for a connection
-    not_busy,       ///< it stays: the database works on too few (little to do, locks, or the application's own work between statements)
+    not_busy,       ///< it stays: the database works on too few (little to do, or the application's own work between statements)
     at_target,      ///< it stays: another size was not better
     grow,           ///< a larger size is tried
     shrink,         ///< a smaller size is tried
@@ -101,18 +106,20 @@ enum class sizing_reason : std::uint8_t {
     recovering,     ///< larger: faults have ended
     limits,         ///< it stays at `max`, or was outside of `min` to `max`
     server_budget,  ///< it stays at what the server's budget allows, or was beyond it
+    locks,          ///< it stays: too many leases wait for locks
 };
 
 [[nodiscard]] constexpr std::string_view to_string(sizing_reason r) noexcept {
-    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy",   "at_target", "grow",
-                                          "shrink",    "back",    "faults",      "recovering", "limits",    "server_budget"};
+    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy", "at_target",     "grow", "shrink",
+                                          "back",      "faults",  "recovering",  "limits",   "server_budget", "locks"};
     return names[static_cast<std::size_t>(r)];
 }
 
 struct sizing_decision {
     std::size_t target;  ///< so many connections are best, as far as is known
     sizing_reason reason;
-    bool apply;  ///< the pool is to be resized to `target`; never in a dry run
+    bool apply;             ///< the pool is to be resized to `target`; never in a dry run
+    double lock_waits = 0;  ///< so many leases, on the average of the round, waited for locks; their time was left out
 };
 
 /// Not thread-safe. Asked once a round, it takes some 300 instructions (measured), and allocates nothing. A pool whose size is changed by
@@ -136,7 +143,9 @@ public:
         if (r.size != target_) stand_at(r.size);
         const duration elapsed = r.now - std::exchange(last_, r.now);
         const sizing_reason reason = judge(r, elapsed);
-        return {target_, reason, target_ != r.size && !options_.dry_run};
+        const double waits =
+            elapsed > duration::zero() ? static_cast<double>(r.locked.count()) / static_cast<double>(elapsed.count()) : 0.0;
+        return {target_, reason, target_ != r.size && !options_.dry_run, waits};
     }
 
 private:
@@ -149,6 +158,7 @@ private:
     struct block {
         double leases = 0;
         double worked = 0;  ///< nanoseconds of the database
+        double locked = 0;  ///< and in which leases waited for locks
         double held = 0;    ///< and what they would be if it worked on all leases all the time
     };
     /// What leases took at one size.
@@ -164,9 +174,11 @@ private:
             ++blocks;
             all.leases += b.leases;
             all.worked += b.worked;
+            all.locked += b.locked;
             all.held += b.held;
         }
         [[nodiscard]] double mean() const noexcept { return sum / blocks; }
+        [[nodiscard]] double mean_with_locks() const noexcept { return mean() * (1 + all.locked / std::max(all.worked, 1.0)); }
         /// The variance of the mean's logarithm: as the blocks differ, but no less than that of so many exponential times.
         [[nodiscard]] double variance() const noexcept {
             const double seen = blocks > 1 ? (squares / blocks / (mean() * mean()) - 1) / (blocks - 1) : 1;
@@ -194,7 +206,8 @@ private:
         if (target_ > most()) return move_to(most(), budget_ < options_.max ? sizing_reason::server_budget : sizing_reason::limits);
         if (target_ < least()) return move_to(least(), sizing_reason::limits);
         const auto all = static_cast<double>(r.ended + r.faults);
-        if (r.faults > 0 && r.peak >= r.size && static_cast<double>(r.faults) >= options_.fault_share * all) return fall();
+        const bool many = r.faults > 0 && static_cast<double>(r.faults) >= options_.fault_share * all;
+        if (many && r.peak >= r.size && !is_for_locks(r)) return fall();
         falling_ = false;
         if (r.waiting > 0 && r.peak != r.size) {  // connections are missing, or leases of a larger size are still out
             settling_ = 1;
@@ -214,6 +227,7 @@ private:
         if (rest_ > 0) --rest_;
         block_.leases += static_cast<double>(r.ended);
         block_.worked += static_cast<double>(r.served.count());
+        block_.locked += static_cast<double>(r.locked.count());
         block_.held += static_cast<double>(elapsed.count()) * static_cast<double>(r.size);
         if (base_.size == 0 && next_size() == target_) turn();
         if (block_.leases < options_.samples) return still();
@@ -225,7 +239,8 @@ private:
         }
         here_.add(mean, done);
         if (here_.blocks < least_blocks) return still();
-        if (here_.all.worked < busy * here_.all.held) return lull(r.peak, sizing_reason::not_busy);
+        if (here_.all.worked < busy * here_.all.held)
+            return here_.all.worked + here_.all.locked < busy * here_.all.held ? lull(r.peak, sizing_reason::not_busy) : locked_out();
         if (base_.size != 0) return compare();
         if (!is_enough(next_size())) return still();
         if (usual_ != 0 && differs(here_.mean(), usual_)) {
@@ -272,7 +287,8 @@ private:
 
     [[nodiscard]] sizing_reason compare() noexcept {
         const double distance = distance_to(base_.size);
-        const double worth = 1 - std::log(here_.mean() / base_.here.mean()) / distance;
+        const double longer = up_ ? here_.mean_with_locks() / base_.here.mean_with_locks() : here_.mean() / base_.here.mean();
+        const double worth = 1 - std::log(longer) / distance;
         const double doubt = 2 * std::sqrt(here_.variance() + base_.here.variance()) / std::abs(distance);
         if (worth - doubt > 1.3 || worth + doubt < -2.5) return void_trial();  // no server is like that: other queries have come
         if (up_ ? worth - doubt > options_.worth : worth + doubt < options_.worth) {
@@ -315,6 +331,16 @@ private:
         if (base_.size != 0 && !(up_ && peak > base_.size)) return void_trial();
         if (++unmeasured_ >= longest_unmeasured) base_ = {};  // what was measured then is of another time
         return why;
+    }
+
+    /// Locks are what keeps the connections. What was being tried is given up: either it brought them about, or no size helps.
+    [[nodiscard]] sizing_reason locked_out() noexcept {
+        if (base_.size != 0) return give_up();
+        here_ = {};
+        return sizing_reason::locks;
+    }
+    [[nodiscard]] static bool is_for_locks(const sizing_round& r) noexcept {
+        return static_cast<double>(r.locked.count()) > (1 - busy) * static_cast<double>((r.locked + r.served).count());
     }
 
     [[nodiscard]] sizing_reason fall() noexcept {

@@ -6658,9 +6658,17 @@ public:
         return false;
     }
 
+    /// The same, but only where nobody is inside and no savepoint is open; false: nothing has changed.
+    [[nodiscard]] bool try_end_alone() noexcept {
+        std::uint32_t expected = idle(0);
+        return word_.compare_exchange_strong(expected, ended, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+
     [[nodiscard]] STRATA_COLD error refusal() const {
         const std::uint32_t now = word_.load(std::memory_order_relaxed);
-        if (now == ended) return {errc::misuse, "the transaction has ended: its handle is of no use after its closure", phase::admission};
+        if (now == ended)
+            return {errc::misuse, "the transaction has ended: it was committed or rolled back, and its handle is of no use after that",
+                    phase::admission};
         if ((now & busy) != 0)
             return {errc::misuse, "another task or thread is using this transaction: one statement at a time", phase::admission};
         return {errc::misuse, "a savepoint is open: within its closure use the handle that the closure was given", phase::admission};
@@ -7335,8 +7343,9 @@ struct transaction_options {
     /// another has written since it read.
     typename detail::locking_of<Driver>::option locking = {};
     /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip
-    /// before each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with
-    /// the id. Not asked for where the transaction only reads.
+    /// before each COMMIT of what has run a statement, and two more before a connection's first. Only the host is asked that the connection
+    /// led to, and only if it is the same server still. It takes up to `postgres_options::finish_limit`; what is still not known then is
+    /// `errc::outcome_unknown` with the id. Not asked for where the transaction only reads.
     std::conditional_t<detail::resolves_commits<Driver>, std::optional<bool>, detail::no_resolve_option> resolve_commit = {};
     transaction_escalation<Driver> escalation = {};
 };
@@ -8745,6 +8754,9 @@ struct async_extensions<Self, List<P...>> : added_async_members<P, Self>... {};
 //   outcome unknown           neither, and the error says so
 //   never ended               neither, where the operation itself was destroyed on its way
 //
+// A hook belongs to the handle on which it is registered: on any but the innermost open savepoint's, or after the end, that is
+// `errc::misuse`, thrown, and nothing is registered.
+//
 // What a hook throws is dropped and the others run: what has happened has happened. One that wants to be heard catches by itself.
 #ifndef STRATA_TRANSACTION_HOOKS_HPP
 #define STRATA_TRANSACTION_HOOKS_HPP
@@ -10019,6 +10031,8 @@ inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_se
 }  // namespace detail
 
 /// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
+/// One thread at a time, as a closure's: whoever comes while another is inside is refused with `errc::misuse`. To be destroyed, assigned to
+/// or moved when nobody is. What it is made of, with the database, lives until then, also after its end.
 template <class Runtime>
 class owned_transaction : public calls<owned_transaction<Runtime>>,
                           public detail::extensions<owned_transaction<Runtime>, typename Runtime::interceptors> {
@@ -10036,9 +10050,12 @@ public:
         std::swap(handle_, other.handle_);
         return *this;
     }
-    ~owned_transaction() { static_cast<void>(finish(detail::ending::roll_back)); }
+    ~owned_transaction() {
+        if (held_ != nullptr && !held_->work.state.use.has_ended()) static_cast<void>(held_->give_back(detail::ending::roll_back));
+    }
 
-    /// Makes everything durable, or throws; either way the handle is empty after it.
+    /// Makes everything durable, or throws; either way the transaction has ended after it. But not where a statement or a savepoint of it
+    /// is open, in this thread or another: then nothing is done, it goes on, and this is `errc::misuse`. So is `rollback`.
     void commit() {
         if (error e = finish(detail::ending::commit)) throw_failure(std::move(e));
     }
@@ -10072,7 +10089,7 @@ public:
 
     /// The same handle that a closure gets, for functions that take one.
     [[nodiscard]] basic_transaction<Runtime>& handle() {
-        if (!handle_) throw_failure(gone());
+        if (!handle_ || held_->work.state.use.has_ended()) throw_failure(gone());
         return *handle_;
     }
 
@@ -10104,11 +10121,14 @@ private:
     [[nodiscard]] STRATA_COLD static error gone() {
         return {errc::misuse, "the transaction has ended: it was committed, rolled back or moved from", phase::admission};
     }
+    /// Frees nothing: another thread may be on its way in.
     [[nodiscard]] error finish(detail::ending how) {
-        handle_.reset();
-        const std::unique_ptr<held> h = std::move(held_);
-        if (h == nullptr) return how == detail::ending::commit ? gone() : error{};
-        return h->give_back(how);
+        if (held_ != nullptr) {
+            detail::transaction_use& use = held_->work.state.use;
+            if (use.try_end_alone()) return held_->give_back(how);
+            if (!use.has_ended()) return use.refusal();
+        }
+        return how == detail::ending::commit ? gone() : error{};
     }
 
     std::unique_ptr<held> held_;
@@ -12011,10 +12031,123 @@ private:
 
 #endif
 
+// How many of a pool's connections wait for locks in the database: no work of the database's, so the planner leaves it out.
+//
+// A driver that waits itself (SQLite) knows: `connection.waited_for_locks()` is the sum of its waits, as a duration that only grows and may
+// be read from any thread. Where the server waits (PostgreSQL) it is asked: the driver has a type `lock_watch` with
+//
+//     std::optional<std::size_t> ask(const options&, const std::int32_t* sessions, std::size_t n, const interruption&) noexcept
+//
+// which keeps a connection of its own, besides the pool's, and counts those of the sessions (`connection.session_number()`) that wait; none
+// where it cannot tell. It is asked as often as the planner says, only while all connections are lent out and callers wait; no caller
+// waits for it. A driver with neither waits for no locks, as far as the planner knows.
+#ifndef STRATA_SOURCE_POOL_LOCK_WATCH_HPP
+#define STRATA_SOURCE_POOL_LOCK_WATCH_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+/// A pool at one moment.
+struct pool_look {
+    std::size_t lent = 0;  ///< connections that are lent out
+    bool is_full = false;  ///< all are, and callers wait
+    duration locked{};     ///< since the look before: waits for locks that connections have counted themselves
+};
+
+/// Nothing, for drivers that are not asked.
+template <class Control, class Driver = typename Control::driver>
+class pool_lock_watch {
+public:
+    static constexpr bool asks = false;
+    explicit pool_lock_watch(Control&) noexcept {}
+    [[nodiscard]] std::size_t waiting(const pool_look&, duration, time_point) const noexcept { return 0; }
+    void rest() const noexcept {}
+    void cancel() const noexcept {}
+};
+
+template <class Control, class Driver>
+    requires requires { typename Driver::lock_watch; }
+class pool_lock_watch<Control, Driver> {
+public:
+    static constexpr bool asks = true;
+
+    explicit pool_lock_watch(Control& control) noexcept : control_(control) {}
+    pool_lock_watch(const pool_lock_watch&) = delete;
+    pool_lock_watch& operator=(const pool_lock_watch&) = delete;
+    /// In a forked child the connection belongs to the parent.
+    ~pool_lock_watch() {
+        if (process_.is_forked_child()) static_cast<void>(watch_.release());
+    }
+
+    /// How many of those that are lent out wait for locks; the server is asked no more often than `every` (zero: never), else it is what it
+    /// said last. Blocks for `longest_answer` at most.
+    [[nodiscard]] STRATA_COLD std::size_t waiting(const pool_look& seen, duration every, time_point now) noexcept {
+        if (!seen.is_full || every <= duration::zero() || end_.is_cancelled()) return waiting_ = 0;
+        if (now >= next_) {
+            next_ = add_saturated(now, every);
+            ask(now);
+        }
+        asked_ = true;
+        return waiting_ < seen.lent ? waiting_ : seen.lent;
+    }
+    /// A round has ended: where the server was not asked in it, the connection is closed.
+    STRATA_COLD void rest() noexcept {
+        if (!std::exchange(asked_, false)) watch_ = nullptr;
+    }
+    /// From any thread.
+    void cancel() noexcept { end_.cancelled.store(true, std::memory_order_relaxed); }
+
+private:
+    static constexpr duration longest_answer = std::chrono::seconds{1}, after_failure = std::chrono::minutes{1};
+    static constexpr duration longest_use = std::chrono::minutes{1};  ///< of a connection: a new one may lead elsewhere
+
+    void ask(time_point now) noexcept {
+        waiting_ = 0;
+        try {
+            const auto target = control_.target();
+            if (target_ != target || now >= until_) watch_ = nullptr;
+            if (watch_ == nullptr) {
+                watch_ = std::make_unique<typename Driver::lock_watch>();
+                target_ = target;
+                until_ = add_saturated(now, longest_use);
+            }
+            if (!sessions_) sessions_ = heap_array<std::int32_t>(control_.capacity());
+            end_.deadline = add_saturated(now, longest_answer);
+            const std::size_t n = control_.sessions(sessions_.data());
+            if (const std::optional<std::size_t> said = watch_->ask(*target, sessions_.data(), n, end_)) {
+                waiting_ = *said;
+                return;
+            }
+        } catch (...) {  // no memory
+        }
+        watch_ = nullptr;
+        next_ = add_saturated(now, after_failure);
+    }
+
+    Control& control_;
+    std::unique_ptr<typename Driver::lock_watch> watch_;
+    std::shared_ptr<const typename Driver::options> target_;  ///< of `watch_`
+    heap_array<std::int32_t> sessions_;
+    interruption end_;
+    fork_guard process_;
+    time_point next_{};   ///< when it may be asked again
+    time_point until_{};  ///< the end of `watch_`
+    std::size_t waiting_ = 0;
+    bool asked_ = false;  ///< in this round
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
 // Who says how large a pool is to be, and how many connections it is to hold ready: an object of the user's choice, asked now and then.
 //
 // The library's own is in source/pool_planner.hpp. The pool watches itself for the planner, from outside: it looks a few times a second how
-// many connections are lent out, and so callers pay nothing for it.
+// many connections are lent out, and so callers pay nothing for it. How long they wait for locks it learns from the driver, see
+// source/pool_lock_watch.hpp.
 #ifndef STRATA_SOURCE_POOL_PLAN_HPP
 #define STRATA_SOURCE_POOL_PLAN_HPP
 
@@ -12029,6 +12162,8 @@ struct pool_usage {
     std::uint64_t ended = 0;                       ///< leases that ended
     duration lent{};                               ///< the time that connections were lent out, all together
     std::uint64_t faults = 0;                      ///< leases that ended by a timeout, or because the connection failed
+    duration locked{};        ///< of `lent`, the time in which they waited for locks in the database, as far as the driver can tell
+    std::size_t besides = 0;  ///< so many connections the pool may have open besides, to ask for locks: they count for the server
 };
 
 /// How a pool is to be from now on.
@@ -12044,6 +12179,8 @@ public:
     virtual pool_plan plan(const pool_usage& u, moment m) noexcept = 0;
     /// How often the pool is to look how many connections are lent out; positive.
     [[nodiscard]] virtual duration look_every() const noexcept = 0;
+    /// How often the server is to be asked which connections wait for locks, while all are lent out and callers wait; zero: never.
+    [[nodiscard]] virtual duration ask_for_locks_every() const noexcept { return {}; }
 
     virtual ~pool_planner() = default;
 
@@ -12059,26 +12196,35 @@ namespace detail {
 template <class Control>
 class pool_planning final : public background {
 public:
-    explicit pool_planning(Control& control) noexcept : control_(control) {}
+    explicit pool_planning(Control& control) noexcept : control_(control), locks_(control) {}
 
     STRATA_COLD time_point run(moment m) noexcept override {
         pool_planner& planner = *control_.planner();
-        const std::size_t lent = control_.watch(usage_);
-        if (last_look_ != time_point{}) usage_.lent += static_cast<duration::rep>(lent) * (m.now - last_look_);
+        const pool_look seen = control_.watch(usage_);
+        const duration since = last_look_ != time_point{} ? m.now - last_look_ : duration{};
+        const std::size_t waits = locks_.waiting(seen, planner.ask_for_locks_every(), m.now);
+        usage_.lent += static_cast<duration::rep>(seen.lent) * since;
+        usage_.locked += seen.locked + static_cast<duration::rep>(waits) * since;
         last_look_ = m.now;
         if (m.now >= next_plan_) {
             usage_.wall = runner->wall_now();
+            if (usage_.locked > usage_.lent) usage_.locked = usage_.lent;
+            usage_.besides = locks_.asks && planner.ask_for_locks_every() > duration::zero() ? 1 : 0;
             const pool_plan p = planner.plan(usage_, m);
             usage_ = {};
             next_plan_ = add_saturated(m.now, p.ask_again > duration::zero() ? p.ask_again : std::chrono::seconds{1});
             control_.follow(p);
+            locks_.rest();
         }
         const time_point look = add_saturated(m.now, planner.look_every());
         return look < next_plan_ ? look : next_plan_;
     }
 
+    void cancel() noexcept override { locks_.cancel(); }
+
 private:
     Control& control_;
+    pool_lock_watch<Control> locks_;
     pool_usage usage_;
     time_point last_look_{};
     time_point next_plan_{};
@@ -12272,6 +12418,7 @@ struct pool_slot {
     bool seen = false;               // upkeep: in this round
     std::uint32_t returns = 0;       // how often it came back
     std::uint32_t seen_returns = 0;  // upkeep: at the last look
+    std::int32_t session = 0;        // the server's number of it, where it has one
     time_point ends = never;         // upkeep: end of its life; `never` before it has been seen, and where there is no limit
     time_point idle_since{};
 
@@ -12410,6 +12557,7 @@ public:
         }
         hold guard(lock_);
         l->open = true;
+        if constexpr (requires { l->connection.session_number(); }) l->session = l->connection.session_number();
         l->ends = never;
         l->idle_since = {};
         l->score = full_score;
@@ -13133,8 +13281,8 @@ public:
 
     // For its planner.
     [[nodiscard]] pool_planner* planner() const noexcept { return options_.planner.get(); }
-    /// How many are lent out now; the rest into `u`.
-    [[nodiscard]] STRATA_COLD std::size_t watch(pool_usage& u) noexcept {
+    /// What there is now; the rest into `u`.
+    [[nodiscard]] STRATA_COLD pool_look watch(pool_usage& u) noexcept {
         hold guard(lock_);
         std::size_t lent = 0, waiting = 0;
         std::uint32_t returns = 0;
@@ -13143,12 +13291,25 @@ public:
             waiting += l.queue.size();
             u.limit = (&l == lanes_ ? 0 : u.limit) + l.limit;
         }
-        for (std::size_t i = 0; i < options_.max_size; ++i) returns += places::slots_[i].returns;
+        duration locked{};
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            returns += places::slots_[i].returns;
+            if constexpr (requires { places::slots_[i].connection.waited_for_locks(); })
+                locked += places::slots_[i].connection.waited_for_locks();
+        }
         u.peak = lent > u.peak ? lent : u.peak;
         u.waiting = waiting > u.waiting ? waiting : u.waiting;
         u.ended += static_cast<std::uint32_t>(returns - std::exchange(watched_returns_, returns));  // the counters go round
         u.faults += places::faults_ - std::exchange(watched_faults_, places::faults_);
-        return lent;
+        return {lent, waiting > 0 && lent >= u.limit, locked - std::exchange(watched_locked_, locked)};
+    }
+    /// The server's numbers of the open sessions into `out`, which has room for `capacity()`; how many.
+    [[nodiscard]] STRATA_COLD std::size_t sessions(std::int32_t* out) noexcept {
+        hold guard(lock_);
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (places::slots_[i].open) out[n++] = places::slots_[i].session;
+        return n;
     }
     STRATA_COLD void follow(const pool_plan& p) noexcept {
         {
@@ -13278,6 +13439,7 @@ private:
 
     std::uint32_t watched_returns_ = 0;
     std::uint64_t watched_faults_ = 0;
+    duration watched_locked_{};
 };
 
 }  // namespace detail

@@ -312,6 +312,9 @@ TEST_CASE("the user's word on what is answered, but not on writes, cancels and e
     CHECK(r.error().code() == errc::connection_lost);
     CHECK(r.error().effect() == strata::effect::unknown);
     CHECK(asked_about == errc::ok);
+    f.script.on("update t set x = 1 returning x").fails(errc::connection_lost, strata::effect::none);
+    CHECK(f.db.try_one<int>(or_else(write, 3)).error().code() == errc::connection_lost);  // a value would say that it was done
+    CHECK(asked_about == errc::ok);
 }
 
 TEST_CASE("an old result goes before a fallback, and a fallback is not kept", "[cache][fallback]") {

@@ -272,6 +272,15 @@ TEST_CASE("learned demand is what a model learns that keeps each day", "[learned
     }
 }
 
+TEST_CASE("a slot ends where it ends, also where the clock stands before 1970", "[learned_demand]") {
+    const strata::learned_demand d{{.slot = minutes{60}}};
+    for (const wall now : {wall{-24h * 400 + 7h + 10min}, wall{-10min}, friday + 50min}) {
+        const wall end = std::chrono::ceil<std::chrono::hours>(now), until = d.wanted(now).until;
+        CHECK(until > now);
+        CHECK(until <= end);
+    }
+}
+
 TEST_CASE("learned demand options that make no sense name their field", "[learned_demand]") {
     using options = strata::learned_demand_options;
     CHECK_FALSE(options{}.validate());

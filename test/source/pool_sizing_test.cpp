@@ -139,6 +139,77 @@ private:
     double now_ = 0;
 };
 
+/// Leases that work a while, and then some of them need the one lock that there is, held for a while as well (or, `gate`: which somebody
+/// else holds, and lets all go at once now and then).
+class locking {
+public:
+    locking(double mean_work, double share_that_locks, double mean_hold, std::size_t size, std::uint64_t seed = 1)
+        : limit(size), work(mean_work), locks(share_that_locks), hold(mean_hold), draw(seed) {}
+
+    strata::sizing_round pass(double seconds) {
+        const double end = now_ + seconds;
+        double worked = 0, locked = 0;
+        strata::sizing_round seen;
+        for (;;) {
+            for (; out_ < limit; ++out_) works_.push({now_ + exponential(work * slowdown(static_cast<double>(out_))), false});
+            const double next = std::min({end, works_.empty() ? 1e300 : works_.top().at, gate > 0 ? opens_ : 1e300});
+            worked += (next - now_) * static_cast<double>(works_.size());
+            locked += (next - now_) * static_cast<double>(waiting_);
+            now_ = next;
+            if (next == end) break;
+            if (gate > 0 && next == opens_) {
+                opens_ += gate;
+                for (; waiting_ > 0; --waiting_) leave(seen);
+                continue;
+            }
+            const auto [at, holds] = works_.top();
+            works_.pop();
+            if (holds) held_ = false;
+            if (!holds && std::bernoulli_distribution{locks}(draw))
+                ++waiting_;
+            else
+                leave(seen);
+            if (gate == 0 && !held_ && waiting_ > 0) {
+                --waiting_;
+                held_ = true;
+                works_.push({now_ + exponential(hold), true});
+            }
+        }
+        seen.now = strata::time_point{strata::duration{static_cast<std::int64_t>(now_ * 1e9)}};
+        seen.served = strata::duration{static_cast<std::int64_t>(worked * 1e9)};
+        seen.locked = strata::duration{static_cast<std::int64_t>(locked * 1e9)};
+        seen.size = seen.peak = limit;
+        seen.waiting = 3;
+        return seen;
+    }
+
+    std::size_t limit;
+    double work, locks, hold;
+    double gate = 0;  ///< how often all are let go; 0: there is one lock
+    law slowdown = [](double) { return 1.0; };
+    std::mt19937_64 draw;
+
+private:
+    struct busy {
+        double at;
+        bool holds;
+        bool operator>(const busy& o) const { return at > o.at; }
+    };
+    double exponential(double of_mean) { return std::exponential_distribution<>{1 / of_mean}(draw); }
+    void leave(strata::sizing_round& seen) {
+        ++seen.ended;
+        --out_;
+    }
+    double now_ = 0, opens_ = 0;
+    std::priority_queue<busy, std::vector<busy>, std::greater<>> works_;
+    std::size_t out_ = 0, waiting_ = 0;
+    bool held_ = false;
+};
+/// As a planner saw it that knew nothing of locks.
+void lock_waits_untold(int, strata::sizing_round& r) {
+    r.served += std::exchange(r.locked, strata::duration{});
+}
+
 /// What happened to a size over some rounds.
 struct course {
     std::size_t least = ~std::size_t{0}, most = 0;
@@ -271,6 +342,128 @@ TEST_CASE("leases that the database does not work on make no larger pool", "[poo
     const course free = run(world, sizer, 200);
     CHECK(free.most > 50);
     CHECK(run(world, sizer, 200, [](int, strata::sizing_round& r) { r.ended = 0, r.served = {}; }).moves <= 1);
+}
+
+TEST_CASE("callers who wait for one lock make no larger pool, and no smaller one", "[pool_sizing]") {
+    for (const std::size_t size : {2u, 10u, 40u}) {
+        CAPTURE(size);
+        locking world{0.0001, 1, 0.01, size, size};
+        strata::pool_sizer sizer{up_to(100)};
+        const course c = run(world, sizer, 300);
+        CHECK(c.moves == 0);
+        CHECK(c.count(sizing_reason::locks) > 70);
+        const strata::sizing_decision d = sizer.decide(world.pass(2));
+        CHECK(d.lock_waits > static_cast<double>(size) - 1.1);
+        CHECK(d.lock_waits < static_cast<double>(size) - 0.9);
+        const course untold = run(world, sizer, 300, lock_waits_untold);
+        CHECK(untold.moves > 4);
+        CHECK((untold.most > size || untold.least < size));
+    }
+    locking alone{0.0001, 1, 0.01, 1};
+    strata::pool_sizer sizer{up_to(100)};
+    const course c = run(alone, sizer, 300);
+    CHECK(c.most == 2);  // tried
+    CHECK(c.count(sizing_reason::back) > 2);
+    CHECK(alone.limit == 1);
+}
+
+TEST_CASE("those who are let go together by somebody else's lock make no larger pool", "[pool_sizing]") {
+    for (const bool told : {true, false}) {
+        locking world{0.002, 1, 0, 8, 2};
+        world.gate = 0.1;  // so a larger pool would serve more of them, and the database has nothing to do
+        strata::pool_sizer sizer{up_to(100)};
+        const course c = told ? run(world, sizer, 200) : run(world, sizer, 200, lock_waits_untold);
+        if (told)
+            CHECK(c.moves == 0);
+        else
+            CHECK(c.most == 100);
+    }
+}
+
+TEST_CASE("the same load as the database's own work makes a larger pool", "[pool_sizing]") {
+    locking world{0.01, 0, 0, 8, 3};
+    world.slowdown = cores(60);
+    strata::pool_sizer sizer{up_to(100)};
+    run(world, sizer, 200);
+    CHECK(world.limit >= 50);
+    CHECK(world.limit <= 85);
+}
+
+TEST_CASE("some waits for locks among the work are left out", "[pool_sizing]") {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+        locking world{0.02, 0.25, 0, 5, 30 + seed};
+        world.gate = 0.03;  // a sixth of the time
+        world.slowdown = cores(40);
+        strata::pool_sizer sizer{up_to(100)};
+        run(world, sizer, 300);
+        const course c = run(world, sizer, 300);
+        CAPTURE(seed, c.least, c.most);
+        CHECK(c.least >= 30);
+        CHECK(c.most <= 75);
+        CHECK(c.count(sizing_reason::locks) < 30);
+    }
+}
+
+TEST_CASE("where a lock is the limit, a size at which more wait for it is not kept", "[pool_sizing]") {
+    for (std::uint64_t seed = 0; seed < 5; ++seed) {
+        locking world{0.1, 1, 0.01, 4, 40 + seed};  // eleven keep it busy
+        strata::pool_sizer sizer{up_to(100)};
+        run(world, sizer, 300);
+        const course c = run(world, sizer, 500);
+        CAPTURE(seed, c.least, c.most, world.limit);
+        CHECK(c.least >= 8);
+        CHECK(c.most <= 18);
+        CHECK(c.turns <= 40);
+    }
+    averages even{cores(1'000), 0.01, 20, 50};
+    strata::pool_sizer sizer{up_to(100)};
+    int larger = 0;
+    const course c = run(even, sizer, 500, [&](int, strata::sizing_round& r) {
+        if (r.size <= 20) return;
+        ++larger;
+        r.locked = r.served * static_cast<int>(r.size - 20) / static_cast<int>(r.size);  // whoever is beyond twenty waits
+        r.served -= r.locked;
+        r.ended = r.ended * 20 / r.size;
+    });
+    CHECK(c.moves > 4);  // it was tried
+    CHECK(larger < 100);
+    CHECK(even.limit == 20);
+}
+
+TEST_CASE("timeouts of those who wait for locks do not make the pool smaller", "[pool_sizing]") {
+    locking world{0.0001, 1, 0.01, 20, 6};
+    strata::pool_sizer sizer{up_to(100)};
+    const auto half_time_out = [](int, strata::sizing_round& r) { r.faults = r.ended; };
+    CHECK(run(world, sizer, 100, half_time_out).moves == 0);
+    const course untold = run(world, sizer, 100, [](int, strata::sizing_round& r) {
+        r.faults = r.ended;
+        lock_waits_untold(0, r);
+    });
+    CHECK(untold.least == 1);
+    locking few{0.02, 0.25, 0, 20, 7};
+    few.gate = 0.03;  // locks are not what keeps the leases
+    strata::pool_sizer other{up_to(100)};
+    CHECK(run(few, other, 100, half_time_out).least == 1);
+}
+
+TEST_CASE("a trial in which locks come about is given up, upwards and downwards", "[pool_sizing]") {
+    for (const bool up : {true, false}) {
+        averages world{cores(up ? 100 : 10), 0.01, 20, 8};
+        strata::pool_sizer sizer{up_to(100)};
+        std::size_t from = 0;
+        for (int i = 0; i < 500 && (up ? world.limit <= 20 : world.limit >= 20); ++i) {
+            from = world.limit;
+            run(world, sizer, 1);
+        }
+        REQUIRE((up ? world.limit > from : world.limit < from));
+        const auto locks = [](int, strata::sizing_round& r) {
+            r.locked = r.served * 2 / 3;
+            r.served -= r.locked;
+        };
+        CHECK(run(world, sizer, 12, locks).count(sizing_reason::back) == 1);
+        CHECK(world.limit == from);
+        CHECK(run(world, sizer, 100, locks).moves == 0);
+    }
 }
 
 TEST_CASE("slower queries make no smaller pool", "[pool_sizing]") {
@@ -545,6 +738,7 @@ TEST_CASE("sizing reasons have names", "[pool_sizing]") {
     CHECK(to_string(sizing_reason::measuring) == "measuring");
     CHECK(to_string(sizing_reason::not_busy) == "not_busy");
     CHECK(to_string(sizing_reason::server_budget) == "server_budget");
+    CHECK(to_string(sizing_reason::locks) == "locks");
 }
 
 TEST_CASE("sizing options that make no sense name their field", "[pool_sizing]") {

@@ -8,8 +8,10 @@
 #include <strata/source/pool.hpp>
 #include <strata/testing/simulated_call.hpp>
 
+#include <algorithm>
 #include <deque>
 #include <functional>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -31,6 +33,18 @@ struct probe_log {
     bool hides_death = false;             ///< only who asks them notices that
     std::function<void()> on_close{};     ///< called after a connection was closed, from where it was
     std::vector<std::string> controls{};  ///< what was run to make connections fit, `ping` among it
+
+    // Locks: one, which leases get in the order in which they ask for it.
+    strata::time_point lock_free_at{};
+    std::vector<strata::time_point> locked_until{};     ///< by the number of a connection, less one
+    std::function<strata::time_point()> now = nullptr;  ///< the world's
+    std::vector<strata::time_point> asked_for_locks{};  ///< when the server was asked who waits
+    int watches = 0;                                    ///< connections over which it is asked, now
+    int watches_made = 0;
+    bool keeps_locks_secret = false;  ///< it does not answer
+    [[nodiscard]] std::size_t count_locked() const {
+        return static_cast<std::size_t>(std::count_if(locked_until.begin(), locked_until.end(), [&](auto t) { return t > now(); }));
+    }
 
     void violated(std::string what) { violations.push_back(std::move(what)); }
 };
@@ -76,6 +90,7 @@ public:
     }
     void guard(const strata::interruption* i) noexcept { guard_ = i; }
     [[nodiscard]] const strata::interruption* guard() const noexcept { return guard_; }
+    [[nodiscard]] std::int32_t session_number() const noexcept { return static_cast<std::int32_t>(number); }
     [[nodiscard]] bool in_transaction() const noexcept { return dirty; }
     [[nodiscard]] bool is_alive() noexcept {
         if (in_use) log_->violated("a connection was looked at while it was in use");
@@ -105,6 +120,13 @@ public:
         in_use = true;
         if (++log_->in_use > log_->most_in_use) log_->most_in_use = log_->in_use;
     }
+    /// Ends after the lock was waited for and held for so long.
+    void take_lock(strata::duration held) {
+        if (log_->locked_until.size() < log_->numbers) log_->locked_until.resize(log_->numbers);
+        strata::time_point& until_had = log_->locked_until[number - 1];
+        until_had = std::max(now, log_->lock_free_at);
+        until = log_->lock_free_at = strata::add_saturated(until_had, held);
+    }
     void end_use() noexcept {
         if (log_ != nullptr) --log_->in_use;
         in_use = false;
@@ -124,8 +146,39 @@ private:
     const strata::interruption* guard_ = nullptr;
 };
 
+/// Asks the log.
+class probe_lock_watch {
+public:
+    ~probe_lock_watch() {
+        if (log_ != nullptr) --log_->watches;
+    }
+    [[nodiscard]] std::optional<std::size_t> ask(const probe_options& o, const std::int32_t* sessions, std::size_t n,
+                                                 const strata::interruption& limit) noexcept {
+        if (log_ == nullptr) {
+            log_ = o.log;
+            ++log_->watches;
+            ++log_->watches_made;
+        }
+        const strata::time_point now = log_->now();
+        log_->asked_for_locks.push_back(now);
+        if (limit.deadline <= now || limit.deadline > now + std::chrono::seconds{5}) log_->violated("asked for locks without a limit");
+        if (static_cast<int>(n) < log_->in_use) log_->violated("not asked for all sessions that are lent out");
+        if (log_->keeps_locks_secret) return std::nullopt;
+        std::size_t waiting = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const auto at = static_cast<std::size_t>(sessions[i] - 1);
+            if (at < log_->locked_until.size() && log_->locked_until[at] > now) ++waiting;
+        }
+        return waiting;
+    }
+
+private:
+    probe_log* log_ = nullptr;
+};
+
 template <bool SingleWriter>
 struct probe_driver {
+    using lock_watch = probe_lock_watch;
     using options = probe_options;
     using connection = probe_connection;
     static constexpr bool blocking = false;
@@ -143,6 +196,7 @@ struct holding_work {
     bool throws = false;
     bool stuck_in_transaction = false;
     bool all_lost = false;
+    bool locks = false;
     probe_connection* held = nullptr;
     unsigned number = 0;  ///< of the connection it had, from the last attempt
 
@@ -151,7 +205,10 @@ struct holding_work {
             held = &c;
             number = c.number;
             c.begin_use();
-            c.until = strata::add_saturated(c.now, takes);
+            if (locks)
+                c.take_lock(takes);
+            else
+                c.until = strata::add_saturated(c.now, takes);
             c.dirty = leaves_transaction || stuck_in_transaction;
             c.untidy = stuck_in_transaction;
         }
@@ -203,6 +260,7 @@ struct ask {
     bool throws = false;
     bool stuck_in_transaction = false;  ///< leaves one, and it cannot be rolled back
     bool all_lost = false;              ///< with `connection_lost`: the server says that it goes down
+    bool locks = false;                 ///< `takes` is spent with the lock, after waiting for it
     std::string_view name{};
 };
 
@@ -220,7 +278,7 @@ template <class Rig, class Source, class Layers>
 class lease_job {
 public:
     lease_job(Rig& r, const ask& a)
-        : rig_(r), work_{a.takes, a.ends_with, a.leaves_transaction, a.throws, a.stuck_in_transaction, a.all_lost},
+        : rig_(r), work_{a.takes, a.ends_with, a.leaves_transaction, a.throws, a.stuck_in_transaction, a.all_lost, a.locks},
           flight_(r.world, r.layers, r.source, op_, work_) {
         op_.reads_only = a.reads;
         op_.name = a.name;
@@ -296,6 +354,7 @@ struct pool_of {
     explicit pool_of(const strata::pool_options& o, strata::duration connecting = {}, std::uint64_t seed = 1)
         : world(seed), log{.connecting = connecting}, source(o, probe_options{&log}),
           r{world, source, none, log, SingleWriter && o.max_size > 1} {
+        log.now = [this] { return world.now(); };
         opening = source.open_first(world);
         source.spawn_tasks([this](strata::background& b) {
             world.spawn(b);

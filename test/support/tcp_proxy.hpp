@@ -94,6 +94,11 @@ public:
         });
     }
 
+    /// From the next connection on to another port.
+    void lead_to(std::uint16_t target) {
+        tell([&] { target_ = target; });
+    }
+
     /// Bytes that have passed in that direction.
     [[nodiscard]] std::uint64_t bytes(way w) const {
         std::lock_guard guard{lock_};
@@ -314,7 +319,7 @@ private:
         l.lanes[0].from = l.lanes[1].from = -1;
     }
 
-    const std::uint16_t target_;
+    std::uint16_t target_;
     int listener_;
     const std::uint16_t port_;
     int wake_read_ = -1, wake_write_ = -1;

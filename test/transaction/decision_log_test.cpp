@@ -5,10 +5,13 @@
 
 #include <strata/transaction/two_phase/decision_log.hpp>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <random>
 #include <thread>
 
@@ -25,7 +28,10 @@ using strata::effect;
 using strata::errc;
 using strata::transaction_number;
 using strata_test::failing_syncs;
+using strata_test::no_memory;
+using strata_test::starves;
 using strata_test::syncs;
+using strata_test::write_room;
 
 namespace {
 
@@ -90,6 +96,29 @@ extern "C" int fdatasync(int fd) {
         return -1;
     }
     return static_cast<int>(::syscall(SYS_fdatasync, fd));
+}
+
+extern "C" ::ssize_t pwrite(int fd, const void* bytes, std::size_t n, ::off_t at) {
+    if (write_room == 0) {
+        if (starves) no_memory = true;
+        errno = ENOSPC;
+        return -1;
+    }
+    if (write_room > 0) n = std::min(n, static_cast<std::size_t>(write_room));
+    if (write_room > 0) write_room -= static_cast<long>(n);
+    return ::syscall(SYS_pwrite64, fd, bytes, n, at);
+}
+
+void* operator new(std::size_t n) {
+    if (!no_memory)
+        if (void* const p = std::malloc(n != 0 ? n : 1)) return p;
+    throw std::bad_alloc{};
+}
+void operator delete(void* p) noexcept {
+    std::free(p);
+}
+void operator delete(void* p, std::size_t) noexcept {
+    std::free(p);
 }
 
 TEST_CASE("a decision log remembers what was decided until it is forgotten", "[two_phase][decision_log]") {
@@ -330,6 +359,41 @@ TEST_CASE("a full disk refuses a decision, of which nothing stays", "[two_phase]
     std::vector<decision> held;
     CHECK(!opening(t.file(), held));
     CHECK(held == std::vector{some(1), some(3)});
+}
+
+TEST_CASE("a disk and a memory that are full at once leave nothing of a decision", "[two_phase][decision_log]") {
+    const temp_folder t;
+    for (const long bytes : {0, 1, 20, 80}) {
+        std::filesystem::remove(t.file());
+        {
+            decision_log log{t.file(), "test"};
+            REQUIRE(!log.decide(some(1)));
+            starves = true;
+            write_room = bytes;
+            const strata::error e = log.decide(some(2, 4));
+            write_room = -1;
+            starves = no_memory = false;
+            CHECK(e.code() == errc::disk_full);
+            CHECK(e.effect() == effect::none);
+            CHECK(read_file(t.file()).size() == log.size());
+            CHECK_FALSE(log.find({1, 2}));
+            CHECK(!log.decide(some(3)));  // shorter than what was begun before it
+            // What cannot be taken back is followed by nothing.
+            starves = true;
+            write_room = bytes;
+            failing_syncs = 1;
+            const strata::error unknown = log.decide(some(4, 4));
+            write_room = -1;
+            starves = no_memory = false;
+            CHECK(unknown.code() == errc::disk_full);
+            CHECK(unknown.effect() == effect::unknown);
+            CHECK(log.decide(some(5)).code() == errc::io_error);
+            CHECK(log.check());
+        }
+        std::vector<decision> held;
+        CHECK(!opening(t.file(), held));
+        CHECK(held == std::vector{some(1), some(3)});
+    }
 }
 
 TEST_CASE("a sync that fails takes the decision back, or says that nobody knows", "[two_phase][decision_log]") {

@@ -402,3 +402,74 @@ TEST_CASE("a handle refuses after its closure, within the call and by hand", "[t
     CHECK(held.try_execute(add_balance(1, 1)).error().code() == errc::misuse);
     CHECK(b.balance_of(1) == 100);
 }
+
+TEST_CASE("a transaction by hand does not end under whoever is inside", "[transaction][misuse]") {
+    bank<> b;
+    b.fill(2);
+    auto held = b.db.begin();
+    const auto refuses = [&] {
+        for (const auto& r : {held.try_commit(), held.try_rollback()}) {
+            REQUIRE(!r);
+            CHECK(r.error().code() == errc::misuse);
+            CHECK(r.error().effect() == effect::none);
+        }
+    };
+
+    std::atomic<int> at{0};
+    std::thread other([&] {
+        held.transaction([&](auto& inner) {
+            inner.execute(add_balance(-10, 1));
+            at = 1;
+            while (at != 2) std::this_thread::yield();
+            inner.execute(add_balance(10, 2));
+        });
+    });
+    while (at != 1) std::this_thread::yield();
+    refuses();
+    at = 2;
+    other.join();
+
+    at = 0;
+    std::thread running([&] {
+        at = 1;
+        CHECK(held.try_one<std::int64_t>(endless_query, {.deadline = 300ms}).error().code() == errc::timeout);
+    });
+    while (at != 1) std::this_thread::yield();
+    std::this_thread::sleep_for(20ms);
+    refuses();
+    running.join();
+
+    held.transaction([&](auto&) { refuses(); });  // nor in its own thread
+    held.commit();
+    CHECK(b.balance_of(1) == 90);
+    CHECK(b.balance_of(2) == 210);
+    check_at_rest(b.db);
+}
+
+TEST_CASE("whoever comes while a transaction by hand is ended is inside of it, or refused", "[transaction][misuse]") {
+    bank<> b;
+    b.fill(1);
+    std::int64_t expected = 100;
+    for (int i = 0; i < count(100, 2000); ++i) {
+        auto held = b.db.begin();
+        int added = 0;
+        bool otherwise = false;
+        std::thread other([&] {
+            for (errc why{}; why == errc{} && added < 20;) {
+                const auto r = held.try_transaction([](auto& inner) { inner.execute(add_balance(1, 1)); });
+                if (r)
+                    ++added;
+                else
+                    why = r.error().code();
+                otherwise = why != errc{} && why != errc::misuse;
+            }
+        });
+        for (int n = i % 7; n > 0; --n) std::this_thread::yield();
+        while (!held.try_commit()) std::this_thread::yield();
+        other.join();
+        REQUIRE(!otherwise);
+        expected += added;
+        REQUIRE(b.balance_of(1) == expected);
+    }
+    check_at_rest(b.db);
+}

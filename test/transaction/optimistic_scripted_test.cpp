@@ -177,6 +177,46 @@ TEST_CASE("a batch whose connection is lost tells what was written", "[optimisti
     CHECK(s.db.connections().open == s.db.connections().idle);
 }
 
+TEST_CASE("a strategy that would go on from what it wrote itself is not taken for idempotent", "[optimistic]") {
+    scripted_store s;
+    s.script.on_any().fails(errc::connection_lost, effect::unknown);
+    const strata::versioned<item> mine{item{7, "nail", 90, 3}, 3};
+    const std::vector<strata::versioned<item>> rows{mine};
+    const strata::call_options promised{.idempotent = true};
+    const auto refuses = [&](const auto& done) {
+        REQUIRE(done.has_error());
+        CHECK(done.error().code() == errc::invalid_argument);
+        CHECK(done.error().effect() == effect::none);
+        CHECK_THAT(done.error().to_string(), contains_text("leave call_options::idempotent out"));
+        CHECK(s.asked().empty());
+    };
+    const auto repeats = [&](const auto& strategy) {
+        s.script.forget_calls();
+        CHECK(s.db.try_update_versioned(mine, strategy, promised).error().code() == errc::connection_lost);
+        CHECK(s.asked() == "uuu");
+        s.script.forget_calls();
+    };
+    const strata::merge adding{strata::otherwise(strata::take_ours), strata::field<"amount">(strata::add_numbers)};
+    const strata::merge appending{strata::field<"name">(strata::append_lists)};
+    const strata::merge own{strata::field<"amount">([](std::int64_t b, std::int64_t o, std::int64_t t) { return b + o + t; })};
+    refuses(s.db.try_update_versioned<item>(7, more, promised));
+    refuses(s.db.try_update_versioned(mine, more, promised));
+    refuses(s.db.try_update_versioned(mine, adding, promised));
+    refuses(s.db.try_update_versioned(mine, appending, promised));
+    refuses(s.db.try_update_versioned(mine, own, promised));
+    refuses(s.db.update_each_versioned(rows, adding, promised).at(0));
+    repeats(strata::fail_fast{});
+    repeats(strata::merge{});
+    repeats(strata::merge{strata::field<"name">(strata::take_theirs), strata::otherwise(strata::take_ours)});
+    s.script.on_any().affected(1);
+    CHECK(s.db.try_update_versioned(mine, adding).has_value());  // without the promise
+    s.script.forget_calls();
+    const auto all = s.db.try_update_all_versioned(rows, more, promised);
+    REQUIRE(all.has_error());
+    CHECK(all.error().code() == errc::invalid_argument);
+    CHECK(s.asked() == "<begin immediate><rollback>");
+}
+
 TEST_CASE("a batch pauses between its tries too", "[optimistic]") {
     scripted_store s;
     const std::vector<strata::versioned<item>> rows{{item{1, "a", 1, 1}, 1}, {item{2, "b", 1, 1}, 1}};

@@ -5,6 +5,7 @@
 
 #include <strata/distributed_transaction.hpp>
 #include <strata/testing/scripted.hpp>
+#include <strata/transaction/modes.hpp>
 
 #include <filesystem>
 
@@ -26,9 +27,11 @@ struct fake_server {
     strata::script script;
     std::optional<scripted_database> opened;
 
-    explicit fake_server(std::int64_t identity, std::int64_t most = 10) {
+    const std::int64_t identity;
+
+    explicit fake_server(std::int64_t who, std::int64_t most = 10) : identity(who) {
         script.on("strata two-phase identity").rows({{most, identity, 5}});
-        script.on("strata two-phase transaction id").rows({{identity * 100}});
+        script.on("strata two-phase transaction id").rows({{identity * 100, identity, 5}});
         script.on("strata two-phase in doubt").columns({"gid", "owner", "age"}).rows({});
         script.on("strata two-phase outcome").rows({{"committed"}});
         script.on(pay).affected(1);
@@ -36,7 +39,12 @@ struct fake_server {
         opened.emplace(strata::scripted_options{script}, strata::pool_options{.min_size = 0, .max_size = 2});
     }
     [[nodiscard]] scripted_database& db() { return *opened; }
-    void wrote_nothing() { script.on("strata two-phase transaction id").rows({{nullptr}}); }
+    void wrote_nothing() { script.on("strata two-phase transaction id").rows({{nullptr, identity, 5}}); }
+    /// The address leads to another server, where everything else is the same.
+    void is_another(std::int64_t who) {
+        script.on("strata two-phase identity").rows({{10, who, 5}});
+        script.on("strata two-phase transaction id").rows({{identity * 100, who, 5}});
+    }
     /// What was said since the last time, without what is asked; ids are cut down to number and branch.
     [[nodiscard]] lines said() {
         lines all;
@@ -129,6 +137,33 @@ TEST_CASE("a database that wrote nothing is committed first, and prepares nothin
     CHECK(!s.transfer());
     CHECK(s.one.said().back() == "commit");
     s.check_at_rest();
+}
+
+TEST_CASE("the COMMIT of a single writer is looked up where its stack says so", "[two_phase]") {
+    using stack = strata::stack<strata::transactions<strata::manual>, strata::pool<>, strata::scripted_postgres>;
+    const temp_folder folder;
+    fake_server one{1}, two{2};
+    for (fake_server* s : {&one, &two}) s->script.on("pg_current_xact_id").rows({{"100"}});
+    strata::database<stack> first{strata::scripted_options{one.script}, strata::transactions_options{.resolve_commit = true}};
+    strata::database<stack> second{strata::scripted_options{two.script}, strata::transactions_options{.resolve_commit = true}};
+    strata::transaction_coordinator coordinator{{.name = "test", .log = folder.file("log")}};
+    strata::distributed_transaction t{coordinator, first, second};
+    two.wrote_nothing();
+    for (const std::string status : {"committed", "aborted", "in progress"}) {
+        CAPTURE(status);
+        one.script.on("pg_xact_status").rows({{status}});
+        one.script.on_commit().fails(errc::outcome_unknown, effect::unknown).times(1);
+        one.script.forget_calls();
+        two.script.forget_calls();
+        const auto r = t.try_run([](auto& a, auto& b) { a.execute(pay()), b.template one<int>(look()); });
+        if (status == "committed") {
+            CHECK(r.has_value());
+        } else {
+            REQUIRE(!r);
+            CHECK(r.error().effect() == (status == "aborted" ? effect::rolled_back : effect::unknown));
+        }
+        for (const std::string& line : two.script.journal()) CHECK(line.find("pg_current_xact_id") == line.npos);  // it only read
+    }
 }
 
 TEST_CASE("what fails before the decision is rolled back everywhere", "[two_phase]") {
@@ -312,6 +347,29 @@ TEST_CASE("after the decision nothing is called a failure", "[two_phase]") {
         CHECK(s.coordinator.pending().empty());
         CHECK(s.t.recover().committed == 0);
     }
+    SECTION("another connection is waited for as long as is said, and tried once") {
+        s.one.script.on_commit_prepared().fails(errc::connection_lost).times(2);
+        const auto began = strata::clock::now();
+        CHECK(s.transfer({.finish_within = 1h}).code() == errc::commit_pending);
+        CHECK(strata::clock::now() - began < 60s);
+        const lines said = s.one.said();
+        CHECK(std::count(said.begin(), said.end(), "commit prepared 1.1.0") == 2);
+        using session = decltype(s.one.db().session());
+        std::vector<session> all;
+        strata::time_point waits;
+        s.on_step = [&](two_phase_step step, std::size_t, bool done) {
+            if (step != two_phase_step::complete || done) return;
+            all.push_back(s.one.db().session());
+            all.push_back(s.one.db().session());
+            waits = strata::clock::now();
+        };
+        s.one.script.on_commit_prepared().fails(errc::connection_lost).times(1);
+        CHECK(s.transfer({.finish_within = 50ms}).code() == errc::commit_pending);
+        CHECK(strata::clock::now() - waits >= 50ms);
+        CHECK(strata::clock::now() - waits < 4s);
+        all.clear();
+        CHECK(s.t.recover().complete());
+    }
     SECTION("somebody has rolled it back by hand") {
         s.two.script.on_commit_prepared().fails(errc::undefined_object);
         s.two.script.on("strata two-phase outcome").rows({{"aborted"}});
@@ -335,6 +393,43 @@ TEST_CASE("after the decision nothing is called a failure", "[two_phase]") {
         s.two.script.on("strata two-phase outcome").rows({{"in progress"}});
         CHECK(s.transfer().code() == errc::commit_pending);
         CHECK(s.t.recover().remaining == 1);
+    }
+    s.check_at_rest();
+}
+
+TEST_CASE("what another database behind the address says of a branch is not believed", "[two_phase]") {
+    two_servers s;
+    SECTION("a transaction that began there is not prepared") {
+        s.two.is_another(9);
+        const strata::error e = s.transfer();
+        CHECK(e.code() == errc::cannot_connect);
+        CHECK(e.effect() == effect::rolled_back);
+        CHECK(s.one.said() == lines{"begin immediate", "pay", "rollback"});
+        CHECK(s.two.said() == lines{"begin immediate", "pay", "rollback"});
+    }
+    SECTION("the second phase leaves it to recovery, which waits for the right one") {
+        s.two.script.on_commit_prepared().fails(errc::connection_lost).times(1).fails(errc::undefined_object);
+        s.on_step = [&](two_phase_step step, std::size_t, bool done) {
+            if (step == two_phase_step::complete && !done) s.two.is_another(9);
+        };
+        const strata::error e = s.transfer();
+        CHECK(e.code() == errc::commit_pending);
+        REQUIRE(s.coordinator.pending().size() == 1);
+        s.two.script.on("strata two-phase in doubt").columns({"gid", "owner", "age"}).rows({{id_of(s, "1.1.1"), "me", 0}});
+        s.forget();
+        strata::recovery_report r = s.t.recover();
+        CHECK(r.committed == 1);  // the other's, once more
+        CHECK(r.remaining == 1);
+        REQUIRE(!r.errors.empty());
+        CHECK(r.errors[0].code() == errc::cannot_connect);
+        CHECK_THAT(r.errors[0].message(), contains_text("another database"));
+        CHECK(s.two.said().empty());
+        CHECK(s.coordinator.pending().size() == 1);
+        s.two.is_another(2);
+        s.two.script.on_commit_prepared().affected(0);
+        r = s.t.recover();
+        CHECK(r.complete());
+        CHECK(r.committed == 2);
     }
     s.check_at_rest();
 }

@@ -53,9 +53,17 @@ public:
         return false;
     }
 
+    /// The same, but only where nobody is inside and no savepoint is open; false: nothing has changed.
+    [[nodiscard]] bool try_end_alone() noexcept {
+        std::uint32_t expected = idle(0);
+        return word_.compare_exchange_strong(expected, ended, std::memory_order_acquire, std::memory_order_relaxed);
+    }
+
     [[nodiscard]] STRATA_COLD error refusal() const {
         const std::uint32_t now = word_.load(std::memory_order_relaxed);
-        if (now == ended) return {errc::misuse, "the transaction has ended: its handle is of no use after its closure", phase::admission};
+        if (now == ended)
+            return {errc::misuse, "the transaction has ended: it was committed or rolled back, and its handle is of no use after that",
+                    phase::admission};
         if ((now & busy) != 0)
             return {errc::misuse, "another task or thread is using this transaction: one statement at a time", phase::admission};
         return {errc::misuse, "a savepoint is open: within its closure use the handle that the closure was given", phase::admission};

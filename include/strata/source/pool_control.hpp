@@ -197,8 +197,8 @@ public:
 
     // For its planner.
     [[nodiscard]] pool_planner* planner() const noexcept { return options_.planner.get(); }
-    /// How many are lent out now; the rest into `u`.
-    [[nodiscard]] STRATA_COLD std::size_t watch(pool_usage& u) noexcept {
+    /// What there is now; the rest into `u`.
+    [[nodiscard]] STRATA_COLD pool_look watch(pool_usage& u) noexcept {
         hold guard(lock_);
         std::size_t lent = 0, waiting = 0;
         std::uint32_t returns = 0;
@@ -207,12 +207,25 @@ public:
             waiting += l.queue.size();
             u.limit = (&l == lanes_ ? 0 : u.limit) + l.limit;
         }
-        for (std::size_t i = 0; i < options_.max_size; ++i) returns += places::slots_[i].returns;
+        duration locked{};
+        for (std::size_t i = 0; i < options_.max_size; ++i) {
+            returns += places::slots_[i].returns;
+            if constexpr (requires { places::slots_[i].connection.waited_for_locks(); })
+                locked += places::slots_[i].connection.waited_for_locks();
+        }
         u.peak = lent > u.peak ? lent : u.peak;
         u.waiting = waiting > u.waiting ? waiting : u.waiting;
         u.ended += static_cast<std::uint32_t>(returns - std::exchange(watched_returns_, returns));  // the counters go round
         u.faults += places::faults_ - std::exchange(watched_faults_, places::faults_);
-        return lent;
+        return {lent, waiting > 0 && lent >= u.limit, locked - std::exchange(watched_locked_, locked)};
+    }
+    /// The server's numbers of the open sessions into `out`, which has room for `capacity()`; how many.
+    [[nodiscard]] STRATA_COLD std::size_t sessions(std::int32_t* out) noexcept {
+        hold guard(lock_);
+        std::size_t n = 0;
+        for (std::size_t i = 0; i < options_.max_size; ++i)
+            if (places::slots_[i].open) out[n++] = places::slots_[i].session;
+        return n;
     }
     STRATA_COLD void follow(const pool_plan& p) noexcept {
         {
@@ -342,6 +355,7 @@ private:
 
     std::uint32_t watched_returns_ = 0;
     std::uint64_t watched_faults_ = 0;
+    duration watched_locked_{};
 };
 
 }  // namespace detail

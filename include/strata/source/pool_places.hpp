@@ -82,6 +82,7 @@ public:
         }
         hold guard(lock_);
         l->open = true;
+        if constexpr (requires { l->connection.session_number(); }) l->session = l->connection.session_number();
         l->ends = never;
         l->idle_since = {};
         l->score = full_score;

@@ -6,6 +6,7 @@
 //                                                    .warm = {.hours = {{8h, 18h, 20}}, .utc_offset = 60min},
 //                                                    .learned = strata::learned_demand_options{}})}
 //
+// Waits for locks in the database are left out of what a size is judged by: source/pool_lock_watch.hpp says how they are known.
 // Each part may be left out. How a size is found is told in source/pool_sizing.hpp; how much is held ready in source/pool_schedule.hpp and
 // source/pool_demand.hpp, of which the larger counts.
 #ifndef STRATA_SOURCE_POOL_PLANNER_HPP
@@ -24,6 +25,10 @@ namespace strata::inline STRATA_ABI {
 struct planner_options {
     std::optional<sizing_options> sizing = std::nullopt;  ///< none: the size stays as it is
     server_budget budget{};                               ///< for `sizing`; `adaptive_planner::set_budget` changes it
+    /// For `sizing`, on a server (PostgreSQL): while all connections are lent out and callers wait, ten times a period, it is asked over
+    /// one more connection how many of the pool's wait for a lock. That connection is part of the budget, and closed when nobody waits any
+    /// more.
+    bool ask_for_locks = true;
     warm_schedule warm{};
     std::optional<learned_demand_options> learned = std::nullopt;
 
@@ -44,14 +49,15 @@ public:
         if (o.learned) demand_ = std::make_unique<learned_demand>(*o.learned);
         if (!o.sizing) return;
         sizer_ = std::make_unique<pool_sizer>(*o.sizing);
-        sizer_->set_budget(o.budget.connections());
+        budget_ = o.budget.connections();
     }
 
     pool_plan plan(const pool_usage& u, moment m) noexcept override {
         hold guard(lock_);
         pool_plan p{.ask_again = std::chrono::seconds{10}};
         if (sizer_ != nullptr) {
-            last_ = sizer_->decide({m.now, u.limit, u.peak, u.waiting, u.ended, u.lent, u.faults});
+            sizer_->set_budget(budget_ > u.besides ? budget_ - u.besides : 1);
+            last_ = sizer_->decide({m.now, u.limit, u.peak, u.waiting, u.ended, u.lent - u.locked, u.faults, u.locked});
             if (last_.apply) p.size = last_.target;
             p.ask_again = options_.sizing->period;
         }
@@ -70,13 +76,16 @@ public:
         constexpr int looks = 50;  // a round: the mean of what is lent out is known to a few percent
         return options_.sizing ? options_.sizing->period / looks : duration{std::chrono::seconds{1}};
     }
+    [[nodiscard]] duration ask_for_locks_every() const noexcept override {
+        return options_.sizing && options_.ask_for_locks ? options_.sizing->period / 10 : duration::zero();
+    }
 
     /// What the server allows has changed: it was asked again, or there are more processes now.
     void set_budget(const server_budget& b) noexcept {
         hold guard(lock_);
-        if (sizer_ != nullptr) sizer_->set_budget(b.connections());
+        budget_ = b.connections();
     }
-    /// The latest decision on the size; in a dry run: what would have been done.
+    /// The latest decision on the size, and how many waits for locks were left out; in a dry run: what would have been done.
     [[nodiscard]] sizing_decision decision() const noexcept {
         hold guard(lock_);
         return last_;
@@ -86,6 +95,7 @@ private:
     const planner_options options_;
     mutable inline_lock lock_;
     std::unique_ptr<pool_sizer> sizer_;
+    std::size_t budget_ = 1;
     std::unique_ptr<learned_demand> demand_;
     sizing_decision last_{0, sizing_reason::measuring, false};
 };

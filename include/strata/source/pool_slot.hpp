@@ -46,6 +46,7 @@ struct pool_slot {
     bool seen = false;               // upkeep: in this round
     std::uint32_t returns = 0;       // how often it came back
     std::uint32_t seen_returns = 0;  // upkeep: at the last look
+    std::int32_t session = 0;        // the server's number of it, where it has one
     time_point ends = never;         // upkeep: end of its life; `never` before it has been seen, and where there is no limit
     time_point idle_since{};
 

@@ -61,6 +61,7 @@ struct scripted_answer {
     std::int64_t last_id = 0;
     error failure;
     duration takes{};
+    duration locked{};
     bool hangs = false;
     unsigned times = 1;
     bool limited = false;  ///< `times` was said: it ends also when it is the last one
@@ -225,6 +226,10 @@ public:
     scripting& takes(duration d) {
         return edit([&](detail::scripted_answer& a) { a.takes = d; });
     }
+    /// So much of `takes` is a wait for a lock: what a pool's planner is told of it (`connection.waited_for_locks()`) when it is over.
+    scripting& waits_for_lock(duration d) {
+        return edit([&](detail::scripted_answer& a) { a.locked = d; });
+    }
     /// The answer before this is given `n` times; after the last answer of all, what was scripted earlier is given again.
     scripting& times(unsigned n) {
         return edit([&](detail::scripted_answer& a) {
@@ -240,6 +245,7 @@ private:
             if (!all.empty() && all.back()->open) {
                 const detail::scripted_answer& said = *all.back();
                 a.takes = said.takes;
+                a.locked = said.locked;
                 a.times = said.times;
                 a.limited = said.limited;
                 all.pop_back();

@@ -66,6 +66,8 @@ public:
     /// A `connection_lost` was scripted on it.
     [[nodiscard]] bool is_lost() const noexcept { return lost_; }
     [[nodiscard]] health said() const noexcept { return lost_ ? health::lost : health::good; }
+    /// What the script said of its answers so far: `waits_for_lock`. From any thread.
+    [[nodiscard]] duration waited_for_locks() const noexcept { return duration{waited_.load(std::memory_order_relaxed)}; }
     /// Its number, from 1 in the order of opening.
     [[nodiscard]] unsigned native_handle() const noexcept { return number_; }
 
@@ -134,9 +136,14 @@ private:
     enum class waiting : std::uint8_t { over, still, cancelled, late };
 
     [[nodiscard]] time_point deadline() const noexcept { return guard_ != nullptr ? guard_->deadline : never; }
-    void begin_wait(const detail::scripted_answer& a) noexcept { over_at_ = a.hangs ? never : add_saturated(now_, a.takes); }
+    void begin_wait(const detail::scripted_answer& a) noexcept {
+        over_at_ = a.hangs ? never : add_saturated(now_, a.takes);
+        free_at_ = add_saturated(now_, a.locked);
+        locked_since_ = now_;
+    }
     [[nodiscard]] waiting wait() {
         end_wait();
+        count_lock();
         if (is_cancelled()) return waiting::cancelled;
         if (over_at_ <= now_ && over_at_ <= deadline()) return waiting::over;
         if (deadline() <= now_) return waiting::late;
@@ -153,6 +160,10 @@ private:
     void end_wait() noexcept {
         hold lock(lock_);
         if (std::exchange(waits_, false)) static_cast<void>(node_.withdraw());
+    }
+    void count_lock() noexcept {
+        const time_point until = free_at_ < now_ ? free_at_ : now_;
+        if (until > locked_since_) waited_.fetch_add((until - std::exchange(locked_since_, until)).count(), std::memory_order_relaxed);
     }
     [[nodiscard]] bool is_cancelled() const noexcept { return guard_ != nullptr && guard_->is_cancelled(); }
     [[nodiscard]] static error cut_short(waiting w) {
@@ -184,6 +195,9 @@ private:
     time_point now_{};
     time_point over_at_{};  ///< when the answer comes
     time_point until_{};    ///< the same, but not beyond the deadline
+    time_point free_at_{};  ///< when the lock is had that the script lets it wait for
+    time_point locked_since_{};
+    std::atomic<duration::rep> waited_{0};
     std::shared_ptr<const detail::scripted_answer> opening_;
     inline_lock lock_;  ///< guards the next two against `interrupt`
     waiter node_;

@@ -146,6 +146,8 @@ inline constexpr operation_facts session_facts{.kind = operation_kind::pinned_se
 }  // namespace detail
 
 /// A transaction in the user's hands (RAII). Destroyed without `commit()` it rolls back. Moves, does not copy.
+/// One thread at a time, as a closure's: whoever comes while another is inside is refused with `errc::misuse`. To be destroyed, assigned to
+/// or moved when nobody is. What it is made of, with the database, lives until then, also after its end.
 template <class Runtime>
 class owned_transaction : public calls<owned_transaction<Runtime>>,
                           public detail::extensions<owned_transaction<Runtime>, typename Runtime::interceptors> {
@@ -163,9 +165,12 @@ public:
         std::swap(handle_, other.handle_);
         return *this;
     }
-    ~owned_transaction() { static_cast<void>(finish(detail::ending::roll_back)); }
+    ~owned_transaction() {
+        if (held_ != nullptr && !held_->work.state.use.has_ended()) static_cast<void>(held_->give_back(detail::ending::roll_back));
+    }
 
-    /// Makes everything durable, or throws; either way the handle is empty after it.
+    /// Makes everything durable, or throws; either way the transaction has ended after it. But not where a statement or a savepoint of it
+    /// is open, in this thread or another: then nothing is done, it goes on, and this is `errc::misuse`. So is `rollback`.
     void commit() {
         if (error e = finish(detail::ending::commit)) throw_failure(std::move(e));
     }
@@ -199,7 +204,7 @@ public:
 
     /// The same handle that a closure gets, for functions that take one.
     [[nodiscard]] basic_transaction<Runtime>& handle() {
-        if (!handle_) throw_failure(gone());
+        if (!handle_ || held_->work.state.use.has_ended()) throw_failure(gone());
         return *handle_;
     }
 
@@ -231,11 +236,14 @@ private:
     [[nodiscard]] STRATA_COLD static error gone() {
         return {errc::misuse, "the transaction has ended: it was committed, rolled back or moved from", phase::admission};
     }
+    /// Frees nothing: another thread may be on its way in.
     [[nodiscard]] error finish(detail::ending how) {
-        handle_.reset();
-        const std::unique_ptr<held> h = std::move(held_);
-        if (h == nullptr) return how == detail::ending::commit ? gone() : error{};
-        return h->give_back(how);
+        if (held_ != nullptr) {
+            detail::transaction_use& use = held_->work.state.use;
+            if (use.try_end_alone()) return held_->give_back(how);
+            if (!use.has_ended()) return use.refusal();
+        }
+        return how == detail::ending::commit ? gone() : error{};
     }
 
     std::unique_ptr<held> held_;

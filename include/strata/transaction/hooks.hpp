@@ -10,6 +10,9 @@
 //   outcome unknown           neither, and the error says so
 //   never ended               neither, where the operation itself was destroyed on its way
 //
+// A hook belongs to the handle on which it is registered: on any but the innermost open savepoint's, or after the end, that is
+// `errc::misuse`, thrown, and nothing is registered.
+//
 // What a hook throws is dropped and the others run: what has happened has happened. One that wants to be heard catches by itself.
 #ifndef STRATA_TRANSACTION_HOOKS_HPP
 #define STRATA_TRANSACTION_HOOKS_HPP

@@ -121,8 +121,9 @@ struct transaction_options {
     /// another has written since it read.
     typename detail::locking_of<Driver>::option locking = {};
     /// PostgreSQL: a COMMIT whose answer was lost is looked up on a new connection, by the transaction's id, which costs a round trip
-    /// before each COMMIT. It takes up to `postgres_options::finish_limit`; what is still not known then is `errc::outcome_unknown` with
-    /// the id. Not asked for where the transaction only reads.
+    /// before each COMMIT of what has run a statement, and two more before a connection's first. Only the host is asked that the connection
+    /// led to, and only if it is the same server still. It takes up to `postgres_options::finish_limit`; what is still not known then is
+    /// `errc::outcome_unknown` with the id. Not asked for where the transaction only reads.
     std::conditional_t<detail::resolves_commits<Driver>, std::optional<bool>, detail::no_resolve_option> resolve_commit = {};
     transaction_escalation<Driver> escalation = {};
 };

@@ -121,19 +121,16 @@ private:
     flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
 };
 
-template <class>
-inline constexpr bool is_expected_version = false;
-template <class V>
-inline constexpr bool is_expected_version<expect_version<V>> = true;
-
 template <class Policy, class Self>
 struct async_versioned_calls<Policy, Self, true> {
+    template <class T>
+    using table_of = typename Policy::template table<T, Self>;
+
     template <class T, template <class> class Form, class Key, class... Rest>
     static auto find(Self& self, const Key& key, Rest&&... rest) {
-        using rows = typename Policy::template table<T, Self>;
         return with_options(
             [&]<class Token>(const call_options& o, Token&& token) {
-                return self.template async_perform<Form<std::optional<versioned<T>>>>(rows::find(rows::key_from(key)).own(),
+                return self.template async_perform<Form<std::optional<versioned<T>>>>(table_of<T>::find(table_of<T>::key_from(key)).own(),
                                                                                       versioned_sink<T>{}, o, std::forward<Token>(token));
             },
             std::forward<Rest>(rest)...);
@@ -142,8 +139,8 @@ struct async_versioned_calls<Policy, Self, true> {
     static auto insert(Self& self, const T& row, Rest&&... rest) {
         return with_options(
             [&]<class Token>(const call_options& o, Token&& token) {
-                return self.template async_perform<Form<versioned<T>>>(Policy::template table<T, Self>::insert(row).own(),
-                                                                       inserted_sink<T>{}, o, std::forward<Token>(token));
+                return self.template async_perform<Form<versioned<T>>>(table_of<T>::insert(row).own(), inserted_sink<T>{}, o,
+                                                                       std::forward<Token>(token));
             },
             std::forward<Rest>(rest)...);
     }
@@ -152,13 +149,18 @@ struct async_versioned_calls<Policy, Self, true> {
     static auto write(Self& self, const Given& given, Rest&&... rest) {
         return with_strategy(
             [&]<class Strategy, class Token>(Strategy strategy, const call_options& o, Token&& token) {
-                if constexpr (is_expected_version<Strategy> && Removes)
-                    return start_write<T, Removes, Form>(self, given_key_and_version<T, Given>{given, strategy.version()}, fail_fast{}, o,
-                                                         std::forward<Token>(token));
+                constexpr bool key_alone = !std::is_void_v<T> && key_without_row<T, Given>;
+                constexpr bool right = Removes ? is_expected_version<Strategy> : recomputes<Strategy>;
+                if constexpr (key_alone && !right)
+                    assert_key_alone<Removes, right>();
+                else if constexpr (is_expected_version<Strategy> && Removes)
+                    return start_write<T, Removes, Form>(self, given_key_and_version<T, Given>{given, table_of<T>::expected(strategy)},
+                                                         fail_fast{}, o, std::forward<Token>(token));
                 else if constexpr (is_expected_version<Strategy>)
-                    return start_write<Given, Removes, Form>(self, given_row_and_version<Given, Given>{given, strategy.version()},
-                                                             fail_fast{}, o, std::forward<Token>(token));
-                else if constexpr (!std::is_void_v<T> && !std::is_same_v<T, Given>)
+                    return start_write<Given, Removes, Form>(
+                        self, given_row_and_version<Given, Given>{given, table_of<Given>::expected(strategy)}, fail_fast{}, o,
+                        std::forward<Token>(token));
+                else if constexpr (key_alone)
                     return start_write<T, Removes, Form>(self, given_key<T, Given>{given}, std::move(strategy), o,
                                                          std::forward<Token>(token));
                 else
@@ -189,7 +191,7 @@ struct async_versioned_calls<Policy, Self, true> {
 private:
     template <class T, bool Removes, template <class> class Form, class Given, class Strategy, class Token>
     static auto start_write(Self& self, Given given, Strategy strategy, const call_options& o, Token&& token) {
-        using write_type = versioned_write<typename Self::driver, typename Policy::template table<T, Self>, Given, Strategy, Removes>;
+        using write_type = versioned_write<typename Self::driver, table_of<T>, Given, Strategy, Removes>;
         using job = versioned_job<decltype(self.home()), Policy, write_type, Given, Strategy, Form<write_outcome<T>>, Self::where>;
         return start<job>(self.world(), std::forward<Token>(token), self.home(), std::move(given), std::move(strategy), o);
     }

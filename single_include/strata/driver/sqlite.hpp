@@ -7,6 +7,7 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -275,7 +276,9 @@ enum class sqlite_journal : std::uint8_t {
 /// When SQLite waits for the disk. With every value an acknowledged transaction survives the death of
 /// the process (SIGKILL, crash); they differ in what the death of the machine can take.
 enum class sqlite_synchronous : std::uint8_t {
-    full,    ///< nothing acknowledged is lost in a power cut (with a rollback journal: but perhaps the last transaction)
+    /// Nothing acknowledged is lost in a power cut. With a rollback journal perhaps the last transaction: against that `pragmas` says
+    /// `pragma synchronous = extra`.
+    full,
     normal,  ///< under WAL the last transactions may be lost in a power cut, the file stays sound
     off      ///< a power cut may corrupt the file
 };
@@ -687,6 +690,9 @@ public:
         return error_of(what);
     }
 
+    /// How long its calls have waited for locks of other connections, all together since it was made; from any thread.
+    [[nodiscard]] duration waited_for_locks() const noexcept { return duration{waited_.load(std::memory_order_relaxed)}; }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t cached_statements() const noexcept { return cache_.size(); }
 
@@ -710,6 +716,7 @@ private:
     detail::statement_cache cache_;
     duration busy_timeout_{};
     time_point busy_since_{};
+    std::atomic<duration::rep> waited_{0};
     std::size_t value_distance_ = 0;  // see distance_of_values
     errc ended_by_ = errc::ok;   // set by a handler that ends a call, cleared when a call begins
     bool uninterruptible_ = false;
@@ -748,6 +755,7 @@ STRATA_COLD inline bool sqlite_connection::wait_for_lock(time_point since, int t
     }
     const duration pause = detail::lock_pause(tries);
     detail::pause_for(pause < until - now ? pause : until - now);
+    waited_.fetch_add((clock::now() - now).count(), std::memory_order_relaxed);
     return true;
 }
 

@@ -245,6 +245,10 @@ private:
 // few rounds, in which the database may do up to a third less. Nothing is tried unless all connections are in use, callers wait, and the
 // database is what keeps the connections busy. When leases end by faults (timeouts) the pool becomes smaller at once, and quickly half as
 // large as it was when that is over.
+//
+// Waits for locks are not the database's work. Where they take 30 % of the time or more, the size stays as it is, and timeouts are no
+// reason to change it: neither a larger pool nor a smaller one helps callers who wait for one row. Where they take less, they are left out
+// of R, but a larger size must bring more leases a second.
 #ifndef STRATA_SOURCE_POOL_SIZING_HPP
 #define STRATA_SOURCE_POOL_SIZING_HPP
 
@@ -302,16 +306,17 @@ struct sizing_round {
     std::size_t size = 0;      ///< so many connections the pool may have now: its limit
     std::size_t peak = 0;      ///< the most that were leased at once
     std::size_t waiting = 0;   ///< the most callers that waited at once
-    std::uint64_t ended = 0;   ///< leases that ended, without those that waited for a lock for most of their time
-    duration served{};         ///< of these, the time that the database worked, all together
+    std::uint64_t ended = 0;   ///< leases that ended
+    duration served{};         ///< the time that the database worked on leases, all together: without waits for locks
     std::uint64_t faults = 0;  ///< leases that ended by a timeout, or because the connection failed
+    duration locked{};         ///< the time that leases waited for locks in the database, all together
 };
 
 enum class sizing_reason : std::uint8_t {
     measuring,      ///< it stays until enough is known
     opening,        ///< it stays: connections are being opened, or leases of a larger size are still out
     application,    ///< it stays: nobody waits for a connection
-    not_busy,       ///< it stays: the database works on too few (little to do, locks, or the application's own work between statements)
+    not_busy,       ///< it stays: the database works on too few (little to do, or the application's own work between statements)
     at_target,      ///< it stays: another size was not better
     grow,           ///< a larger size is tried
     shrink,         ///< a smaller size is tried
@@ -320,18 +325,20 @@ enum class sizing_reason : std::uint8_t {
     recovering,     ///< larger: faults have ended
     limits,         ///< it stays at `max`, or was outside of `min` to `max`
     server_budget,  ///< it stays at what the server's budget allows, or was beyond it
+    locks,          ///< it stays: too many leases wait for locks
 };
 
 [[nodiscard]] constexpr std::string_view to_string(sizing_reason r) noexcept {
-    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy",   "at_target", "grow",
-                                          "shrink",    "back",    "faults",      "recovering", "limits",    "server_budget"};
+    constexpr std::string_view names[] = {"measuring", "opening", "application", "not_busy", "at_target",     "grow", "shrink",
+                                          "back",      "faults",  "recovering",  "limits",   "server_budget", "locks"};
     return names[static_cast<std::size_t>(r)];
 }
 
 struct sizing_decision {
     std::size_t target;  ///< so many connections are best, as far as is known
     sizing_reason reason;
-    bool apply;  ///< the pool is to be resized to `target`; never in a dry run
+    bool apply;             ///< the pool is to be resized to `target`; never in a dry run
+    double lock_waits = 0;  ///< so many leases, on the average of the round, waited for locks; their time was left out
 };
 
 /// Not thread-safe. Asked once a round, it takes some 300 instructions (measured), and allocates nothing. A pool whose size is changed by
@@ -355,7 +362,9 @@ public:
         if (r.size != target_) stand_at(r.size);
         const duration elapsed = r.now - std::exchange(last_, r.now);
         const sizing_reason reason = judge(r, elapsed);
-        return {target_, reason, target_ != r.size && !options_.dry_run};
+        const double waits =
+            elapsed > duration::zero() ? static_cast<double>(r.locked.count()) / static_cast<double>(elapsed.count()) : 0.0;
+        return {target_, reason, target_ != r.size && !options_.dry_run, waits};
     }
 
 private:
@@ -368,6 +377,7 @@ private:
     struct block {
         double leases = 0;
         double worked = 0;  ///< nanoseconds of the database
+        double locked = 0;  ///< and in which leases waited for locks
         double held = 0;    ///< and what they would be if it worked on all leases all the time
     };
     /// What leases took at one size.
@@ -383,9 +393,11 @@ private:
             ++blocks;
             all.leases += b.leases;
             all.worked += b.worked;
+            all.locked += b.locked;
             all.held += b.held;
         }
         [[nodiscard]] double mean() const noexcept { return sum / blocks; }
+        [[nodiscard]] double mean_with_locks() const noexcept { return mean() * (1 + all.locked / std::max(all.worked, 1.0)); }
         /// The variance of the mean's logarithm: as the blocks differ, but no less than that of so many exponential times.
         [[nodiscard]] double variance() const noexcept {
             const double seen = blocks > 1 ? (squares / blocks / (mean() * mean()) - 1) / (blocks - 1) : 1;
@@ -413,7 +425,8 @@ private:
         if (target_ > most()) return move_to(most(), budget_ < options_.max ? sizing_reason::server_budget : sizing_reason::limits);
         if (target_ < least()) return move_to(least(), sizing_reason::limits);
         const auto all = static_cast<double>(r.ended + r.faults);
-        if (r.faults > 0 && r.peak >= r.size && static_cast<double>(r.faults) >= options_.fault_share * all) return fall();
+        const bool many = r.faults > 0 && static_cast<double>(r.faults) >= options_.fault_share * all;
+        if (many && r.peak >= r.size && !is_for_locks(r)) return fall();
         falling_ = false;
         if (r.waiting > 0 && r.peak != r.size) {  // connections are missing, or leases of a larger size are still out
             settling_ = 1;
@@ -433,6 +446,7 @@ private:
         if (rest_ > 0) --rest_;
         block_.leases += static_cast<double>(r.ended);
         block_.worked += static_cast<double>(r.served.count());
+        block_.locked += static_cast<double>(r.locked.count());
         block_.held += static_cast<double>(elapsed.count()) * static_cast<double>(r.size);
         if (base_.size == 0 && next_size() == target_) turn();
         if (block_.leases < options_.samples) return still();
@@ -444,7 +458,8 @@ private:
         }
         here_.add(mean, done);
         if (here_.blocks < least_blocks) return still();
-        if (here_.all.worked < busy * here_.all.held) return lull(r.peak, sizing_reason::not_busy);
+        if (here_.all.worked < busy * here_.all.held)
+            return here_.all.worked + here_.all.locked < busy * here_.all.held ? lull(r.peak, sizing_reason::not_busy) : locked_out();
         if (base_.size != 0) return compare();
         if (!is_enough(next_size())) return still();
         if (usual_ != 0 && differs(here_.mean(), usual_)) {
@@ -491,7 +506,8 @@ private:
 
     [[nodiscard]] sizing_reason compare() noexcept {
         const double distance = distance_to(base_.size);
-        const double worth = 1 - std::log(here_.mean() / base_.here.mean()) / distance;
+        const double longer = up_ ? here_.mean_with_locks() / base_.here.mean_with_locks() : here_.mean() / base_.here.mean();
+        const double worth = 1 - std::log(longer) / distance;
         const double doubt = 2 * std::sqrt(here_.variance() + base_.here.variance()) / std::abs(distance);
         if (worth - doubt > 1.3 || worth + doubt < -2.5) return void_trial();  // no server is like that: other queries have come
         if (up_ ? worth - doubt > options_.worth : worth + doubt < options_.worth) {
@@ -534,6 +550,16 @@ private:
         if (base_.size != 0 && !(up_ && peak > base_.size)) return void_trial();
         if (++unmeasured_ >= longest_unmeasured) base_ = {};  // what was measured then is of another time
         return why;
+    }
+
+    /// Locks are what keeps the connections. What was being tried is given up: either it brought them about, or no size helps.
+    [[nodiscard]] sizing_reason locked_out() noexcept {
+        if (base_.size != 0) return give_up();
+        here_ = {};
+        return sizing_reason::locks;
+    }
+    [[nodiscard]] static bool is_for_locks(const sizing_round& r) noexcept {
+        return static_cast<double>(r.locked.count()) > (1 - busy) * static_cast<double>((r.locked + r.served).count());
     }
 
     [[nodiscard]] sizing_reason fall() noexcept {
@@ -590,6 +616,7 @@ private:
 //                                                    .warm = {.hours = {{8h, 18h, 20}}, .utc_offset = 60min},
 //                                                    .learned = strata::learned_demand_options{}})}
 //
+// Waits for locks in the database are left out of what a size is judged by: source/pool_lock_watch.hpp says how they are known.
 // Each part may be left out. How a size is found is told in source/pool_sizing.hpp; how much is held ready in source/pool_schedule.hpp and
 // source/pool_demand.hpp, of which the larger counts.
 #ifndef STRATA_SOURCE_POOL_PLANNER_HPP
@@ -600,6 +627,10 @@ namespace strata::inline STRATA_ABI {
 struct planner_options {
     std::optional<sizing_options> sizing = std::nullopt;  ///< none: the size stays as it is
     server_budget budget{};                               ///< for `sizing`; `adaptive_planner::set_budget` changes it
+    /// For `sizing`, on a server (PostgreSQL): while all connections are lent out and callers wait, ten times a period, it is asked over
+    /// one more connection how many of the pool's wait for a lock. That connection is part of the budget, and closed when nobody waits any
+    /// more.
+    bool ask_for_locks = true;
     warm_schedule warm{};
     std::optional<learned_demand_options> learned = std::nullopt;
 
@@ -620,14 +651,15 @@ public:
         if (o.learned) demand_ = std::make_unique<learned_demand>(*o.learned);
         if (!o.sizing) return;
         sizer_ = std::make_unique<pool_sizer>(*o.sizing);
-        sizer_->set_budget(o.budget.connections());
+        budget_ = o.budget.connections();
     }
 
     pool_plan plan(const pool_usage& u, moment m) noexcept override {
         hold guard(lock_);
         pool_plan p{.ask_again = std::chrono::seconds{10}};
         if (sizer_ != nullptr) {
-            last_ = sizer_->decide({m.now, u.limit, u.peak, u.waiting, u.ended, u.lent, u.faults});
+            sizer_->set_budget(budget_ > u.besides ? budget_ - u.besides : 1);
+            last_ = sizer_->decide({m.now, u.limit, u.peak, u.waiting, u.ended, u.lent - u.locked, u.faults, u.locked});
             if (last_.apply) p.size = last_.target;
             p.ask_again = options_.sizing->period;
         }
@@ -646,13 +678,16 @@ public:
         constexpr int looks = 50;  // a round: the mean of what is lent out is known to a few percent
         return options_.sizing ? options_.sizing->period / looks : duration{std::chrono::seconds{1}};
     }
+    [[nodiscard]] duration ask_for_locks_every() const noexcept override {
+        return options_.sizing && options_.ask_for_locks ? options_.sizing->period / 10 : duration::zero();
+    }
 
     /// What the server allows has changed: it was asked again, or there are more processes now.
     void set_budget(const server_budget& b) noexcept {
         hold guard(lock_);
-        if (sizer_ != nullptr) sizer_->set_budget(b.connections());
+        budget_ = b.connections();
     }
-    /// The latest decision on the size; in a dry run: what would have been done.
+    /// The latest decision on the size, and how many waits for locks were left out; in a dry run: what would have been done.
     [[nodiscard]] sizing_decision decision() const noexcept {
         hold guard(lock_);
         return last_;
@@ -662,6 +697,7 @@ private:
     const planner_options options_;
     mutable inline_lock lock_;
     std::unique_ptr<pool_sizer> sizer_;
+    std::size_t budget_ = 1;
     std::unique_ptr<learned_demand> demand_;
     sizing_decision last_{0, sizing_reason::measuring, false};
 };

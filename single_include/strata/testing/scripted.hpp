@@ -255,6 +255,7 @@ struct scripted_answer {
     std::int64_t last_id = 0;
     error failure;
     duration takes{};
+    duration locked{};
     bool hangs = false;
     unsigned times = 1;
     bool limited = false;  ///< `times` was said: it ends also when it is the last one
@@ -419,6 +420,10 @@ public:
     scripting& takes(duration d) {
         return edit([&](detail::scripted_answer& a) { a.takes = d; });
     }
+    /// So much of `takes` is a wait for a lock: what a pool's planner is told of it (`connection.waited_for_locks()`) when it is over.
+    scripting& waits_for_lock(duration d) {
+        return edit([&](detail::scripted_answer& a) { a.locked = d; });
+    }
     /// The answer before this is given `n` times; after the last answer of all, what was scripted earlier is given again.
     scripting& times(unsigned n) {
         return edit([&](detail::scripted_answer& a) {
@@ -434,6 +439,7 @@ private:
             if (!all.empty() && all.back()->open) {
                 const detail::scripted_answer& said = *all.back();
                 a.takes = said.takes;
+                a.locked = said.locked;
                 a.times = said.times;
                 a.limited = said.limited;
                 all.pop_back();
@@ -585,6 +591,8 @@ public:
     /// A `connection_lost` was scripted on it.
     [[nodiscard]] bool is_lost() const noexcept { return lost_; }
     [[nodiscard]] health said() const noexcept { return lost_ ? health::lost : health::good; }
+    /// What the script said of its answers so far: `waits_for_lock`. From any thread.
+    [[nodiscard]] duration waited_for_locks() const noexcept { return duration{waited_.load(std::memory_order_relaxed)}; }
     /// Its number, from 1 in the order of opening.
     [[nodiscard]] unsigned native_handle() const noexcept { return number_; }
 
@@ -653,9 +661,14 @@ private:
     enum class waiting : std::uint8_t { over, still, cancelled, late };
 
     [[nodiscard]] time_point deadline() const noexcept { return guard_ != nullptr ? guard_->deadline : never; }
-    void begin_wait(const detail::scripted_answer& a) noexcept { over_at_ = a.hangs ? never : add_saturated(now_, a.takes); }
+    void begin_wait(const detail::scripted_answer& a) noexcept {
+        over_at_ = a.hangs ? never : add_saturated(now_, a.takes);
+        free_at_ = add_saturated(now_, a.locked);
+        locked_since_ = now_;
+    }
     [[nodiscard]] waiting wait() {
         end_wait();
+        count_lock();
         if (is_cancelled()) return waiting::cancelled;
         if (over_at_ <= now_ && over_at_ <= deadline()) return waiting::over;
         if (deadline() <= now_) return waiting::late;
@@ -672,6 +685,10 @@ private:
     void end_wait() noexcept {
         hold lock(lock_);
         if (std::exchange(waits_, false)) static_cast<void>(node_.withdraw());
+    }
+    void count_lock() noexcept {
+        const time_point until = free_at_ < now_ ? free_at_ : now_;
+        if (until > locked_since_) waited_.fetch_add((until - std::exchange(locked_since_, until)).count(), std::memory_order_relaxed);
     }
     [[nodiscard]] bool is_cancelled() const noexcept { return guard_ != nullptr && guard_->is_cancelled(); }
     [[nodiscard]] static error cut_short(waiting w) {
@@ -703,6 +720,9 @@ private:
     time_point now_{};
     time_point over_at_{};  ///< when the answer comes
     time_point until_{};    ///< the same, but not beyond the deadline
+    time_point free_at_{};  ///< when the lock is had that the script lets it wait for
+    time_point locked_since_{};
+    std::atomic<duration::rep> waited_{0};
     std::shared_ptr<const detail::scripted_answer> opening_;
     inline_lock lock_;  ///< guards the next two against `interrupt`
     waiter node_;

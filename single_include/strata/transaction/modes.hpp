@@ -39,7 +39,8 @@ struct transactions_options {
     std::optional<strata::isolation> isolation = std::nullopt;
     /// Those that are serializable and read only wait at their beginning for a snapshot that cannot meet a conflict. On SQLite none can.
     bool deferrable = false;
-    /// Of those that may write; see `transaction_options::resolve_commit`. On SQLite COMMIT always answers.
+    /// Of those that may write, the single writer of a distributed transaction too; see `transaction_options::resolve_commit`. On SQLite
+    /// COMMIT always answers.
     bool resolve_commit = false;
 
     friend bool operator==(const transactions_options&, const transactions_options&) = default;

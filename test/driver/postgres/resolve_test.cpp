@@ -167,7 +167,7 @@ TEST_CASE("what another server says of an id is no answer", "[postgres][fault][r
             [&](auto& tx) {
                 tx.execute(insert_echo(n));
                 b.proxy.refuse(true);
-                b.proxy.cut_after(way::to_client, 50 + 2 * static_cast<std::uint64_t>(n));  // COMMIT's answer is among these bytes
+                b.proxy.cut_after(way::to_client, 50 + 8 * static_cast<std::uint64_t>(n));  // COMMIT's answer is among these bytes
             },
             {.resolve_commit = true});
         b.proxy.do_not_cut();
@@ -202,8 +202,8 @@ TEST_CASE("a COMMIT whose answer is lost is resolved", "[postgres][fault][resolv
     SECTION("wherever the conversation breaks, the outcome is known and true") {
         for (const way w : {way::to_server, way::to_client}) {
             int committed_unheard = 0, repeated = 0, failed = 0;
-            const std::uint64_t longest = w == way::to_client ? 260 : 140;
-            for (std::uint64_t cut = 0; cut < longest; cut += count<std::uint64_t>(3, 1)) {
+            const std::uint64_t longest = w == way::to_client ? 520 : 420;  // with the questions which server it is
+            for (std::uint64_t cut = 0; cut < longest; cut += count<std::uint64_t>(5, 1)) {
                 ++n;
                 runs = 0;
                 seen.clear();
@@ -310,6 +310,140 @@ TEST_CASE("what is still going on is waited for, within the bound", "[postgres][
         CHECK(r.error().texts().detail.find("neither on_commit nor on_rollback") != std::string::npos);
         CHECK(comes_true([&] { return b.holds(7); }));  // it would have been wrong to guess
     }
+}
+
+namespace {
+
+/// A server of its own behind a proxy, whose role `plain` has a table with a slow COMMIT.
+struct slow_server {
+    own_server server;
+    std::optional<strata::database<plain_stack>> admin;
+    std::optional<tcp_proxy> proxy;
+
+    [[nodiscard]] static std::uint16_t port_of(const own_server& s) {
+        return static_cast<std::uint16_t>(std::stoi(setting_of(s.url(), "port")));
+    }
+    /// False, which is said, where there are no programs of a server.
+    [[nodiscard]] bool start() {
+        if (server.url().empty()) {
+            WARN("no programs of a server here: this is left out");
+            return false;
+        }
+        connect();
+        make_role(*admin);
+        admin->execute("create table echo (n bigint primary key)"_sql());
+        admin->execute("grant all on echo to plain"_sql());
+        admin->execute(
+            "create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1); return null; end $$"_sql());
+        admin->execute(
+            "create constraint trigger slow after insert on echo deferrable initially deferred for each row execute function slow()"_sql());
+        proxy.emplace(port_of(server));
+        return true;
+    }
+    void connect() {
+        admin.emplace(strata::postgres_options{.connection = server.url()}, strata::pool_options{.min_size = 0, .max_size = 1});
+    }
+    static void make_role(strata::database<plain_stack>& db) { db.execute("create role plain login password 'plain'"_sql()); }
+    /// `before`: of a server that stands first in the list of hosts.
+    [[nodiscard]] strata::postgres_options options(std::uint16_t before) const {
+        const std::string own = std::to_string(proxy->port());
+        return {.connection = (before != 0 ? "host=127.0.0.1,127.0.0.1 port=" + std::to_string(before) + "," : "host=127.0.0.1 port=") +
+                              own + " user=plain password=plain dbname=" + setting_of(server.url(), "dbname") +
+                              " sslmode=disable gssencmode=disable",
+                .finish_limit = 20s};
+    }
+    /// Inserts n; `strike` is called while COMMIT is under way.
+    template <class Strike>
+    [[nodiscard]] strata::result<void> insert(std::int64_t n, Strike strike, std::uint16_t before = 0) {
+        strata::database<plain_stack> db{options(before), none_yet};
+        std::thread other([&] {
+            static_cast<void>(comes_true([&] {
+                return admin->one<bool>("select exists (select from pg_stat_activity where query = 'commit' and state = 'active')"_sql());
+            }));
+            strike();
+        });
+        auto r = db.try_transaction([&](auto& tx) { tx.execute(insert_echo(n)); }, {.resolve_commit = true});
+        other.join();
+        return r;
+    }
+    [[nodiscard]] bool holds(std::int64_t n) { return admin->one<bool>("select exists (select from echo where n = :n)"_sql(n)); }
+};
+
+}  // namespace
+
+TEST_CASE("another cluster behind the same address is not believed", "[postgres][fault][resolve]") {
+    const in_time guard;
+    slow_server s;
+    const own_server elsewhere;
+    if (!s.start()) return;
+    strata::database<plain_stack> other{strata::postgres_options{.connection = elsewhere.url()}, server::one()};
+    slow_server::make_role(other);
+    // It has rolled back what has the same number there.
+    constexpr auto take_number = "select pg_current_xact_id()::text::int8"_sql;
+    const auto far = s.admin->one<std::int64_t>(take_number()) + 20;
+    for (std::int64_t n = 0; n < far;) {
+        auto tx = other.begin();
+        n = tx.one<std::int64_t>(take_number());
+    }
+    const auto r = s.insert(1, [&] {
+        s.proxy->lead_to(slow_server::port_of(elsewhere));
+        s.proxy->cut();
+    });
+    REQUIRE(!r);
+    CAPTURE(r.error().to_string());
+    CHECK(r.error().code() == errc::outcome_unknown);
+    CHECK(r.error().effect() == effect::unknown);
+    CHECK_THAT(r.error().texts().detail, contains_text("another server"));
+    CHECK(comes_true([&] { return s.holds(1); }));
+
+    // Of several hosts the right one is asked.
+    s.proxy->lead_to(slow_server::port_of(s.server));
+    tcp_proxy first{slow_server::port_of(elsewhere)};
+    first.refuse(true);
+    CHECK(s.insert(
+               2,
+               [&] {
+                   first.refuse(false);
+                   s.proxy->cut();
+               },
+               first.port())
+              .has_value());
+    CHECK(s.holds(2));
+}
+
+TEST_CASE("a server is known again by its cluster, or by its start where nobody may see that", "[postgres][fault][resolve]") {
+    const in_time guard;
+    slow_server s;
+    if (!s.start()) return;
+    const auto cut = [&] { s.proxy->cut(); };
+    const auto restart = [&] {
+        s.server.run("restart");
+        s.connect();
+    };
+    CHECK(s.insert(1, cut).has_value());
+    auto r = s.insert(2, restart);
+    CHECK(r.error().code() == errc::connection_lost);
+    CHECK(r.error().effect() == effect::rolled_back);
+    s.admin->execute("revoke execute on function pg_control_system() from public"_sql());
+    CHECK(s.insert(3, cut).has_value());
+    CHECK(s.holds(3));
+    r = s.insert(4, restart);
+    CAPTURE(r.error().to_string());
+    CHECK(r.error().code() == errc::outcome_unknown);
+    CHECK_THAT(r.error().texts().detail, contains_text("another server"));
+    CHECK(!s.holds(4));
+}
+
+TEST_CASE("the server is asked for no id where no statement was run", "[postgres][resolve]") {
+    bank<> b{1};
+    strata::database<plain_stack> db{b.in.options(), none_yet};
+    const auto pid = db.one<int>("select pg_backend_pid()"_sql());
+    const auto last = [&] { return b.db.one<std::string>("select query from pg_stat_activity where pid = :pid"_sql(pid)); };
+    db.transaction([](auto&) {}, {.resolve_commit = true});
+    CHECK(last() == "select pg_backend_pid()");
+    db.transaction([](auto& tx) { tx.execute(add_balance(1, 1)); }, {.resolve_commit = true});
+    CHECK(last() == "commit");
+    CHECK(b.balance_of(1) == 101);
 }
 
 TEST_CASE("a transaction that only read has no id, and costs no question where it is said to read", "[postgres][resolve]") {

@@ -1,11 +1,14 @@
 #include "fixture.hpp"
 
+#include <strata/sql/statement.hpp>
 #include <strata/strata.hpp>
 
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <memory>
 #include <thread>
 
 using namespace strata;
@@ -27,6 +30,54 @@ error interrupted(sqlite_connection& c, std::string_view sql) {
 }
 
 }  // namespace
+
+TEST_CASE("a connection knows how long it has waited for locks, and tells its pool's planner", "[sqlite][locks]") {
+    const temp_folder folder;
+    const std::string path = folder.file("a.db");
+    sqlite_connection a;
+    sqlite_connection b;
+    strata_test::open(a, {.path = path});
+    strata_test::open(b, {.path = path, .busy_timeout = 60ms});
+    CHECK(a.waited_for_locks() == 0ms);
+    for (int i = 1; i <= 2; ++i) {
+        run(a, "begin immediate");
+        const time_point start = clock::now();
+        const duration before = b.waited_for_locks();
+        CHECK(failing(b, "begin immediate").code() == errc::busy);
+        const duration waited = b.waited_for_locks() - before;
+        CHECK(waited >= 50ms);
+        CHECK(waited <= clock::now() - start);
+        run(a, "rollback");
+        run(b, "begin immediate");
+        run(b, "commit");
+        CHECK(b.waited_for_locks() - before == waited);  // it had not to wait
+    }
+    CHECK(a.waited_for_locks() == 0ms);
+
+    struct recorder final : pool_planner {
+        pool_plan plan(const pool_usage& u, moment) noexcept override {
+            locked += u.locked.count();
+            besides += u.besides;
+            return {.ask_again = 300ms};
+        }
+        [[nodiscard]] duration look_every() const noexcept override { return 1ms; }
+        [[nodiscard]] duration ask_for_locks_every() const noexcept override { return 1ms; }
+        std::atomic<duration::rep> locked{0};
+        std::atomic<std::size_t> besides{0};
+    };
+    const auto planner = std::make_shared<recorder>();
+    database<stack<pool<>, sqlite>> db{sqlite_options{.path = path, .busy_timeout = 60ms}, pool_options{.max_size = 3, .planner = planner}};
+    std::this_thread::sleep_for(20ms);
+    run(a, "begin immediate");
+    const time_point start = clock::now();
+    CHECK(db.try_execute(statement{"create table t (id int)"}).error().code() == errc::busy);
+    const duration waited = clock::now() - start;
+    run(a, "rollback");
+    for (int i = 0; i < 5'000 && planner->locked < duration{40ms}.count(); ++i) std::this_thread::sleep_for(1ms);
+    CHECK(planner->locked >= duration{40ms}.count());  // a round may end in between
+    CHECK(planner->locked <= waited.count());
+    CHECK(planner->besides == 0);  // a file is asked for nothing
+}
 
 TEST_CASE("a connection waits for a lock as long as busy_timeout says", "[sqlite][busy]") {
     const temp_folder folder;

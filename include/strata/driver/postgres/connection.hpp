@@ -75,6 +75,8 @@ public:
             begin_now();
         return db_;
     }
+    /// The number of the server's process, 0 when closed.
+    [[nodiscard]] std::int32_t session_number() const noexcept { return ::PQbackendPID(db_); }
     /// True between BEGIN and COMMIT or ROLLBACK, also when the transaction has failed, and while a result is still under way.
     [[nodiscard]] bool in_transaction() const noexcept { return !begin_.empty() || detail::postgres_wire::in_transaction(); }
     using detail::postgres_wire::is_lost;
@@ -107,11 +109,8 @@ public:
     [[nodiscard]] signal control_step(std::string_view sql, error& e, std::string* answer);
 
     // For `transaction_options::resolve_commit`.
-    /// The id of the open transaction, empty where it has none, in steps.
-    [[nodiscard]] signal transaction_id_step(std::string& id, error& e) {
-        const bool old = db_ != nullptr && ::PQserverVersion(db_) < 130000;
-        return control_step(old ? "select txid_current_if_assigned()" : "select pg_current_xact_id_if_assigned()", e, &id);
-    }
+    /// The id of the open transaction, empty where it has none, in steps. With the first id the server is asked which one it is.
+    [[nodiscard]] signal transaction_id_step(std::string& id, error& e);
     /// What became of a transaction of the connection, which is lost: asked on a new one, opened as this one was, for up to `finish_limit`.
     /// `why`: what there was instead of an answer. Blocks; see resolve.hpp.
     [[nodiscard]] detail::commit_fate resolve_commit(const std::string& id, std::string& why);
@@ -231,7 +230,10 @@ private:
     duration finish_limit_{};
     std::string_view begin_{};       // BEGIN, not sent yet
     std::string_view beginning_{};   // under way by itself
+    std::string server_;             // which one it is; empty: not asked yet
     std::uint64_t controlling_ = 0;  // which text `control_step` is about; 0: none
+    enum class asking : std::uint8_t { id, permission, cluster, start };
+    asking asking_ = asking::id;  // what `transaction_id_step` is about
     bool prepares_ = true;
     bool owned_ = false;
     bool changed_session_ = false;
@@ -249,6 +251,8 @@ STRATA_COLD inline void postgres_connection::install(const postgres_options& o, 
     limit_.reset(o.limit_on_server);
     cancels_.forget();
     statements_.reset(o.statement_cache);
+    server_.clear();
+    asking_ = asking::id;
     reading_.types.clear();
     ::PQsetnonblocking(db_, 1);
     hooks_.hear(db_, o);

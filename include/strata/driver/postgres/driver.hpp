@@ -5,6 +5,7 @@
 #include <strata/core/joined.hpp>
 #include <strata/core/place.hpp>
 #include <strata/core/transaction_mode.hpp>
+#include <strata/driver/postgres/lock_watch.hpp>
 #include <strata/driver/postgres/options.hpp>
 #include <strata/driver/postgres/pipeline.hpp>
 #include <strata/driver/postgres/query.hpp>
@@ -51,6 +52,8 @@ struct postgres {
     using copy_out = detail::postgres_copy_out<T, F>;
     template <class Sink>
     using copy_raw = detail::postgres_copy_raw<Sink>;
+    /// Tells a pool's planner how many connections wait for locks.
+    using lock_watch = detail::postgres_lock_watch;
     /// Takes part in distributed transactions, by PREPARE TRANSACTION: `strata/distributed_transaction.hpp`.
     using two_phase = prepared_transactions;
     /// All connections write.

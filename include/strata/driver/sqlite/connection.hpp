@@ -20,6 +20,7 @@
 
 #include <sqlite3.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -106,6 +107,9 @@ public:
         return error_of(what);
     }
 
+    /// How long its calls have waited for locks of other connections, all together since it was made; from any thread.
+    [[nodiscard]] duration waited_for_locks() const noexcept { return duration{waited_.load(std::memory_order_relaxed)}; }
+
     /// Prepared statements that are kept at the moment.
     [[nodiscard]] std::size_t cached_statements() const noexcept { return cache_.size(); }
 
@@ -129,6 +133,7 @@ private:
     detail::statement_cache cache_;
     duration busy_timeout_{};
     time_point busy_since_{};
+    std::atomic<duration::rep> waited_{0};
     std::size_t value_distance_ = 0;  // see distance_of_values
     errc ended_by_ = errc::ok;   // set by a handler that ends a call, cleared when a call begins
     bool uninterruptible_ = false;
@@ -167,6 +172,7 @@ STRATA_COLD inline bool sqlite_connection::wait_for_lock(time_point since, int t
     }
     const duration pause = detail::lock_pause(tries);
     detail::pause_for(pause < until - now ? pause : until - now);
+    waited_.fetch_add((clock::now() - now).count(), std::memory_order_relaxed);
     return true;
 }
 

@@ -35,7 +35,9 @@ enum class sqlite_journal : std::uint8_t {
 /// When SQLite waits for the disk. With every value an acknowledged transaction survives the death of
 /// the process (SIGKILL, crash); they differ in what the death of the machine can take.
 enum class sqlite_synchronous : std::uint8_t {
-    full,    ///< nothing acknowledged is lost in a power cut (with a rollback journal: but perhaps the last transaction)
+    /// Nothing acknowledged is lost in a power cut. With a rollback journal perhaps the last transaction: against that `pragmas` says
+    /// `pragma synchronous = extra`.
+    full,
     normal,  ///< under WAL the last transactions may be lost in a power cut, the file stays sound
     off      ///< a power cut may corrupt the file
 };

@@ -9,11 +9,9 @@ namespace strata::inline STRATA_ABI {
 
 namespace detail {
 
-template <class S>
-concept conflict_strategy = requires {
-    { S::checks } -> std::convertible_to<bool>;
-    { S::repeats } -> std::convertible_to<bool>;
-};
+/// `update_versioned<T>(key)`: what stands first is no T.
+template <class T, class Key>
+concept key_without_row = !std::is_convertible_v<const Key&, const T&>;
 
 template <class Rows>
 using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<const Rows&>()))>;
@@ -21,6 +19,9 @@ using element_of = std::remove_cvref_t<decltype(*std::begin(std::declval<const R
 /// The part of a batch that writes a row.
 template <class Policy, class Session, class Rows, class Strategy, bool Removes>
 struct part_of_writes_type {
+    static_assert(conflict_strategy<Strategy>,
+                  "strata: what follows the rows is a strategy: strata::recompute{function}, strata::merge{rules...}, "
+                  "strata::last_writer_wins{} or strata::fail_fast{}; after it call_options");
     static_assert(std::is_lvalue_reference_v<decltype(*std::begin(std::declval<const Rows&>()))>,
                   "strata: the rows of a batch lie in a container: std::vector<strata::versioned<T>>");
     using element = element_of<Rows>;
@@ -52,8 +53,8 @@ public:
     }
     template <class T, class Key>
     result<std::optional<versioned<T>>> try_find_versioned(const Key& key, const call_options& o = no_call_options) {
-        using rows = typename Policy::template table<T, Self>;
-        return read<versioned_sink<T>>(rows::find(rows::key_from(key)), o);
+        using table = typename Policy::template table<T, Self>;
+        return read<versioned_sink<T>>(table::find(table::key_from(key)), o);
     }
 
     /// Inserts the row, with 1 in its version column, and returns it as the database has it. A key that is there already is
@@ -73,26 +74,30 @@ public:
     auto update_versioned(const Row& row, const call_options& o = no_call_options) {
         return update_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write_or_throw<typename row_of<Row>::type, false>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return write_or_throw<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_update_versioned(const Row& row, const call_options& o = no_call_options) {
         return try_update_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto try_update_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return try_write<typename row_of<Row>::type, false>(given_for(row), strategy, o);
     }
     /// The same with the version beside the row.
     template <class T, class Version>
     auto update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return write_or_throw<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        return write_or_throw<T, false>(given_row_and_version<T, const T&>{row, Policy::template table<T, Self>::expected(expected)},
+                                        fail_fast{}, o);
     }
     template <class T, class Version>
     auto try_update_versioned(const T& row, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return try_write<T, false>(given_row_and_version<T, const T&>{row, expected.version()}, fail_fast{}, o);
+        return try_write<T, false>(given_row_and_version<T, const T&>{row, Policy::template table<T, Self>::expected(expected)},
+                                   fail_fast{}, o);
     }
     /// Of the row with this key, read and written as often as it takes.
     template <class T, class Key, class F>
@@ -103,60 +108,86 @@ public:
     result<write_outcome<T>> try_update_versioned(const Key& key, const recompute<F>& strategy, const call_options& o = no_call_options) {
         return try_write<T, false>(given_key<T, const Key&>{key}, strategy, o);
     }
+    /// Refused: a key by itself, or with what does not go with one.
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!recomputes<Other>)
+    auto update_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<false, !key_without_row<T, Key>>();
+    }
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!recomputes<Other>)
+    auto try_update_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<false, !key_without_row<T, Key>>();
+    }
 
     /// Removes the row if it has the version that was read. Strategies: `fail_fast`, `last_writer_wins`.
     template <class Row>
     auto remove_versioned(const Row& row, const call_options& o = no_call_options) {
         return remove_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return write_or_throw<typename row_of<Row>::type, true>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return write_or_throw<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     template <class Row>
     auto try_remove_versioned(const Row& row, const call_options& o = no_call_options) {
         return try_remove_versioned(row, fail_fast{}, o);
     }
-    template <class Row, conflict_strategy Strategy>
+    template <class Row, class Strategy>
     auto try_remove_versioned(const Row& row, const Strategy& strategy, const call_options& o = no_call_options) {
-        return try_write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
+        assert_strategy<Strategy>();
+        if constexpr (conflict_strategy<Strategy>) return try_write<typename row_of<Row>::type, true>(given_for(row), strategy, o);
     }
     /// The same of a key with the version beside it.
     template <class T, class Key, class Version>
     write_outcome<T> remove_versioned(const Key& key, const expect_version<Version>& expected, const call_options& o = no_call_options) {
-        return write_or_throw<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        return write_or_throw<T, true>(given_key_and_version<T, const Key&>{key, Policy::template table<T, Self>::expected(expected)},
+                                       fail_fast{}, o);
     }
     template <class T, class Key, class Version>
     result<write_outcome<T>> try_remove_versioned(const Key& key, const expect_version<Version>& expected,
                                                   const call_options& o = no_call_options) {
-        return try_write<T, true>(given_key_and_version<T, const Key&>{key, expected.version()}, fail_fast{}, o);
+        return try_write<T, true>(given_key_and_version<T, const Key&>{key, Policy::template table<T, Self>::expected(expected)},
+                                  fail_fast{}, o);
+    }
+    /// Refused: a key by itself, or with what does not go with one.
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!is_expected_version<Other>)
+    auto remove_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<true, !key_without_row<T, Key>>();
+    }
+    template <class T, class Key, class Other = fail_fast>
+        requires key_without_row<T, Key> && (!is_expected_version<Other>)
+    auto try_remove_versioned(const Key&, const Other& = {}, const call_options& = no_call_options) {
+        assert_key_alone<true, !key_without_row<T, Key>>();
     }
 
     /// Batches, of a range of what the calls above take, on one connection and as one operation. `_all_`: all or nothing, in a transaction
     /// of their own or behind a savepoint; the first row that is not written, for whatever reason, stops it. `_each_`: every row by
     /// itself, with its own result, whatever becomes of the others (inside a transaction of PostgreSQL what follows an error fails too).
     /// Rows in the order of their keys cannot deadlock with other such batches.
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return try_update_all_versioned(rows, strategy, o).value();
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto try_update_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, false>, true>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto update_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, false>, false>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return try_remove_all_versioned(rows, strategy, o).value();
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto try_remove_all_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, true>, true>(rows, strategy, o);
     }
-    template <class Rows, conflict_strategy Strategy = fail_fast>
+    template <class Rows, class Strategy = fail_fast>
     auto remove_each_versioned(const Rows& rows, const Strategy& strategy = {}, const call_options& o = no_call_options) {
         return batch<writes<Rows, Strategy, true>, false>(rows, strategy, o);
     }
@@ -202,8 +233,7 @@ private:
     }
     template <class T, bool Removes, class Given, class Strategy>
     error write(const Given& given, const Strategy& strategy, const call_options& o, write_outcome<T>& told) {
-        using rows = typename Policy::template table<T, Self>;
-        using write_type = versioned_write<typename Self::driver, rows, Given, Strategy, Removes>;
+        using write_type = versioned_write<typename Self::driver, typename Policy::template table<T, Self>, Given, Strategy, Removes>;
         return self().on_source([&](auto& rt, auto& source, unsigned, const interruption* outer) {
             using work_type = versioned_work<std::remove_cvref_t<decltype(rt)>, write_type>;
             auto& policy = rt.template policy<Policy>();

@@ -35,6 +35,7 @@ template <added_number T>
 }
 
 struct conflict_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         static_cast<void>(base);
@@ -44,6 +45,7 @@ struct conflict_rule {
     }
 };
 struct take_theirs_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T&, const T&, const T& theirs, T& out) {
         out = theirs;
@@ -51,6 +53,7 @@ struct take_theirs_rule {
     }
 };
 struct take_ours_rule {
+    static constexpr bool idempotent = true;
     template <class T>
     static bool apply(const T&, const T& ours, const T&, T& out) {
         out = ours;
@@ -58,6 +61,7 @@ struct take_ours_rule {
     }
 };
 struct add_numbers_rule {
+    static constexpr bool idempotent = false;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         if constexpr (added_number<T>) {
@@ -70,6 +74,7 @@ struct add_numbers_rule {
     }
 };
 struct append_lists_rule {
+    static constexpr bool idempotent = false;
     template <class T>
     static bool apply(const T& base, const T& ours, const T& theirs, T& out) {
         constexpr bool list = requires { out.insert(out.end(), std::begin(ours), std::end(ours)); };
@@ -85,6 +90,7 @@ struct append_lists_rule {
 };
 template <class F>
 struct function_rule {
+    static constexpr bool idempotent = false;
     F f;
     template <class T>
     bool apply(const T& base, const T& ours, const T& theirs, T& out) const {
@@ -103,6 +109,7 @@ inline constexpr bool is_merge_rule =
 template <fixed_string Name, class Rule>
 struct field_rule {
     static constexpr std::string_view name = Name.view();
+    static constexpr bool idempotent = Rule::idempotent;
     Rule rule;
 };
 
@@ -138,12 +145,14 @@ template <class Rule>
 
 /// The strategy: when the row has changed since it was read, both sides' changes are put together on the row as it is now, and that is
 /// written; again when somebody else was faster, as `recompute`. Needs the row as it was read: `versioned<T>`. Members are compared by ==.
-/// With `call_options::idempotent`, repeated after a lost answer, it would add and append to what it may have written itself.
+/// With `call_options::idempotent` it is refused with `errc::invalid_argument` where a rule adds, appends or is a function: repeated after
+/// a lost answer, that would be done to what it may have written itself.
 template <class... Rules>
 class merge {
 public:
     static constexpr bool checks = true;
     static constexpr bool repeats = true;
+    static constexpr bool idempotent = (Rules::idempotent && ...);
 
     explicit merge(Rules... rules) : rules_(std::move(rules)...) {}
 

@@ -5,6 +5,7 @@
 
 #include <strata/sql/literal.hpp>
 #include <strata/transaction/optimistic/versioned.hpp>
+#include <strata/value/key_fit.hpp>
 
 #include <array>
 #include <concepts>
@@ -263,6 +264,7 @@ public:
     }
     template <class Key>
     [[nodiscard]] static auto key_from(const Key& key) {
+        if constexpr (right) assert_key<T, Key>();
         if constexpr (requires { std::tuple_size<Key>::value; }) {
             static_assert(std::tuple_size_v<Key> == key_members.size(),
                           "strata: a key has as many parts as strata::mapping<T>::key columns");
@@ -273,6 +275,20 @@ public:
                           "strata::mapping<T>::key");
             return std::tuple<const Key&>(key);
         }
+    }
+
+    /// The version that a caller expects who has no row that was read.
+    template <class V>
+    [[nodiscard]] static version expected(const expect_version<V>& e) {
+        constexpr bool fits = requires { version{e.version()}; };
+        static_assert(
+            !right || fits,
+            "strata: strata::expect_version{...} holds another type than this row's versions: an integer that fits into the member "
+            "of the version column, or where there is no version column the text that version() of a row gave");
+        if constexpr (fits)
+            return version{e.version()};
+        else
+            return {};
     }
 
     /// Bound to keys that live until the call ends, as row and version must.

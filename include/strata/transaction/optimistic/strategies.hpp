@@ -1,9 +1,13 @@
 // What a versioned write does when the row has another version than expected. `merge` has a file of its own.
+//
+// Each says whether it `checks` the version, whether it `repeats` after a conflict, and whether it is `idempotent`: written once more after
+// a lost answer, it comes to the same row. One that is not refuses `call_options::idempotent`.
 #ifndef STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
 #define STRATA_TRANSACTION_OPTIMISTIC_STRATEGIES_HPP
 
 #include <strata/core/config.hpp>
 
+#include <concepts>
 #include <type_traits>
 #include <utility>
 
@@ -13,6 +17,7 @@ namespace strata::inline STRATA_ABI {
 struct fail_fast {
     static constexpr bool checks = true;
     static constexpr bool repeats = false;
+    static constexpr bool idempotent = true;
 };
 
 /// It is not looked at: what others wrote since the row was read IS LOST, unless it is in columns that T has not. The outcome is `updated`
@@ -20,6 +25,7 @@ struct fail_fast {
 struct last_writer_wins {
     static constexpr bool checks = false;
     static constexpr bool repeats = false;
+    static constexpr bool idempotent = true;
 };
 
 /// The function is called with the row as it is now, changes it, and that is written; when somebody else was faster, once more on the
@@ -27,13 +33,14 @@ struct last_writer_wins {
 /// that was read, the first try is on it as it was read: what the caller has changed in it since is not written (`merge` does that).
 ///
 /// It may run several times, and asynchronously on any thread; it must not use the database, and what it throws comes out and nothing
-/// is written. `call_options::idempotent` is a promise about the function too: repeated after a lost answer, it runs on what it may have
-/// written itself.
+/// is written. With `call_options::idempotent` it is refused with `errc::invalid_argument`: repeated after a lost answer, the function
+/// would run on what it may have written itself.
 template <class F>
 class recompute {
 public:
     static constexpr bool checks = true;
     static constexpr bool repeats = true;
+    static constexpr bool idempotent = false;
 
     explicit recompute(F f) : f_(std::move(f)) {}
 
@@ -59,6 +66,31 @@ inline constexpr bool recomputes<recompute<F>> = true;
 
 template <class Strategy>
 inline constexpr bool merges = false;
+
+template <class S>
+concept conflict_strategy = requires {
+    { S::checks } -> std::convertible_to<bool>;
+    { S::repeats } -> std::convertible_to<bool>;
+    { S::idempotent } -> std::convertible_to<bool>;
+};
+
+template <class Strategy>
+constexpr void assert_strategy() {
+    static_assert(conflict_strategy<Strategy>,
+                  "strata: what follows the row is a strategy: strata::recompute{function}, strata::merge{rules...}, "
+                  "strata::last_writer_wins{} or strata::fail_fast{}; or strata::expect_version{...}, or call_options");
+}
+
+/// A call that is given a key without a row, and is `right` with it.
+template <bool Removes, bool Right>
+constexpr void assert_key_alone() {
+    static_assert(Right || Removes,
+                  "strata: a key alone does not say what to write: update_versioned<T>(key, strata::recompute{[](T& row) { ... }}); a row "
+                  "goes by itself: update_versioned(row)");
+    static_assert(Right || !Removes,
+                  "strata: a key alone does not say which version is removed: remove_versioned<T>(key, strata::expect_version{...}); a row "
+                  "goes by itself: remove_versioned(row)");
+}
 
 }  // namespace detail
 

@@ -82,6 +82,15 @@ private:
 };
 expect_version(const char*) -> expect_version<std::string>;
 
+namespace detail {
+
+template <class>
+inline constexpr bool is_expected_version = false;
+template <class V>
+inline constexpr bool is_expected_version<expect_version<V>> = true;
+
+}  // namespace detail
+
 /// What became of a versioned write.
 enum class write_status : std::uint8_t {
     updated,         ///< it is written, and has the new version

@@ -11,7 +11,7 @@ namespace strata::inline STRATA_ABI {
 namespace detail {
 
 /// A caller may say `idempotent`. With `fail_fast` a write that is repeated finds the version that it wrote itself: nothing is done twice,
-/// but the outcome is a conflict. `recompute` and `merge` take that for somebody else's, and go on from it.
+/// but the outcome is a conflict. What would go on from it, as if it were somebody else's, refuses (`Strategy::idempotent`).
 consteval operation_facts facts_of_versioned_write(bool inside_transaction) {
     return {.kind = operation_kind::write, .idempotent = known::at_run_time, .inside_transaction = inside_transaction};
 }

@@ -143,6 +143,9 @@ public:
                 case at::begun:
                     if (op.is_cancelled()) [[unlikely]]  // a short statement would be over before the driver looks
                         return e = error{errc::cancelled, phase::execute}, signal::failed;
+                    if constexpr (!Strategy::idempotent)
+                        if (op.run_time_idempotent) [[unlikely]]
+                            return e = not_idempotent(), signal::failed;
                     if (result.attempts != 0) result = {};  // of the operation's attempt before
                     thrown = nullptr;
                     if constexpr (requires { given_.base(); }) {
@@ -338,6 +341,12 @@ private:
     }
     [[nodiscard]] STRATA_COLD static error no_version_left() {
         return {errc::out_of_range, "the version is the greatest that the struct's member can hold", phase::admission};
+    }
+    [[nodiscard]] STRATA_COLD static error not_idempotent() {
+        return {errc::invalid_argument,
+                "recompute, and merge by sums, lists or functions, cannot be idempotent: repeated after a lost answer it would go on from "
+                "what it may have written itself; leave call_options::idempotent out",
+                phase::admission};
     }
     [[nodiscard]] STRATA_COLD static error several_rows() {
         return {errc::too_many_rows, "more than one row has this key: strata::mapping<T>::key names columns that are not unique",

@@ -46,6 +46,9 @@ public:
 
     branch_work(Runtime& rt, const transaction_plan<driver>& plan) noexcept : rt_(rt), plan_(plan) {}
 
+    /// Before `commit`, of what has written: a COMMIT that gets no answer is looked up where the stack says so.
+    void resolve() { end_ = transaction_end<driver>{plan_.resolves}; }
+
     signal resume(connection& c, operation_base& op, outcome& result) {
         const signal s = go_on(c, op);
         if (s == signal::failed) result.replace(std::move(error_));
@@ -197,6 +200,7 @@ public:
     [[nodiscard]] error perform(two_phase_step step, const std::string& id, bool& wrote) override {
         switch (step) {
             case two_phase_step::commit:
+                if (transaction_id_ != 0) work_.resolve();
                 return say(command::commit);
             case two_phase_step::roll_back:
                 static_cast<void>(say(command::roll_back));
@@ -208,7 +212,7 @@ public:
             using texts = typename driver::two_phase;
             switch (step) {
                 case two_phase_step::ask:
-                    return ask_transaction_id(*own_, transaction_id_, wrote);
+                    return ask_transaction_id(*own_, where_.identity, transaction_id_, wrote);
                 case two_phase_step::prepare:
                     return say(command::prepare, texts::prepare(id));
                 case two_phase_step::commit_prepared:
@@ -220,6 +224,7 @@ public:
             }
             auto session = where_.db.try_session({.deadline = finish_within_, .name = op_.name});
             if (!session) return session.error();
+            if (error e = check_identity(*session, where_.identity)) return e;
             return end_prepared(*session, id, transaction_id_, step == two_phase_step::complete);
         } else {
             return error{errc::misuse, "a last resource is not prepared", phase::commit};

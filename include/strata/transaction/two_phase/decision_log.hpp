@@ -257,9 +257,13 @@ private:
         return {};
     }
     /// Where it has grown: a failure changes nothing, but that it is tried again when it has doubled.
-    void compact() {
+    void compact() noexcept {
         if (file_.size() + forgotten_.size() < compact_at_ || file_.is_broken()) return;
-        if (write_anew()) compact_at_ *= 2;
+        try {
+            if (!write_anew()) return;
+        } catch (...) {  // no memory
+        }
+        compact_at_ *= 2;
     }
 
     mutable std::mutex lock_;

@@ -58,12 +58,16 @@ private:
     }
 }
 
-/// `what`: "cannot be written". `code`: of errno.
-[[nodiscard]] STRATA_COLD inline error file_error(const std::string& path, std::string_view what, int code) {
-    error e{condition_of_file(code), joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}),
-            phase::commit};
-    e.edit_texts().native_code = digits_of(code);
-    return e;
+/// `what`: "cannot be written". `code`: of errno. Without memory the error has no texts: what is to be done after it is done.
+[[nodiscard]] STRATA_COLD inline error file_error(const std::string& path, std::string_view what, int code) noexcept {
+    try {
+        error e{condition_of_file(code), joined({"the decision log '", path, "' ", what, ": ", std::generic_category().message(code)}),
+                phase::commit};
+        e.edit_texts().native_code = digits_of(code);
+        return e;
+    } catch (...) {
+        return error{condition_of_file(code), phase::commit};
+    }
 }
 
 /// The file, open for appending; what it holds lies behind `path` only as a whole.
@@ -72,6 +76,8 @@ public:
     /// Nobody else opens it while this lives: `busy`. A child that was forked keeps the lock until it ends or executes another program.
     [[nodiscard]] error lock(const std::string& path) {
         path_ = path;
+        const std::size_t slash = path.rfind('/');
+        folder_ = slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
         const std::string name = path + ".lock";
         file_handle lock{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)};
         if (!lock) return file_error(name, "cannot be opened", errno);
@@ -128,10 +134,10 @@ public:
             size_ += bytes.size();
             return {};
         }
-        error e = file_error(path_, "cannot be written", errno);
-        if (::ftruncate(out_.get(), static_cast<::off_t>(size_)) == 0 && ::fdatasync(out_.get()) == 0) return e;
-        broken_ = true;
-        return e.set(effect::unknown);
+        const int why = errno;
+        broken_ = ::ftruncate(out_.get(), static_cast<::off_t>(size_)) != 0 || ::fdatasync(out_.get()) != 0;
+        error e = file_error(path_, "cannot be written", why);
+        return broken_ ? e.set(effect::unknown) : std::move(e);
     }
     /// The same, but it may be lost with the machine.
     void append_carelessly(std::string_view bytes) noexcept {
@@ -160,13 +166,12 @@ private:
         return true;
     }
     [[nodiscard]] bool sync_folder() const noexcept {
-        const std::size_t slash = path_.rfind('/');
-        const std::string name = slash == path_.npos ? "." : slash == 0 ? "/" : path_.substr(0, slash);
-        const file_handle folder{::open(name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+        const file_handle folder{::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
         return folder && ::fsync(folder.get()) == 0;
     }
 
     std::string path_;
+    std::string folder_;
     file_handle lock_;
     file_handle out_;
     std::size_t size_ = 0;

@@ -46,15 +46,32 @@ template <class Session>
     return {};
 }
 
-/// The number that the open transaction has if it has written anything.
+[[nodiscard]] STRATA_COLD inline error other_database() {
+    error e{errc::cannot_connect, "the address leads to another database than at the start, where the branch is not", phase::admission};
+    e.edit_texts().hint = "lead it back; for databases that were moved for good make a new distributed_transaction";
+    return e;
+}
+/// Whether the address still leads there: what another database says of a branch would be about a stranger's.
+template <class Session>
+[[nodiscard]] error check_identity(Session& s, const database_identity& known) {
+    database_identity now;
+    if (error e = ask_identity(s, now)) return e;
+    return now == known ? error{} : other_database();
+}
+
+/// The number that the open transaction has if it has written anything. Fails where it is in another database than `known`.
 template <class Transaction>
-[[nodiscard]] error ask_transaction_id(Transaction& tx, std::uint64_t& id, bool& wrote) {
+[[nodiscard]] error ask_transaction_id(Transaction& tx, const database_identity& known, std::uint64_t& id, bool& wrote) {
     using namespace literals;
-    constexpr auto ask = "select txid_current_if_assigned()"_sql.named("strata two-phase transaction id");
-    const auto said = tx.template try_one<std::optional<std::int64_t>>(ask());
+    constexpr auto ask =
+        "select txid_current_if_assigned(), (select system_identifier from pg_control_system()), "
+        "(select oid::int8 from pg_database where datname = current_database())"_sql.named("strata two-phase transaction id");
+    const auto said = tx.template try_one<std::tuple<std::optional<std::int64_t>, std::int64_t, std::int64_t>>(ask());
     if (!said) return said.error();
-    wrote = said->has_value();
-    id = static_cast<std::uint64_t>(said->value_or(0));
+    const auto& [number, server, database] = *said;
+    if (database_identity{static_cast<std::uint64_t>(server), static_cast<std::uint64_t>(database)} != known) return other_database();
+    wrote = number.has_value();
+    id = static_cast<std::uint64_t>(number.value_or(0));
     return {};
 }
 

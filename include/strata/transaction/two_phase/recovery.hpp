@@ -119,7 +119,8 @@ private:
     template <class Database, class F>
     void with_session(enlisted<Database>& where, duration deadline, F&& f) {
         auto s = where.db.try_session({.deadline = deadline, .name = "strata two-phase recovery"});
-        error e = s ? f(*s) : s.error();
+        error e = s ? check_identity(*s, where.identity) : s.error();
+        if (!e) e = f(*s);
         if (e) failed(std::move(e));
     }
 
