@@ -9989,7 +9989,8 @@ struct holding {
         : rt(std::move(r)), work(*rt, begin), f(rt->world(), rt->policies(), rt->connections(), op, work) {}
 
     std::shared_ptr<Runtime> rt;
-    std::source_location where{};  ///< where the user asked for it
+    std::atomic<unsigned> closures{0};  ///< of a session: that run in a transaction on it
+    std::source_location where{};       ///< where the user asked for it
     op_type op;
     work_type work;
     flight<typename Runtime::world_type, typename Runtime::interceptors, typename Runtime::source, op_type, work_type> f;
@@ -10159,7 +10160,8 @@ public:
     }
 
     /// Gives the connection back now; the handle is empty after it. Throws `failure`: `errc::misuse` where a transaction was left open,
-    /// which was rolled back. (The destructor does so silently; layers above see the error.)
+    /// which was rolled back. (The destructor does so silently; layers above see the error.) Within `transaction` nothing is done, and that
+    /// is `errc::misuse`.
     void close() {
         if (error e = give_back()) throw_failure(std::move(e));
     }
@@ -10172,11 +10174,13 @@ public:
     template <class Closure>
     auto transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
         detail::pinned_source<driver> source{connection()};
+        const inside here{*held_};
         return detail::run_transaction(*held_->rt, source, closure, o, &held_->op);
     }
     template <class Closure>
     auto try_transaction(Closure&& closure, const transaction_options<driver>& o = {}) {
         detail::pinned_source<driver> source{connection()};
+        const inside here{*held_};
         return detail::try_run_transaction(*held_->rt, source, closure, o, &held_->op);
     }
 
@@ -10218,7 +10222,20 @@ public:
 
 private:
     [[nodiscard]] STRATA_COLD static error gone() { return {errc::misuse, "the session was closed or moved from", phase::admission}; }
+    /// While a closure runs in a transaction of the session.
+    class inside {
+    public:
+        explicit inside(held& h) noexcept : of_(h) { of_.closures.fetch_add(1, std::memory_order_relaxed); }
+        inside(const inside&) = delete;
+        inside& operator=(const inside&) = delete;
+        ~inside() { of_.closures.fetch_sub(1, std::memory_order_relaxed); }
+
+    private:
+        held& of_;
+    };
     [[nodiscard]] error give_back() {
+        if (held_ != nullptr && held_->closures.load(std::memory_order_relaxed) != 0)
+            return {errc::misuse, "the session is closed within a transaction on it: end that first", phase::admission};
         const std::unique_ptr<held> h = std::move(held_);
         return h != nullptr ? h->give_back(detail::ending::give_back) : gone();
     }

@@ -508,6 +508,18 @@ TEST_CASE("a commit that fails rolls back and says so", "[face][transaction]") {
     check_at_rest(b.db);
 }
 
+TEST_CASE("a session is not closed within its own transaction", "[face][transaction]") {
+    bank<> b;
+    auto s = b.db.session();
+    s.transaction([&](auto& tx) {
+        const auto closed = s.try_close();
+        REQUIRE(closed.has_error());
+        CHECK(closed.error().code() == strata::errc::misuse);
+        CHECK(tx.template one<int>("select 1"_sql) == 1);
+    });
+    CHECK(s.try_close().has_value());
+}
+
 TEST_CASE("a transaction on a session runs on its very connection", "[face][transaction]") {
     bank<> b;
     auto s = b.db.session();
