@@ -171,7 +171,7 @@ public:
         at_work now{*this};
         here(c);
         if (idle && unanswered_ != 0) world().wrong("something is under way yet");
-        luck(3000);
+        luck(2000);
         const std::lock_guard guard(server_.lock);
         if (!idle && (!stale_.empty() || !prepared_.contains(c.what->text))) return readiness::when_idle;
         for (const unsigned text : stale_) prepared_.erase(text);
@@ -184,7 +184,7 @@ public:
     }
     readiness go_on(error& e) {
         at_work now{*this};
-        luck(3000);
+        luck(2000);
         const std::lock_guard guard(server_.lock);
         if (preparing_ == nullptr) {
             world().wrong("nothing is being prepared");
@@ -210,7 +210,7 @@ public:
     std::ptrdiff_t send(call& c, error& e) {
         at_work now{*this};
         here(c);
-        luck(3000);
+        luck(2000);
         if (c.what->refused) {
             e = error{strata::errc::invalid_argument, std::to_string(c.what->id)};
             return -1;
@@ -223,7 +223,7 @@ public:
     }
     void sync() {
         at_work now{*this};
-        luck(10000);
+        luck(1500);
         out_.push_back(nullptr);
         ++unanswered_;
         if (world().below(4) == 0) leave();  // as libpq before 17
@@ -245,7 +245,7 @@ public:
     bool has_answer() { return !in_.empty(); }
     void take(call* c, answer& a) {
         at_work now{*this};
-        luck(5000);
+        luck(2000);
         const fake_answer got = next();
         --statements_;
         if (got.what == is::late || got.what == is::synced) {
@@ -273,7 +273,7 @@ public:
     }
     void take_sync(call* c, answer& a) {
         at_work now{*this};
-        luck(10000);
+        luck(1500);
         const fake_answer got = next();
         if (got.what == is::late) {
             ++unanswered_;  // its Sync is yet to come

@@ -279,7 +279,8 @@ private:
         if (g.place == nullptr || below(2) == 0) g.place = std::make_unique<seat>();
         g.place->on_resume(g.op, {now()});
         g.place->may_yield(g.yields);
-        g.place->sit(lines_[below(16) == 0].shared, below(4) == 0 ? nullptr : &g);
+        line& on = lines_[below(16) == 0];
+        g.place->sit(on.shared, below(4) == 0 ? nullptr : &g);
         handle(g, [&] { return g.place->begin(g.call, !d.writes); });
     }
     template <class Does>
@@ -325,8 +326,8 @@ private:
                 break;
             case is::to_park:
                 resumes = std::exchange(g.woken, false);
-            // Either a cancel sees the waiting, or the waiting sees the cancel.
-            resumes = resumes || (g.op.cancelled && !g.is_moving() && line_of(g).server.preparing_for != g.call.what);
+                // Either a cancel sees the waiting, or the waiting sees the cancel.
+                resumes = resumes || (g.op.cancelled && !g.is_moving() && line_of(g).server.preparing_for != g.call.what);
                 g.until = g.place->parked_until();
                 g.state = is::parked;
                 if (!resumes) return true;
@@ -491,6 +492,10 @@ private:
         for (const std::size_t n : {0u, 1u}) {
             if (lead[n] > 1) wrong("two lead");
             if (here[n] != 0 && lead[n] == 0) wrong("nobody leads");
+            const fake_server& f = lines_[n].server;
+            const bool is_idle =
+                f.inbox.empty() && f.outbox.empty() && f.wire.empty() && f.has_room && !f.dead && f.preparation == fake_server::asked::no;
+            if (here[n] != 0 && (is_idle || lines_[n].shared.is_lost())) wrong("they wait for nothing");
             if (lines_[n].shared.load() != static_cast<std::size_t>(here[n])) wrong("its load is not who is here");
         }
     }
@@ -576,7 +581,7 @@ TEST_CASE("random interleavings of a multiplexer: each is told the truth, once, 
     run_lives(1, count(1'000'000u, 50'000'000u), t);
     INFO("steps " << t.steps << " done " << t.done << " moved " << t.moved << " lost " << t.lost << " gave up " << t.gave_up << " unknown "
                   << t.unknown << " abandoned " << t.abandoned);
-    CHECK(t.done > 50'000);
+    CHECK(t.done > 15'000);
     CHECK(t.moved > 1'000);
     CHECK(t.lost > 1'000);
     CHECK(t.gave_up > 1'000);

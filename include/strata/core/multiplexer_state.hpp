@@ -58,7 +58,7 @@ public:
     /// The leader's wait.
     [[nodiscard]] io_wait awaited(const seat& s) noexcept {
         hold guard(lock_);
-        if (leader_ != &s) [[unlikely]]  // before it began to wait it ended, or another took the lead: the nudge may have gone to that one
+        if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
         return {descriptor_, wait_writable_, leads_until_};

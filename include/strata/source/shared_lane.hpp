@@ -166,24 +166,26 @@ private:
                 try {
                     here = &shared_.emplace(limits_, pool_->connection_of(lease_), through_pooler_);
                     at_ = closed_ ? at::leaving : at::open;
-                } catch (...) {  // no memory
+                    users_.fetch_add(1);  // it stays until those who waited were told
+                } catch (...) {           // no memory
                     pool_->release(lease_, op_, health::good);
                 }
             }
             failed_ = std::move(why);
         }
         tell_waiting(here);
+        if (here != nullptr) leave();
         close_if_empty();
     }
+    /// `m`: whose connection cannot go meanwhile; null: there is none.
     STRATA_COLD void tell_waiting(shared* m) noexcept {
         for (;;) {
             wake_call wake;
             {
                 hold guard(lock_);
-                if (m != nullptr && at_ != at::open) return;  // it was lost meanwhile: whoever found that out asks for another
-                users_.fetch_add(1);                          // before it is told, for it may leave at once
+                if (m != nullptr) users_.fetch_add(1);  // before it is told, for it may leave at once
                 const bool told = waiting_.grant_first(m, wake);
-                if (!told || m == nullptr) users_.fetch_sub(1);
+                if (!told && m != nullptr) users_.fetch_sub(1);
                 waiting_now_.store(waiting_.size(), std::memory_order_relaxed);
                 if (!told) return;
             }
