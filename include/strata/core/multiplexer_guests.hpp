@@ -105,10 +105,8 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
         if (n.op_->deadline > now && !cancelling_) {
             if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
         } else if (n.yields_ && &n != &me && !n.leaves_) {
-            if (w.full())
-                earliest_ = now;
-            else
-                rouse(n, w);
+            if (w.full() || n.leads_) earliest_ = now;  // before a leader begins to wait the nudge may go to another
+            if (!w.full()) rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
