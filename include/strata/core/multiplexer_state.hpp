@@ -6,6 +6,7 @@
 #include <strata/core/seat.hpp>
 #include <strata/core/shared_link.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -61,6 +62,8 @@ public:
         if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        if (wait_writable_) [[unlikely]]  // the server may want to be read from before it reads on
+            leads_until_ = std::min(leads_until_, add_saturated(steady_now(), std::chrono::milliseconds{5}));
         return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.

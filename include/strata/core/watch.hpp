@@ -22,10 +22,13 @@ protected:
     io_watch& operator=(const io_watch&) = delete;
 };
 
-/// Lies in a connection. All but `nudge` is called only by who holds the connection.
+/// Lies in a connection. Thread-safe: of those who share a connection several may be about to wait.
 class watch_place {
 public:
-    [[nodiscard]] io_watch* get() const noexcept { return watch_.get(); }
+    [[nodiscard]] std::shared_ptr<io_watch> get() const noexcept {
+        hold guard(lock_);
+        return watch_;
+    }
     void put(std::shared_ptr<io_watch> w) noexcept {
         hold guard(lock_);
         watch_.swap(w);
@@ -38,7 +41,7 @@ public:
     }
 
 private:
-    inline_lock lock_;
+    mutable inline_lock lock_;
     std::shared_ptr<io_watch> watch_;
 };
 

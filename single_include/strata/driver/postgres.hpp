@@ -6460,6 +6460,8 @@ public:
         if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        if (wait_writable_) [[unlikely]]  // the server may want to be read from before it reads on
+            leads_until_ = std::min(leads_until_, add_saturated(steady_now(), std::chrono::milliseconds{5}));
         return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
@@ -6723,10 +6725,8 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
         if (n.op_->deadline > now && !cancelling_) {
             if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
         } else if (n.yields_ && &n != &me && !n.leaves_) {
-            if (w.full())
-                earliest_ = now;
-            else
-                rouse(n, w);
+            if (w.full() || n.leads_) earliest_ = now;  // before a leader begins to wait the nudge may go to another
+            if (!w.full()) rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
@@ -6922,7 +6922,12 @@ template <class Link>
 void multiplexer<Link>::lose() noexcept {
     const auto fail = [this](seat& s, effect did) {
         s.lost_with_connection_ = did == effect::none;
-        finish(s, link_.lost_error(did));
+        try {
+            finish(s, link_.lost_error(did));
+        } catch (...) {  // no memory for the texts
+            error e{errc::connection_lost, phase::execute, did};
+            finish(s, std::move(e.set_lost()));
+        }
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
@@ -6931,7 +6936,10 @@ void multiplexer<Link>::lose() noexcept {
         const spot& now = at(answered_);
         const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
         if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
-        fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
+        if (now.who->error_ && !now.who->idempotent_)  // the server has said that it failed: so it was not committed
+            finish(*now.who, std::move(now.who->error_));
+        else
+            fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
     while (seat* const s = queue_.pop()) fail(*s, effect::none);
