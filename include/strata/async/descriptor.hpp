@@ -57,19 +57,20 @@ public:
     }
 
     /// What lies in the place; null at first.
-    [[nodiscard]] static descriptor_watch* in(const watch_place& place) noexcept { return static_cast<descriptor_watch*>(place.get()); }
+    [[nodiscard]] static std::shared_ptr<descriptor_watch> in(const watch_place& place) noexcept {
+        return std::static_pointer_cast<descriptor_watch>(place.get());
+    }
     /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
-    [[nodiscard]] STRATA_COLD static descriptor_watch* of(watch_place& place, const asio_world& face, int fd) {
-        if (descriptor_watch* const there = in(place)) {
+    [[nodiscard]] STRATA_COLD static std::shared_ptr<descriptor_watch> of(watch_place& place, const asio_world& face, int fd) {
+        if (const std::shared_ptr<descriptor_watch> there = in(place)) {
             hold guard(there->context_->lock);
             if (there->is_for(face, fd)) return there;
         }
         place.clear();  // two reactors must not know it at once
         try {
             auto made = std::make_shared<descriptor_watch>(face, fd);
-            descriptor_watch* const here = made.get();
-            place.put(std::move(made));
-            return here;
+            place.put(made);
+            return made;
         } catch (const boost::system::system_error&) {
             return nullptr;
         }
@@ -81,7 +82,6 @@ public:
         elsewhere,  ///< left: this is for another face or descriptor
         no_alarm    ///< left: nobody could end the wait at its bound
     };
-    /// This may be gone when it returns.
     template <class Handler>
     [[nodiscard]] taken wait(const asio_world& face, const io_wait& w, Handler& go_on) {
         hold guard(context_->lock);

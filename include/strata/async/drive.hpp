@@ -278,12 +278,12 @@ private:
         if constexpr (requires { job_.flown().awaited(); }) {
             const io_wait w = job_.flown().awaited();
             watch_place& place = job_.flown().watch();
-            descriptor_watch* watch = descriptor_watch::in(place);
+            std::shared_ptr<descriptor_watch> watch = descriptor_watch::in(place);
             if (may_be_cancelled_ || watch == nullptr) watch = look_at(place, w.descriptor);
             if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-                mine.park_on(*watch);
+                mine.park_on(watch);
             }
             auto go_on = after_wait(std::move(self), &take<&step_resume>);
             using taken = descriptor_watch::taken;
@@ -300,9 +300,9 @@ private:
     }
 
     /// The watch for this wait. A new one has not heard of a cancel before it.
-    [[nodiscard]] descriptor_watch* look_at(watch_place& place, int fd) {
-        descriptor_watch* const before = descriptor_watch::in(place);
-        descriptor_watch* const now = descriptor_watch::of(place, world_, fd);
+    [[nodiscard]] std::shared_ptr<descriptor_watch> look_at(watch_place& place, int fd) {
+        const std::shared_ptr<descriptor_watch> before = descriptor_watch::in(place);
+        std::shared_ptr<descriptor_watch> now = descriptor_watch::of(place, world_, fd);
         if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
         return now;
     }

@@ -76,25 +76,25 @@ public:
         line_->context().keep(kept_, std::move(go_on), line_->executor());
         parked_ = true;
     }
-    /// It will wait for a descriptor by `watch`, which lives until `unpark`.
-    void park_on(io_watch& watch) noexcept {
+    /// It will wait for a descriptor by `watch`.
+    void park_on(std::shared_ptr<io_watch> watch) noexcept {
         hold guard(lock_);
-        watch_ = &watch;
-        if (std::exchange(woken_, false)) watch.nudge();
+        watch_ = std::move(watch);
+        if (std::exchange(woken_, false)) watch_->nudge();
     }
     /// The wait has ended.
     void unpark() noexcept {
+        std::shared_ptr<io_watch> last;  // perhaps: it dies outside
         hold guard(lock_);
         parked_ = false;
-        watch_ = nullptr;
+        watch_.swap(last);
     }
 
     /// The operation ends: from now on `wake` does nothing.
     void detach() noexcept {
+        unpark();
         {
             hold guard(lock_);
-            parked_ = false;
-            watch_ = nullptr;
             timer_.reset();
         }
         release();
@@ -108,7 +108,7 @@ private:
     const std::shared_ptr<woken_line> line_;
     std::optional<asio::steady_timer> timer_;
     parked_operation kept_;
-    io_watch* watch_ = nullptr;  // while it waits for a descriptor
+    std::shared_ptr<io_watch> watch_;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };

@@ -22,14 +22,18 @@ protected:
     io_watch& operator=(const io_watch&) = delete;
 };
 
-/// Lies in a connection. All but `nudge` is called only by who holds the connection.
+/// Lies in a connection. Thread-safe: where a connection is shared, one may still wait by a watch that another has replaced.
 class watch_place {
 public:
-    [[nodiscard]] io_watch* get() const noexcept { return watch_.get(); }
+    [[nodiscard]] std::shared_ptr<io_watch> get() const noexcept {
+        hold guard(lock_);
+        return watch_;
+    }
     void put(std::shared_ptr<io_watch> w) noexcept {
         hold guard(lock_);
         watch_.swap(w);
-        guard.unlock();  // the old one dies outside
+        guard.unlock();                // the old one dies outside
+        if (w != nullptr) w->nudge();  // who waits by it would not hear of what comes here
     }
     void clear() noexcept { put(nullptr); }
     void nudge() noexcept {
@@ -38,7 +42,7 @@ public:
     }
 
 private:
-    inline_lock lock_;
+    mutable inline_lock lock_;
     std::shared_ptr<io_watch> watch_;
 };
 
