@@ -73,12 +73,16 @@ public:
     }
 
     /// Why there was none.
-    [[nodiscard]] STRATA_COLD error refusal() noexcept {
+    [[nodiscard]] STRATA_COLD error refusal() {
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
         return failed_ ? failed_ : error{errc::pool_exhausted, "the shared connection was not there in time", phase::acquire}.set_local();
     }
 
+    [[nodiscard]] STRATA_COLD bool is_closed() noexcept {
+        hold guard(lock_);
+        return closed_;
+    }
     [[nodiscard]] bool is_open() const noexcept { return at_.load(std::memory_order_relaxed) == at::open; }
     /// Whether it has neither a connection nor asked for one.
     [[nodiscard]] bool is_cold() const noexcept { return at_.load(std::memory_order_relaxed) == at::nowhere; }

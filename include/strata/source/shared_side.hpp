@@ -99,11 +99,15 @@ public:
     }
     [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
         if (process_.is_forked_child()) return pool_.refusal(op, now, waited);
-        lane& l = choose();
-        if (!l.is_open()) return l.refusal();
-        return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
-                     phase::acquire}
-            .set_local();
+        try {
+            lane& l = choose();
+            if (waited || l.is_closed()) return l.refusal();
+            return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
+                         phase::acquire}
+                .set_local();
+        } catch (...) {  // no memory for the texts
+            return error{errc::pool_exhausted, phase::acquire}.set_local();
+        }
     }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return l.seat; }
     [[nodiscard]] duration wait_limit() const noexcept { return max_wait_; }

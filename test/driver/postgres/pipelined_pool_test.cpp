@@ -45,3 +45,20 @@ TEST_CASE("a forked child does not share its parent's connections", "[postgres][
     CHECK(db.one<int>(shared_backend()) == backend);
     CHECK(db.source().shared_snapshot().lost == 0);
 }
+
+TEST_CASE("a refusal says whether too many wait, or the connection was not there", "[postgres][pipelined]") {
+    server in;
+    db1 db{in.options(), strata::pipelined_options{.max_waiting = 1}, strata::pool_options{.min_size = 1, .max_size = 2, .max_wait = 1s}};
+    db.source().suspend();
+    strata::error waited;
+    std::thread waits([&] { waited = db.try_one<int>(shared_backend()).error(); });
+    while (db.source().shared().load() == 0) std::this_thread::yield();
+    const strata::error refused = db.try_one<int>(shared_backend()).error();
+    waits.join();
+    CHECK(refused.code() == errc::pool_exhausted);
+    CHECK_THAT(refused.message(), contains_text("max_waiting"));
+    CHECK(waited.code() == errc::pool_exhausted);
+    CHECK_THAT(waited.message(), contains_text("not there in time"));
+    db.source().resume();
+    CHECK(db.one<int>(shared_backend()) != 0);
+}
