@@ -120,6 +120,7 @@ public:
     }
     template <class World>
     bool stop(World& world, time_point until) noexcept {
+        static_cast<void>(pool::stop(world, time_point::min()));  // nobody comes in any more
         shared_.renew(true);
         const bool stopped = lent_.stop(world, until);
         return pool::stop(world, until) && stopped;

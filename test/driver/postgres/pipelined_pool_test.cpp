@@ -46,6 +46,25 @@ TEST_CASE("a forked child does not share its parent's connections", "[postgres][
     CHECK(db.source().shared_snapshot().lost == 0);
 }
 
+TEST_CASE("who is closed lets nobody in, while shared statements come to their end", "[postgres][pipelined][lifetime]") {
+    bank<> b{9};
+    db1 db{b.in.options(), strata::pipelined_options{.slow = {}}, server::one()};
+    static_cast<void>(db.one<int>(shared_backend()));
+    std::optional holder{b.db.begin()};
+    holder->execute(add_balance(0, 1));
+    std::thread waits([&] { static_cast<void>(db.try_execute(add_balance(1, 1))); });
+    while (db.source().shared().load() == 0) std::this_thread::yield();
+    std::thread closer([&] { db.close(20s); });
+    while (!db.try_one<int>(shared_backend(), {.deadline = 5s}).has_error()) std::this_thread::yield();
+    const auto r = db.try_one<int>(exclusive_backend(), {.deadline = 5s});
+    CHECK(r.has_error());
+    if (!r) CHECK(r.error().code() == errc::shutting_down);
+    holder->rollback();
+    waits.join();
+    closer.join();
+    CHECK(b.balance_of(1) == 101);
+}
+
 TEST_CASE("a refusal says whether too many wait, or the connection was not there", "[postgres][pipelined]") {
     server in;
     db1 db{in.options(), strata::pipelined_options{.max_waiting = 1}, strata::pool_options{.min_size = 1, .max_size = 2, .max_wait = 1s}};
