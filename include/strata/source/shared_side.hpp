@@ -85,11 +85,9 @@ public:
         return a;
     }
     template <class Op>
-    STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
+    STRATA_INLINE void release(lease& l, Op&, health) noexcept {  // the pool hears what the connection has come to from the lane
         if (lane* const on = std::exchange(l.on, nullptr); on != nullptr) [[likely]]
             on->leave();
-        if (h == health::all_lost) [[unlikely]]
-            pool_.retire_all(), renew();
     }
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base&, waiter& node, lease& out, duration) noexcept {
         auto* const m = out.on->end_wait(node);

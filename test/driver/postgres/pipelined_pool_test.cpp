@@ -46,6 +46,32 @@ TEST_CASE("a forked child does not share its parent's connections", "[postgres][
     CHECK(db.source().shared_snapshot().lost == 0);
 }
 
+TEST_CASE("the server's farewell to one connection is heard by all, shared or not", "[postgres][pipelined][fault]") {
+    server in;
+    db2 db{in.options(), strata::pipelined_options{.slow = {}}, strata::pool_options{.min_size = 2, .max_size = 2}};
+    db.execute("create view farewell as select pg_terminate_backend(pg_backend_pid()) as told"_sql());
+    const auto backends_now = [&](const auto& of) {
+        std::set<int> all;
+        for (int i = 0; i < 3; ++i) all.insert(db.one<int>(of()));
+        return all;
+    };
+    const auto differ = [](const std::set<int>& a, const std::set<int>& b) {
+        for (const int pid : a)
+            if (b.contains(pid)) return false;
+        return true;
+    };
+    for (const bool to_shared : {true, false}) {
+        const std::set<int> shared = backends_now(shared_backend), exclusive = backends_now(exclusive_backend);
+        if (to_shared)
+            CHECK(db.try_one<bool>("select told from farewell"_sql()).has_error());
+        else
+            CHECK(db.try_one<bool>("select pg_terminate_backend(pg_backend_pid())"_sql()).has_error());
+        INFO((to_shared ? "to a shared one" : "to another"));
+        CHECK(differ(shared, backends_now(shared_backend)));
+        CHECK(differ(exclusive, backends_now(exclusive_backend)));
+    }
+}
+
 TEST_CASE("who is closed lets nobody in, while shared statements come to their end", "[postgres][pipelined][lifetime]") {
     bank<> b{9};
     db1 db{b.in.options(), strata::pipelined_options{.slow = {}}, server::one()};
