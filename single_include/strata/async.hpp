@@ -204,17 +204,27 @@ private:
     block* first_[kinds]{};
 };
 
-/// An allocator over it.
+/// An allocator over it; of what is aligned as no block is, past it.
 template <class T>
 struct block_allocator {
     using value_type = T;
-    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+    static constexpr bool fits = alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
     block_allocator() noexcept = default;
     template <class U>
     block_allocator(const block_allocator<U>&) noexcept {}
-    [[nodiscard]] T* allocate(std::size_t n) { return static_cast<T*>(block_cache::allocate(n * sizeof(T))); }
-    void deallocate(T* p, std::size_t n) noexcept { block_cache::deallocate(p, n * sizeof(T)); }
+    [[nodiscard]] T* allocate(std::size_t n) {
+        if constexpr (fits)
+            return static_cast<T*>(block_cache::allocate(n * sizeof(T)));
+        else
+            return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
+    }
+    void deallocate(T* p, std::size_t n) noexcept {
+        if constexpr (fits)
+            block_cache::deallocate(p, n * sizeof(T));
+        else
+            ::operator delete(p, std::align_val_t{alignof(T)});
+    }
     friend bool operator==(const block_allocator&, const block_allocator&) noexcept { return true; }
 };
 
@@ -601,25 +611,25 @@ public:
         line_->context().keep(kept_, std::move(go_on), line_->executor());
         parked_ = true;
     }
-    /// It will wait for a descriptor by `watch`, which lives until `unpark`.
-    void park_on(io_watch& watch) noexcept {
+    /// It will wait for a descriptor by `watch`.
+    void park_on(std::shared_ptr<io_watch> watch) noexcept {
         hold guard(lock_);
-        watch_ = &watch;
-        if (std::exchange(woken_, false)) watch.nudge();
+        watch_ = std::move(watch);
+        if (std::exchange(woken_, false)) watch_->nudge();
     }
     /// The wait has ended.
     void unpark() noexcept {
+        std::shared_ptr<io_watch> last;  // perhaps: it dies outside
         hold guard(lock_);
         parked_ = false;
-        watch_ = nullptr;
+        watch_.swap(last);
     }
 
     /// The operation ends: from now on `wake` does nothing.
     void detach() noexcept {
+        unpark();
         {
             hold guard(lock_);
-            parked_ = false;
-            watch_ = nullptr;
             timer_.reset();
         }
         release();
@@ -633,7 +643,7 @@ private:
     const std::shared_ptr<woken_line> line_;
     std::optional<asio::steady_timer> timer_;
     parked_operation kept_;
-    io_watch* watch_ = nullptr;  // while it waits for a descriptor
+    std::shared_ptr<io_watch> watch_;  // while it waits for a descriptor
     bool parked_ = false;
     bool woken_ = false;
 };
@@ -789,19 +799,20 @@ public:
     }
 
     /// What lies in the place; null at first.
-    [[nodiscard]] static descriptor_watch* in(const watch_place& place) noexcept { return static_cast<descriptor_watch*>(place.get()); }
+    [[nodiscard]] static std::shared_ptr<descriptor_watch> in(const watch_place& place) noexcept {
+        return std::static_pointer_cast<descriptor_watch>(place.get());
+    }
     /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
-    [[nodiscard]] STRATA_COLD static descriptor_watch* of(watch_place& place, const asio_world& face, int fd) {
-        if (descriptor_watch* const there = in(place)) {
+    [[nodiscard]] STRATA_COLD static std::shared_ptr<descriptor_watch> of(watch_place& place, const asio_world& face, int fd) {
+        if (const std::shared_ptr<descriptor_watch> there = in(place)) {
             hold guard(there->context_->lock);
             if (there->is_for(face, fd)) return there;
         }
         place.clear();  // two reactors must not know it at once
         try {
             auto made = std::make_shared<descriptor_watch>(face, fd);
-            descriptor_watch* const here = made.get();
-            place.put(std::move(made));
-            return here;
+            place.put(made);
+            return made;
         } catch (const boost::system::system_error&) {
             return nullptr;
         }
@@ -813,7 +824,6 @@ public:
         elsewhere,  ///< left: this is for another face or descriptor
         no_alarm    ///< left: nobody could end the wait at its bound
     };
-    /// This may be gone when it returns.
     template <class Handler>
     [[nodiscard]] taken wait(const asio_world& face, const io_wait& w, Handler& go_on) {
         hold guard(context_->lock);
@@ -1161,12 +1171,12 @@ private:
         if constexpr (requires { job_.flown().awaited(); }) {
             const io_wait w = job_.flown().awaited();
             watch_place& place = job_.flown().watch();
-            descriptor_watch* watch = descriptor_watch::in(place);
+            std::shared_ptr<descriptor_watch> watch = descriptor_watch::in(place);
             if (may_be_cancelled_ || watch == nullptr) watch = look_at(place, w.descriptor);
             if (may_be_cancelled_ && watch != nullptr) {
                 asio_waker& mine = *waker_of_this();
                 if (job_.op().cancelled.load(std::memory_order_seq_cst) && !std::exchange(told_, true)) mine.wake();
-                mine.park_on(*watch);
+                mine.park_on(watch);
             }
             auto go_on = after_wait(std::move(self), &take<&step_resume>);
             using taken = descriptor_watch::taken;
@@ -1183,9 +1193,9 @@ private:
     }
 
     /// The watch for this wait. A new one has not heard of a cancel before it.
-    [[nodiscard]] descriptor_watch* look_at(watch_place& place, int fd) {
-        descriptor_watch* const before = descriptor_watch::in(place);
-        descriptor_watch* const now = descriptor_watch::of(place, world_, fd);
+    [[nodiscard]] std::shared_ptr<descriptor_watch> look_at(watch_place& place, int fd) {
+        const std::shared_ptr<descriptor_watch> before = descriptor_watch::in(place);
+        std::shared_ptr<descriptor_watch> now = descriptor_watch::of(place, world_, fd);
         if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
         return now;
     }
