@@ -204,17 +204,27 @@ private:
     block* first_[kinds]{};
 };
 
-/// An allocator over it.
+/// An allocator over it; of what is aligned as no block is, past it.
 template <class T>
 struct block_allocator {
     using value_type = T;
-    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+    static constexpr bool fits = alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
     block_allocator() noexcept = default;
     template <class U>
     block_allocator(const block_allocator<U>&) noexcept {}
-    [[nodiscard]] T* allocate(std::size_t n) { return static_cast<T*>(block_cache::allocate(n * sizeof(T))); }
-    void deallocate(T* p, std::size_t n) noexcept { block_cache::deallocate(p, n * sizeof(T)); }
+    [[nodiscard]] T* allocate(std::size_t n) {
+        if constexpr (fits)
+            return static_cast<T*>(block_cache::allocate(n * sizeof(T)));
+        else
+            return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
+    }
+    void deallocate(T* p, std::size_t n) noexcept {
+        if constexpr (fits)
+            block_cache::deallocate(p, n * sizeof(T));
+        else
+            ::operator delete(p, std::align_val_t{alignof(T)});
+    }
     friend bool operator==(const block_allocator&, const block_allocator&) noexcept { return true; }
 };
 
@@ -609,17 +619,17 @@ public:
     }
     /// The wait has ended.
     void unpark() noexcept {
+        std::shared_ptr<io_watch> last;  // perhaps: it dies outside
         hold guard(lock_);
         parked_ = false;
-        watch_ = nullptr;
+        watch_.swap(last);
     }
 
     /// The operation ends: from now on `wake` does nothing.
     void detach() noexcept {
+        unpark();
         {
             hold guard(lock_);
-            parked_ = false;
-            watch_ = nullptr;
             timer_.reset();
         }
         release();
@@ -794,7 +804,7 @@ public:
     }
     /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
     [[nodiscard]] STRATA_COLD static std::shared_ptr<descriptor_watch> of(watch_place& place, const asio_world& face, int fd) {
-        if (auto there = in(place)) {
+        if (const std::shared_ptr<descriptor_watch> there = in(place)) {
             hold guard(there->context_->lock);
             if (there->is_for(face, fd)) return there;
         }
@@ -1184,8 +1194,8 @@ private:
 
     /// The watch for this wait. A new one has not heard of a cancel before it.
     [[nodiscard]] std::shared_ptr<descriptor_watch> look_at(watch_place& place, int fd) {
-        const auto before = descriptor_watch::in(place);
-        auto now = descriptor_watch::of(place, world_, fd);
+        const std::shared_ptr<descriptor_watch> before = descriptor_watch::in(place);
+        std::shared_ptr<descriptor_watch> now = descriptor_watch::of(place, world_, fd);
         if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
         return now;
     }
@@ -1324,66 +1334,6 @@ private:
     op_type op_;
     work_type work_;
     flight<typename runtime_type::world_type, typename runtime_type::interceptors, typename Home::source_type, op_type, work_type> flight_;
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
-// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
-#ifndef STRATA_ASYNC_HOME_HPP
-#define STRATA_ASYNC_HOME_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-template <class Runtime>
-class runtime_home {
-public:
-    using runtime_type = Runtime;
-    using source_type = typename Runtime::source;
-
-    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
-    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
-
-private:
-    std::shared_ptr<Runtime> rt_;
-};
-
-/// The same among statements that share connections.
-template <class Runtime>
-class sharing_home : public runtime_home<Runtime> {
-public:
-    using source_type = typename Runtime::source::shared_side;
-    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
-    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
-};
-
-/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
-/// for what is held by hand, and a transaction's closure outlives what it awaits.
-template <class Runtime>
-class pinned_home {
-public:
-    using runtime_type = Runtime;
-    using driver = typename Runtime::driver;
-    using source_type = pinned_source<driver>;
-
-    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return source_; }
-    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
-
-private:
-    Runtime* rt_;
-    source_type source_;
-    const interruption* outer_;
-    std::shared_ptr<void> keep_;
 };
 
 }  // namespace detail
@@ -1697,6 +1647,9 @@ private:
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
+
+template <class Runtime>
+class sharing_home;
 
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
 template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
@@ -2240,6 +2193,66 @@ private:
     operation_base op_;
     time_point patience_;
     time_point next_look_{};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
+#ifndef STRATA_ASYNC_HOME_HPP
+#define STRATA_ASYNC_HOME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Runtime>
+class runtime_home {
+public:
+    using runtime_type = Runtime;
+    using source_type = typename Runtime::source;
+
+    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
+    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
+
+private:
+    std::shared_ptr<Runtime> rt_;
+};
+
+/// The same among statements that share connections.
+template <class Runtime>
+class sharing_home : public runtime_home<Runtime> {
+public:
+    using source_type = typename Runtime::source::shared_side;
+    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
+    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
+};
+
+/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
+/// for what is held by hand, and a transaction's closure outlives what it awaits.
+template <class Runtime>
+class pinned_home {
+public:
+    using runtime_type = Runtime;
+    using driver = typename Runtime::driver;
+    using source_type = pinned_source<driver>;
+
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return source_; }
+    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
+
+private:
+    Runtime* rt_;
+    source_type source_;
+    const interruption* outer_;
+    std::shared_ptr<void> keep_;
 };
 
 }  // namespace detail

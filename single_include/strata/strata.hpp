@@ -128,18 +128,20 @@ inline constexpr time_point never = time_point::max();
 #endif
 }
 
-/// What is left until `until`, but never more than `most`. Far from the end a coarse clock tells, which costs little (4 ns against 60
-/// measured); near it the exact one does.
+/// What is left until `until`, but never more than `most`; nothing, however long ago it was. Far from the end a coarse clock tells, which
+/// costs little (4 ns against 60 measured); near it the exact one does.
 [[nodiscard]] inline duration time_left(time_point until, duration most) noexcept {
     if (until == never) return most;
 #if defined(__linux__)
     constexpr duration lag = std::chrono::milliseconds{20};  // it moves with the kernel's tick, 10 ms where that is slowest
     std::timespec t;
     ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    if (until - time_point{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}} >= most + lag) return most;
+    const time_point about{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}};
+    if (until > about && until - about >= most + lag) return most;
 #endif
-    const duration left = until - steady_now();
-    return left < most ? left : most;
+    const time_point now = steady_now();
+    if (until <= now) return duration::zero();  // the difference may be more than a duration can hold
+    return until - now < most ? until - now : most;
 }
 
 /// `at + by` that stops at `never` instead of overflowing. `by` must not be negative.
@@ -5479,6 +5481,16 @@ namespace detail {
     return h < health::lost;
 }
 
+/// Another place with connections to the same server. Called without the lock of who tells.
+class farewell_listener {
+public:
+    /// The server said farewell to a connection (`health::all_lost`): nor can any here be used.
+    virtual void all_lost() noexcept = 0;
+
+protected:
+    ~farewell_listener() = default;
+};
+
 /// An error that the user's closure lets out: what it says of other connections may be of another database's.
 [[nodiscard]] STRATA_COLD inline error told_by_closure(error e) noexcept {
     if (e.health() == health::all_lost) e.set(health::lost);
@@ -5553,7 +5565,7 @@ protected:
     io_watch& operator=(const io_watch&) = delete;
 };
 
-/// Lies in a connection. Thread-safe: of those who share a connection several may be about to wait.
+/// Lies in a connection. Thread-safe: where a connection is shared, one may still wait by a watch that another has replaced.
 class watch_place {
 public:
     [[nodiscard]] std::shared_ptr<io_watch> get() const noexcept {
@@ -5563,7 +5575,8 @@ public:
     void put(std::shared_ptr<io_watch> w) noexcept {
         hold guard(lock_);
         watch_.swap(w);
-        guard.unlock();  // the old one dies outside
+        guard.unlock();                // the old one dies outside
+        if (w != nullptr) w->nudge();  // who waits by it would not hear of what comes here
     }
     void clear() noexcept { put(nullptr); }
     void nudge() noexcept {
@@ -12588,6 +12601,8 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    /// Who else is to know when the server says farewell.
+    void tells(farewell_listener& other) noexcept { beside_ = &other; }
     /// What its connections are opened with from now on.
     [[nodiscard]] std::shared_ptr<const typename Driver::options> target() noexcept {
         hold guard(lock_);
@@ -12782,12 +12797,13 @@ protected:
     STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         slot* others = nullptr;
-        bool closes = false, at_rest = false;
+        bool closes = false, at_rest = false, farewell = false;
         {
             hold guard(lock_);
             ++s->returns;
             if (h != health::good) ++faults_;
-            if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
+            farewell = h == health::all_lost && (s->marks & slot_mark::retired) == 0;
+            if (farewell) others = take_all();
             closes = !stays(*s, h);
             if (!closes)
                 hand_over(s, wake, behind);
@@ -12800,7 +12816,11 @@ protected:
         wake();
         if (closes) release_unconnected(s);
         close_all(others);
+        if (farewell) tell_farewell();
         if (at_rest) wake_closers();
+    }
+    STRATA_COLD void tell_farewell() noexcept {
+        if (beside_ != nullptr) beside_->all_lost();
     }
     /// Whether a connection that comes back is kept; its score and marks are those from here on.
     [[nodiscard]] bool stays(slot& s, health h) noexcept {
@@ -12871,6 +12891,7 @@ protected:
     std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
     duration waited_{};
     operation_base* upkeep_op_ = nullptr;
+    farewell_listener* beside_ = nullptr;
     background* replacement_awaited_ = nullptr;  ///< by this task, which is roused when one more has been opened
 };
 
@@ -12988,7 +13009,7 @@ private:
         op_.deadline = never;
         wake_call wake;
         slot* others = nullptr;
-        bool closes = false, at_rest = false;
+        bool closes = false, at_rest = false, farewell = false;
         {
             hold guard(places_->lock_);
             s->need = slot_need::nothing;
@@ -12996,7 +13017,8 @@ private:
             --l.opening;
             --l.fitting;
             if constexpr (requires { s->connection.said(); })
-                if (!fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0) others = places_->take_all();
+                farewell = !fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0;
+            if (farewell) others = places_->take_all();
             closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit ||
                      s->score < places_->options_.min_health;
             if (!closes)
@@ -13010,6 +13032,7 @@ private:
         wake();
         if (closes) places_->release_unconnected(s);
         places_->close_all(others);
+        if (farewell) places_->tell_farewell();
         if (at_rest) places_->wake_closers();
         return {};
     }

@@ -1,4 +1,5 @@
 // Parked operations that were woken: each goes on once, by any thread of the context, or ends with the context.
+#include <strata/async/block_cache.hpp>
 #include <strata/async/woken_line.hpp>
 
 #include <support/catch.hpp>
@@ -6,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -68,4 +70,19 @@ TEST_CASE("whoever is in line when the context ends, ends with it", "[woken_line
     CHECK(ran == 10);
     CHECK(dropped == 90);
     CHECK(twice == 0);
+}
+
+TEST_CASE("memory for an operation is aligned as its handler wants it", "[block_cache]") {
+    struct alignas(64) wide {
+        char some[100];
+    };
+    block_allocator<wide> a;
+    for (int again = 0; again < 4; ++again) {
+        wide* const one = a.allocate(1);
+        wide* const other = a.allocate(1);
+        CHECK(reinterpret_cast<std::uintptr_t>(one) % 64 == 0);
+        CHECK(reinterpret_cast<std::uintptr_t>(other) % 64 == 0);
+        a.deallocate(one, 1);
+        a.deallocate(other, 1);
+    }
 }

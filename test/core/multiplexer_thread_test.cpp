@@ -236,3 +236,12 @@ TEST_CASE("a shared connection breaks under eight threads: all end, and no more 
         CHECK(n.done + n.own_failures + n.timeouts + n.lost + n.cancelled == static_cast<int>(8 * each));
     }
 }
+
+TEST_CASE("of a time that is long over nothing is left, and no more than was asked for of one that is far", "[time]") {
+    CHECK(strata::time_left(strata::time_point::min(), 1s) == 0s);
+    CHECK(strata::time_left(strata::steady_now() - 1ns, 1s) == 0s);
+    CHECK(strata::time_left(strata::never, 1s) == 1s);
+    CHECK(strata::time_left(strata::steady_now() + 1h, 1s) == 1s);
+    const strata::duration left = strata::time_left(strata::steady_now() + 500ms, 1s);
+    CHECK((left > 0s && left <= 500ms));
+}

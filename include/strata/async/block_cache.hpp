@@ -67,17 +67,27 @@ private:
     block* first_[kinds]{};
 };
 
-/// An allocator over it.
+/// An allocator over it; of what is aligned as no block is, past it.
 template <class T>
 struct block_allocator {
     using value_type = T;
-    static_assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__);
+    static constexpr bool fits = alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__;
 
     block_allocator() noexcept = default;
     template <class U>
     block_allocator(const block_allocator<U>&) noexcept {}
-    [[nodiscard]] T* allocate(std::size_t n) { return static_cast<T*>(block_cache::allocate(n * sizeof(T))); }
-    void deallocate(T* p, std::size_t n) noexcept { block_cache::deallocate(p, n * sizeof(T)); }
+    [[nodiscard]] T* allocate(std::size_t n) {
+        if constexpr (fits)
+            return static_cast<T*>(block_cache::allocate(n * sizeof(T)));
+        else
+            return static_cast<T*>(::operator new(n * sizeof(T), std::align_val_t{alignof(T)}));
+    }
+    void deallocate(T* p, std::size_t n) noexcept {
+        if constexpr (fits)
+            block_cache::deallocate(p, n * sizeof(T));
+        else
+            ::operator delete(p, std::align_val_t{alignof(T)});
+    }
     friend bool operator==(const block_allocator&, const block_allocator&) noexcept { return true; }
 };
 

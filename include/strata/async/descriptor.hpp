@@ -62,7 +62,7 @@ public:
     }
     /// The watch in `place`, made anew if it is not for this face and descriptor; null where the process or the reactor has no room.
     [[nodiscard]] STRATA_COLD static std::shared_ptr<descriptor_watch> of(watch_place& place, const asio_world& face, int fd) {
-        if (auto there = in(place)) {
+        if (const std::shared_ptr<descriptor_watch> there = in(place)) {
             hold guard(there->context_->lock);
             if (there->is_for(face, fd)) return there;
         }

@@ -301,8 +301,8 @@ private:
 
     /// The watch for this wait. A new one has not heard of a cancel before it.
     [[nodiscard]] std::shared_ptr<descriptor_watch> look_at(watch_place& place, int fd) {
-        const auto before = descriptor_watch::in(place);
-        auto now = descriptor_watch::of(place, world_, fd);
+        const std::shared_ptr<descriptor_watch> before = descriptor_watch::in(place);
+        std::shared_ptr<descriptor_watch> now = descriptor_watch::of(place, world_, fd);
         if (now != before && now != nullptr && job_.op().is_cancelled()) now->nudge();
         return now;
     }

@@ -84,17 +84,17 @@ public:
     }
     /// The wait has ended.
     void unpark() noexcept {
+        std::shared_ptr<io_watch> last;  // perhaps: it dies outside
         hold guard(lock_);
         parked_ = false;
-        watch_ = nullptr;
+        watch_.swap(last);
     }
 
     /// The operation ends: from now on `wake` does nothing.
     void detach() noexcept {
+        unpark();
         {
             hold guard(lock_);
-            parked_ = false;
-            watch_ = nullptr;
             timer_.reset();
         }
         release();

@@ -12,6 +12,16 @@ namespace detail {
     return h < health::lost;
 }
 
+/// Another place with connections to the same server. Called without the lock of who tells.
+class farewell_listener {
+public:
+    /// The server said farewell to a connection (`health::all_lost`): nor can any here be used.
+    virtual void all_lost() noexcept = 0;
+
+protected:
+    ~farewell_listener() = default;
+};
+
 /// An error that the user's closure lets out: what it says of other connections may be of another database's.
 [[nodiscard]] STRATA_COLD inline error told_by_closure(error e) noexcept {
     if (e.health() == health::all_lost) e.set(health::lost);

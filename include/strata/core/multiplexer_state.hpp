@@ -48,10 +48,10 @@ public:
     /// Its operation ends without waiting for the end.
     void abandon(seat& s) noexcept {
         {
-            hold guard(lock_);
+            hold guard(lock_);  // whoever works may be about to let it go
             s.yields_ = false;
+            s.given_up_ = errc::cancelled;
         }
-        s.given_up_ = errc::cancelled;
         for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
             if (now == signal::park) s.node_.block(never);
     }

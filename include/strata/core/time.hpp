@@ -7,8 +7,8 @@
 
 #include <chrono>
 #include <cstdint>
-#include <type_traits>
 #include <ctime>
+#include <type_traits>
 
 namespace strata::inline STRATA_ABI {
 
@@ -30,18 +30,20 @@ inline constexpr time_point never = time_point::max();
 #endif
 }
 
-/// What is left until `until`, but never more than `most`. Far from the end a coarse clock tells, which costs little (4 ns against 60
-/// measured); near it the exact one does.
+/// What is left until `until`, but never more than `most`; nothing, however long ago it was. Far from the end a coarse clock tells, which
+/// costs little (4 ns against 60 measured); near it the exact one does.
 [[nodiscard]] inline duration time_left(time_point until, duration most) noexcept {
     if (until == never) return most;
 #if defined(__linux__)
     constexpr duration lag = std::chrono::milliseconds{20};  // it moves with the kernel's tick, 10 ms where that is slowest
     std::timespec t;
     ::clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
-    if (until - time_point{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}} >= most + lag) return most;
+    const time_point about{duration{std::int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec}};
+    if (until > about && until - about >= most + lag) return most;
 #endif
-    const duration left = until - steady_now();
-    return left < most ? left : most;
+    const time_point now = steady_now();
+    if (until <= now) return duration::zero();  // the difference may be more than a duration can hold
+    return until - now < most ? until - now : most;
 }
 
 /// `at + by` that stops at `never` instead of overflowing. `by` must not be negative.

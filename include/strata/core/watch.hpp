@@ -22,7 +22,7 @@ protected:
     io_watch& operator=(const io_watch&) = delete;
 };
 
-/// Lies in a connection. Thread-safe: of those who share a connection several may be about to wait.
+/// Lies in a connection. Thread-safe: where a connection is shared, one may still wait by a watch that another has replaced.
 class watch_place {
 public:
     [[nodiscard]] std::shared_ptr<io_watch> get() const noexcept {
@@ -32,7 +32,8 @@ public:
     void put(std::shared_ptr<io_watch> w) noexcept {
         hold guard(lock_);
         watch_.swap(w);
-        guard.unlock();  // the old one dies outside
+        guard.unlock();                // the old one dies outside
+        if (w != nullptr) w->nudge();  // who waits by it would not hear of what comes here
     }
     void clear() noexcept { put(nullptr); }
     void nudge() noexcept {

@@ -60,7 +60,7 @@ struct pipelined_options {
 namespace detail {
 
 template <class Driver, class Pool, std::size_t Shared>
-class pipelined_source : public Pool::template source<Driver> {
+class pipelined_source final : public Pool::template source<Driver>, farewell_listener {
     using pool = typename Pool::template source<Driver>;
     static_assert(
         requires { typename Driver::sharing; },
@@ -71,7 +71,10 @@ public:
     using shared_side = detail::shared_side<pool, typename Driver::sharing>;
 
     pipelined_source(const pipelined_options& options, const pool_options& exclusive, const typename Driver::options& target)
-        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, limits_of(options), exclusive) {}
+        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, limits_of(options), exclusive) {
+        pool::tells(*this);
+        lent_.tells(*this);
+    }
 
     template <class World>
     [[nodiscard]] error open_first(World& world) {
@@ -90,6 +93,9 @@ public:
     [[nodiscard]] shared_side& shared() noexcept { return shared_; }
     /// Of the connections that are shared: they are lent out as long as they are sound. `snapshot()` is of all others.
     [[nodiscard]] pool_snapshot shared_snapshot() noexcept { return lent_.snapshot(); }
+
+    /// The server said farewell to a connection of either kind.
+    void all_lost() noexcept override { retire_all(); }
 
     void retire_all() noexcept {
         pool::retire_all();
@@ -120,6 +126,7 @@ public:
     }
     template <class World>
     bool stop(World& world, time_point until) noexcept {
+        static_cast<void>(pool::stop(world, time_point::min()));  // nobody comes in any more
         shared_.renew(true);
         const bool stopped = lent_.stop(world, until);
         return pool::stop(world, until) && stopped;

@@ -108,7 +108,7 @@ private:
         op_.deadline = never;
         wake_call wake;
         slot* others = nullptr;
-        bool closes = false, at_rest = false;
+        bool closes = false, at_rest = false, farewell = false;
         {
             hold guard(places_->lock_);
             s->need = slot_need::nothing;
@@ -116,7 +116,8 @@ private:
             --l.opening;
             --l.fitting;
             if constexpr (requires { s->connection.said(); })
-                if (!fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0) others = places_->take_all();
+                farewell = !fit && s->connection.said() == health::all_lost && (s->marks & slot_mark::retired) == 0;
+            if (farewell) others = places_->take_all();
             closes = !fit || places_->closed_ || (s->marks & slot_mark::retired) != 0 || l.taken > l.limit ||
                      s->score < places_->options_.min_health;
             if (!closes)
@@ -130,6 +131,7 @@ private:
         wake();
         if (closes) places_->release_unconnected(s);
         places_->close_all(others);
+        if (farewell) places_->tell_farewell();
         if (at_rest) places_->wake_closers();
         return {};
     }

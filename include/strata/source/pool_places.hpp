@@ -93,6 +93,8 @@ public:
     [[nodiscard]] STRATA_INLINE connection& connection_of(lease& l) noexcept { return l->connection; }
     [[nodiscard]] duration wait_limit() const noexcept { return options_.max_wait; }
     [[nodiscard]] std::size_t capacity() const noexcept { return options_.max_size; }
+    /// Who else is to know when the server says farewell.
+    void tells(farewell_listener& other) noexcept { beside_ = &other; }
     /// What its connections are opened with from now on.
     [[nodiscard]] std::shared_ptr<const typename Driver::options> target() noexcept {
         hold guard(lock_);
@@ -287,12 +289,13 @@ protected:
     STRATA_COLD void release_slowly(slot* s, health h, bool behind = false) noexcept {
         wake_call wake;
         slot* others = nullptr;
-        bool closes = false, at_rest = false;
+        bool closes = false, at_rest = false, farewell = false;
         {
             hold guard(lock_);
             ++s->returns;
             if (h != health::good) ++faults_;
-            if (h == health::all_lost && (s->marks & slot_mark::retired) == 0) others = take_all();
+            farewell = h == health::all_lost && (s->marks & slot_mark::retired) == 0;
+            if (farewell) others = take_all();
             closes = !stays(*s, h);
             if (!closes)
                 hand_over(s, wake, behind);
@@ -305,7 +308,11 @@ protected:
         wake();
         if (closes) release_unconnected(s);
         close_all(others);
+        if (farewell) tell_farewell();
         if (at_rest) wake_closers();
+    }
+    STRATA_COLD void tell_farewell() noexcept {
+        if (beside_ != nullptr) beside_->all_lost();
     }
     /// Whether a connection that comes back is kept; its score and marks are those from here on.
     [[nodiscard]] bool stays(slot& s, health h) noexcept {
@@ -376,6 +383,7 @@ protected:
     std::uint64_t waits_ = 0, timeouts_ = 0, opened_ = 0, lost_ = 0, retired_ = 0, left_open_ = 0, leaks_ = 0, faults_ = 0;
     duration waited_{};
     operation_base* upkeep_op_ = nullptr;
+    farewell_listener* beside_ = nullptr;
     background* replacement_awaited_ = nullptr;  ///< by this task, which is roused when one more has been opened
 };
 

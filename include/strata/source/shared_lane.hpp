@@ -73,12 +73,16 @@ public:
     }
 
     /// Why there was none.
-    [[nodiscard]] STRATA_COLD error refusal() noexcept {
+    [[nodiscard]] STRATA_COLD error refusal() {
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
         return failed_ ? failed_ : error{errc::pool_exhausted, "the shared connection was not there in time", phase::acquire}.set_local();
     }
 
+    [[nodiscard]] STRATA_COLD bool is_closed() noexcept {
+        hold guard(lock_);
+        return closed_;
+    }
     [[nodiscard]] bool is_open() const noexcept { return at_.load(std::memory_order_relaxed) == at::open; }
     /// Whether it has neither a connection nor asked for one.
     [[nodiscard]] bool is_cold() const noexcept { return at_.load(std::memory_order_relaxed) == at::nowhere; }
@@ -122,7 +126,7 @@ public:
     }
 
 private:
-    enum class at : std::uint8_t { nowhere, opening, open, leaving };
+    enum class at : std::uint8_t { nowhere, opening, open, leaving, closing };
 
     [[nodiscard]] static duration scaled(duration d, double by) noexcept {
         return duration{static_cast<duration::rep>(static_cast<double>(d.count()) * by)};
@@ -130,21 +134,33 @@ private:
 
     /// Gives the connection back when nobody is on it, and asks for one when somebody waits.
     STRATA_COLD void close_if_empty() noexcept {
+        health h = health::good;
         {
             hold guard(lock_);
             if (at_ == at::open && shared_->is_lost()) at_ = at::leaving;
             if (at_ == at::leaving) {
                 if (users_.load() != 0) return;
-                const health h = shared_->is_lost() ? health::lost : health::good;
+                if (shared_->is_lost()) h = health::lost;
                 shared_.reset();
-                at_ = at::nowhere;
+                at_ = at::closing;
                 ends_ = never;
-                pool_->release(lease_, op_, h);
+            } else if (!begins_to_open()) {
+                return;
             }
-            if (at_ != at::nowhere || waiting_.empty() || closed_) return;
-            at_ = at::opening;
+        }
+        if (at_ == at::closing) {
+            pool_->release(lease_, op_, h);  // without the lock: where the server said farewell, all lanes are renewed
+            hold guard(lock_);
+            at_ = at::nowhere;
+            if (!begins_to_open()) return;
         }
         open();
+    }
+    /// Under the lock.
+    [[nodiscard]] bool begins_to_open() noexcept {
+        if (at_ != at::nowhere || waiting_.empty() || closed_) return false;
+        at_ = at::opening;
+        return true;
     }
     STRATA_COLD void open() noexcept {
         const acquired a = pool_->acquire(op_, node_, lease_);

@@ -3,6 +3,7 @@
 #define STRATA_SOURCE_SHARED_SIDE_HPP
 
 #include <strata/core/background.hpp>
+#include <strata/core/fork.hpp>
 #include <strata/core/heap_array.hpp>
 #include <strata/core/kept_apart.hpp>
 #include <strata/source/pool_options.hpp>
@@ -70,6 +71,8 @@ public:
     [[nodiscard]] STRATA_INLINE bool keeps_apart(std::uint64_t key) noexcept { return apart_.contains(key); }
 
     [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
+        if (process_.is_forked_child()) [[unlikely]]
+            return acquired::refused;
         lane& l = choose();
         if (l.load() >= limits_.max_waiting) [[unlikely]]
             return acquired::refused;
@@ -82,11 +85,9 @@ public:
         return a;
     }
     template <class Op>
-    STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
+    STRATA_INLINE void release(lease& l, Op&, health) noexcept {  // the pool hears what the connection has come to from the lane
         if (lane* const on = std::exchange(l.on, nullptr); on != nullptr) [[likely]]
             on->leave();
-        if (h == health::all_lost) [[unlikely]]
-            pool_.retire_all(), renew();
     }
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base&, waiter& node, lease& out, duration) noexcept {
         auto* const m = out.on->end_wait(node);
@@ -94,12 +95,17 @@ public:
         out.seat.sit(*m, &out);
         return acquired::ready;
     }
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept {
-        lane& l = choose();
-        if (!l.is_open()) return l.refusal();
-        return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
-                     phase::acquire}
-            .set_local();
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
+        if (process_.is_forked_child()) return pool_.refusal(op, now, waited);
+        try {
+            lane& l = choose();
+            if (waited || l.is_closed()) return l.refusal();
+            return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
+                         phase::acquire}
+                .set_local();
+        } catch (...) {  // no memory for the texts
+            return error{errc::pool_exhausted, phase::acquire}.set_local();
+        }
     }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return l.seat; }
     [[nodiscard]] duration wait_limit() const noexcept { return max_wait_; }
@@ -113,14 +119,18 @@ public:
         for (std::size_t i = 0; i < number(); ++i) all += lanes_[i].load();
         return all;
     }
+    // In a forked child these do nothing.
     /// Opens all connections that are missing.
     void warm() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].warm();
     }
     void renew(bool close = false) noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].renew(close);
     }
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].cancel_all();
     }
 
@@ -172,6 +182,7 @@ private:
         return a == acquired::wait;
     }
     Pool& pool_;
+    fork_guard process_;
     thread_places places_;
     kept_apart apart_;
     shared_limits limits_;

@@ -6446,10 +6446,10 @@ public:
     /// Its operation ends without waiting for the end.
     void abandon(seat& s) noexcept {
         {
-            hold guard(lock_);
+            hold guard(lock_);  // whoever works may be about to let it go
             s.yields_ = false;
+            s.given_up_ = errc::cancelled;
         }
-        s.given_up_ = errc::cancelled;
         for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
             if (now == signal::park) s.node_.block(never);
     }
@@ -7192,8 +7192,12 @@ public:
         if (!connection_.is_alive()) connection_.lost_ = true;
         return !connection_.lost_;
     }
-    [[nodiscard]] STRATA_COLD error lost_error(effect did) const {
-        error e = connection_.lost_error(phase::execute, did);
+    [[nodiscard]] STRATA_COLD error lost_error(effect did) const noexcept {
+        error e{errc::connection_lost, phase::execute, did};
+        try {
+            e = connection_.lost_error(phase::execute, did);
+        } catch (...) {  // no memory for the texts: perhaps it was lost for that
+        }
         e.set_lost();
         return e;
     }

@@ -432,10 +432,10 @@ public:
     /// Its operation ends without waiting for the end.
     void abandon(seat& s) noexcept {
         {
-            hold guard(lock_);
+            hold guard(lock_);  // whoever works may be about to let it go
             s.yields_ = false;
+            s.given_up_ = errc::cancelled;
         }
-        s.given_up_ = errc::cancelled;
         for (signal now = step(s, false); now == signal::park || now == signal::io; now = step(s, now == signal::io && wait_here(s)))
             if (now == signal::park) s.node_.block(never);
     }
@@ -1126,12 +1126,16 @@ public:
     }
 
     /// Why there was none.
-    [[nodiscard]] STRATA_COLD error refusal() noexcept {
+    [[nodiscard]] STRATA_COLD error refusal() {
         hold guard(lock_);
         if (closed_) return error{errc::shutting_down, phase::acquire}.set_local();
         return failed_ ? failed_ : error{errc::pool_exhausted, "the shared connection was not there in time", phase::acquire}.set_local();
     }
 
+    [[nodiscard]] STRATA_COLD bool is_closed() noexcept {
+        hold guard(lock_);
+        return closed_;
+    }
     [[nodiscard]] bool is_open() const noexcept { return at_.load(std::memory_order_relaxed) == at::open; }
     /// Whether it has neither a connection nor asked for one.
     [[nodiscard]] bool is_cold() const noexcept { return at_.load(std::memory_order_relaxed) == at::nowhere; }
@@ -1175,7 +1179,7 @@ public:
     }
 
 private:
-    enum class at : std::uint8_t { nowhere, opening, open, leaving };
+    enum class at : std::uint8_t { nowhere, opening, open, leaving, closing };
 
     [[nodiscard]] static duration scaled(duration d, double by) noexcept {
         return duration{static_cast<duration::rep>(static_cast<double>(d.count()) * by)};
@@ -1183,21 +1187,33 @@ private:
 
     /// Gives the connection back when nobody is on it, and asks for one when somebody waits.
     STRATA_COLD void close_if_empty() noexcept {
+        health h = health::good;
         {
             hold guard(lock_);
             if (at_ == at::open && shared_->is_lost()) at_ = at::leaving;
             if (at_ == at::leaving) {
                 if (users_.load() != 0) return;
-                const health h = shared_->is_lost() ? health::lost : health::good;
+                if (shared_->is_lost()) h = health::lost;
                 shared_.reset();
-                at_ = at::nowhere;
+                at_ = at::closing;
                 ends_ = never;
-                pool_->release(lease_, op_, h);
+            } else if (!begins_to_open()) {
+                return;
             }
-            if (at_ != at::nowhere || waiting_.empty() || closed_) return;
-            at_ = at::opening;
+        }
+        if (at_ == at::closing) {
+            pool_->release(lease_, op_, h);  // without the lock: where the server said farewell, all lanes are renewed
+            hold guard(lock_);
+            at_ = at::nowhere;
+            if (!begins_to_open()) return;
         }
         open();
+    }
+    /// Under the lock.
+    [[nodiscard]] bool begins_to_open() noexcept {
+        if (at_ != at::nowhere || waiting_.empty() || closed_) return false;
+        at_ = at::opening;
+        return true;
     }
     STRATA_COLD void open() noexcept {
         const acquired a = pool_->acquire(op_, node_, lease_);
@@ -1382,6 +1398,8 @@ public:
     [[nodiscard]] STRATA_INLINE bool keeps_apart(std::uint64_t key) noexcept { return apart_.contains(key); }
 
     [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
+        if (process_.is_forked_child()) [[unlikely]]
+            return acquired::refused;
         lane& l = choose();
         if (l.load() >= limits_.max_waiting) [[unlikely]]
             return acquired::refused;
@@ -1394,11 +1412,9 @@ public:
         return a;
     }
     template <class Op>
-    STRATA_INLINE void release(lease& l, Op&, health h) noexcept {
+    STRATA_INLINE void release(lease& l, Op&, health) noexcept {  // the pool hears what the connection has come to from the lane
         if (lane* const on = std::exchange(l.on, nullptr); on != nullptr) [[likely]]
             on->leave();
-        if (h == health::all_lost) [[unlikely]]
-            pool_.retire_all(), renew();
     }
     [[nodiscard]] STRATA_COLD acquired end_wait(operation_base&, waiter& node, lease& out, duration) noexcept {
         auto* const m = out.on->end_wait(node);
@@ -1406,12 +1422,17 @@ public:
         out.seat.sit(*m, &out);
         return acquired::ready;
     }
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept {
-        lane& l = choose();
-        if (!l.is_open()) return l.refusal();
-        return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
-                     phase::acquire}
-            .set_local();
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
+        if (process_.is_forked_child()) return pool_.refusal(op, now, waited);
+        try {
+            lane& l = choose();
+            if (waited || l.is_closed()) return l.refusal();
+            return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
+                         phase::acquire}
+                .set_local();
+        } catch (...) {  // no memory for the texts
+            return error{errc::pool_exhausted, phase::acquire}.set_local();
+        }
     }
     [[nodiscard]] connection& connection_of(lease& l) noexcept { return l.seat; }
     [[nodiscard]] duration wait_limit() const noexcept { return max_wait_; }
@@ -1425,14 +1446,18 @@ public:
         for (std::size_t i = 0; i < number(); ++i) all += lanes_[i].load();
         return all;
     }
+    // In a forked child these do nothing.
     /// Opens all connections that are missing.
     void warm() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].warm();
     }
     void renew(bool close = false) noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].renew(close);
     }
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].cancel_all();
     }
 
@@ -1484,6 +1509,7 @@ private:
         return a == acquired::wait;
     }
     Pool& pool_;
+    fork_guard process_;
     thread_places places_;
     kept_apart apart_;
     shared_limits limits_;
@@ -1558,7 +1584,7 @@ struct pipelined_options {
 namespace detail {
 
 template <class Driver, class Pool, std::size_t Shared>
-class pipelined_source : public Pool::template source<Driver> {
+class pipelined_source final : public Pool::template source<Driver>, farewell_listener {
     using pool = typename Pool::template source<Driver>;
     static_assert(
         requires { typename Driver::sharing; },
@@ -1569,7 +1595,10 @@ public:
     using shared_side = detail::shared_side<pool, typename Driver::sharing>;
 
     pipelined_source(const pipelined_options& options, const pool_options& exclusive, const typename Driver::options& target)
-        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, limits_of(options), exclusive) {}
+        : pool(exclusive, target), lent_(for_sharing(options, exclusive), target), shared_(lent_, limits_of(options), exclusive) {
+        pool::tells(*this);
+        lent_.tells(*this);
+    }
 
     template <class World>
     [[nodiscard]] error open_first(World& world) {
@@ -1588,6 +1617,9 @@ public:
     [[nodiscard]] shared_side& shared() noexcept { return shared_; }
     /// Of the connections that are shared: they are lent out as long as they are sound. `snapshot()` is of all others.
     [[nodiscard]] pool_snapshot shared_snapshot() noexcept { return lent_.snapshot(); }
+
+    /// The server said farewell to a connection of either kind.
+    void all_lost() noexcept override { retire_all(); }
 
     void retire_all() noexcept {
         pool::retire_all();
@@ -1618,6 +1650,7 @@ public:
     }
     template <class World>
     bool stop(World& world, time_point until) noexcept {
+        static_cast<void>(pool::stop(world, time_point::min()));  // nobody comes in any more
         shared_.renew(true);
         const bool stopped = lent_.stop(world, until);
         return pool::stop(world, until) && stopped;

@@ -99,8 +99,12 @@ public:
         if (!connection_.is_alive()) connection_.lost_ = true;
         return !connection_.lost_;
     }
-    [[nodiscard]] STRATA_COLD error lost_error(effect did) const {
-        error e = connection_.lost_error(phase::execute, did);
+    [[nodiscard]] STRATA_COLD error lost_error(effect did) const noexcept {
+        error e{errc::connection_lost, phase::execute, did};
+        try {
+            e = connection_.lost_error(phase::execute, did);
+        } catch (...) {  // no memory for the texts: perhaps it was lost for that
+        }
         e.set_lost();
         return e;
     }
