@@ -3,6 +3,7 @@
 #define STRATA_SOURCE_SHARED_SIDE_HPP
 
 #include <strata/core/background.hpp>
+#include <strata/core/fork.hpp>
 #include <strata/core/heap_array.hpp>
 #include <strata/core/kept_apart.hpp>
 #include <strata/source/pool_options.hpp>
@@ -70,6 +71,8 @@ public:
     [[nodiscard]] STRATA_INLINE bool keeps_apart(std::uint64_t key) noexcept { return apart_.contains(key); }
 
     [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
+        if (process_.is_forked_child()) [[unlikely]]
+            return acquired::refused;
         lane& l = choose();
         if (l.load() >= limits_.max_waiting) [[unlikely]]
             return acquired::refused;
@@ -94,7 +97,8 @@ public:
         out.seat.sit(*m, &out);
         return acquired::ready;
     }
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept {
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
+        if (process_.is_forked_child()) return pool_.refusal(op, now, waited);
         lane& l = choose();
         if (!l.is_open()) return l.refusal();
         return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
@@ -118,9 +122,11 @@ public:
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].warm();
     }
     void renew(bool close = false) noexcept {
+        if (process_.is_forked_child()) return;  // they are the parent's
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].renew(close);
     }
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].cancel_all();
     }
 
@@ -171,7 +177,9 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
+
     Pool& pool_;
+    fork_guard process_;
     thread_places places_;
     kept_apart apart_;
     shared_limits limits_;
