@@ -97,6 +97,7 @@ public:
         shared_.renew();
     }
     [[nodiscard]] error rotate(const typename Driver::options& target) {
+        if (error e = Driver::sharing::check(target)) return e;
         if (error e = pool::rotate(target)) return e;
         error e = lent_.rotate(target);
         shared_.renew();
@@ -162,6 +163,9 @@ struct pipelined {
     static_assert(
         requires { requires std::is_same_v<typename Pool::options, pool_options>; },
         "strata: pipelined holds a pool for what cannot share: write pipelined<2, pool<>>");
+    static_assert(
+        !std::is_same_v<Pool, pool<no_lock>>,
+        "strata: pipelined opens its connections behind its callers, which a pool for one thread cannot: write pipelined<2, pool<>>");
     static constexpr auto place = strata::place::source;
     using options = pipelined_options;
     using inner = Pool;

@@ -1382,6 +1382,8 @@ public:
     [[nodiscard]] STRATA_INLINE bool keeps_apart(std::uint64_t key) noexcept { return apart_.contains(key); }
 
     [[nodiscard]] STRATA_INLINE acquired acquire(operation_base& op, waiter& node, lease& out) noexcept {
+        if (process_.is_forked_child()) [[unlikely]]
+            return acquired::refused;
         lane& l = choose();
         if (l.load() >= limits_.max_waiting) [[unlikely]]
             return acquired::refused;
@@ -1406,7 +1408,8 @@ public:
         out.seat.sit(*m, &out);
         return acquired::ready;
     }
-    [[nodiscard]] STRATA_COLD error refusal(const operation_base&, time_point, bool) noexcept {
+    [[nodiscard]] STRATA_COLD error refusal(const operation_base& op, time_point now, bool waited) noexcept {
+        if (process_.is_forked_child()) return pool_.refusal(op, now, waited);
         lane& l = choose();
         if (!l.is_open()) return l.refusal();
         return error{errc::pool_exhausted, "too many statements are on the shared connections already (pipelined_options.max_waiting)",
@@ -1430,9 +1433,11 @@ public:
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].warm();
     }
     void renew(bool close = false) noexcept {
+        if (process_.is_forked_child()) return;  // they are the parent's
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].renew(close);
     }
     void cancel_all() noexcept {
+        if (process_.is_forked_child()) return;
         for (std::size_t i = 0; i < number(); ++i) lanes_[i].cancel_all();
     }
 
@@ -1483,7 +1488,9 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
+
     Pool& pool_;
+    fork_guard process_;
     thread_places places_;
     kept_apart apart_;
     shared_limits limits_;
@@ -1595,6 +1602,7 @@ public:
         shared_.renew();
     }
     [[nodiscard]] error rotate(const typename Driver::options& target) {
+        if (error e = Driver::sharing::check(target)) return e;
         if (error e = pool::rotate(target)) return e;
         error e = lent_.rotate(target);
         shared_.renew();
@@ -1660,6 +1668,9 @@ struct pipelined {
     static_assert(
         requires { requires std::is_same_v<typename Pool::options, pool_options>; },
         "strata: pipelined holds a pool for what cannot share: write pipelined<2, pool<>>");
+    static_assert(
+        !std::is_same_v<Pool, pool<no_lock>>,
+        "strata: pipelined opens its connections behind its callers, which a pool for one thread cannot: write pipelined<2, pool<>>");
     static constexpr auto place = strata::place::source;
     using options = pipelined_options;
     using inner = Pool;
