@@ -10,7 +10,7 @@
 // What sharing means. Reads that leave together share one implicit transaction of the server's, which under READ COMMITTED changes nothing
 // that they can see but the transaction's time; so those that ask for it (now(), current_date ...) have one of their own, and all have
 // where the database's default is stricter. Everything else has its own in any case. If a read fails, those behind it, which the server
-// skips, are sent again without their callers noticing.
+// skips, are sent again without their callers noticing; so is one that ends a deadlock, for it may be one of the locks of those before it.
 //
 // A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
 // reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.

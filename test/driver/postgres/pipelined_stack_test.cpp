@@ -74,3 +74,47 @@ TEST_CASE("independent work does not share", "[postgres][pipelined][independent]
         CHECK(later == beside);
     });
 }
+
+TEST_CASE("reads that share a transaction are in no deadlock that they would not be in alone", "[postgres][pipelined][deadlock]") {
+    server in;
+    strata::postgres_options o = in.options();
+    o.connection += "%20-cdeadlock_timeout%3D300";  // they find out first
+    db1 db{o, strata::pipelined_options{.slow = {}}, server::one()};
+    strata::database<plain_stack> other{in.options(), server::one()};
+    other.execute("create table first (n int)"_sql());
+    other.execute("create table second (n int)"_sql());
+    other.execute("insert into first values (1)"_sql());
+    other.execute("insert into second values (2)"_sql());
+    constexpr auto of_first = "select n from first"_sql, of_second = "select n from second"_sql;
+    CHECK(db.one<int>(of_first()) + db.one<int>(of_second()) == 3);  // prepared from now on
+
+    auto tx = other.begin();
+    tx.execute("lock table second in access exclusive mode"_sql());
+    asio::io_context io;
+    auto adb = db.async(io.get_executor());
+    std::vector<ending> got(3);
+    const auto note = [](ending& e) {
+        return [&e](std::exception_ptr p, int n) {
+            ++e.times;
+            if (p) e.fail(p);
+            e.value = std::to_string(n);
+        };
+    };
+    adb.async_one<int>(of_first(), note(got[0]));
+    adb.async_one<int>(of_second(), note(got[1]));
+    adb.async_one<int>(of_first(), note(got[2]));
+    std::thread loop([&] { io.run(); });
+    const auto waiting =
+        "select count(*)::int from pg_stat_activity where wait_event_type = 'Lock' and query like 'select n from second%'"_sql;
+    while (in.admin().one<int>(waiting()) == 0) std::this_thread::yield();
+    tx.execute("lock table first in access exclusive mode"_sql());
+    tx.commit();
+    loop.join();
+    const std::string expected[] = {"1", "2", "1"};
+    for (std::size_t i = 0; i < 3; ++i) {
+        INFO(i << ": " << got[i]);
+        CHECK(got[i].times == 1);
+        CHECK(got[i].code == errc::ok);
+        CHECK(got[i].value == expected[i]);
+    }
+}
