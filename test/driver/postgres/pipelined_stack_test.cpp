@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 
+#include <mutex>
 #include <set>
 #include <thread>
 #include <vector>
@@ -117,4 +118,123 @@ TEST_CASE("reads that share a transaction are in no deadlock that they would not
         CHECK(got[i].code == errc::ok);
         CHECK(got[i].value == expected[i]);
     }
+}
+
+namespace {
+
+/// Which connections a statement and one beside it were on, both begun in one turn.
+struct both {
+    ending first, beside;
+};
+template <class Statement>
+both beside_each_other(db1& db, const Statement& first, const strata::call_options& o = {}) {
+    both got;
+    asio::io_context io;
+    auto adb = db.async(io.get_executor());
+    const auto note = [](ending& e) {
+        return [&e](std::exception_ptr p, int pid) {
+            ++e.times;
+            if (p) e.fail(p);
+            e.value = std::to_string(pid);
+        };
+    };
+    adb.template async_one<int>(first(), o, note(got.first));
+    adb.template async_one<int>(shared_backend(), note(got.beside));
+    io.run();
+    CHECK(got.first.times == 1);
+    CHECK(got.beside.code == errc::ok);
+    return got;
+}
+template <class Statement>
+bool is_apart(db1& db, const Statement& s) {
+    return db.source().shared().keeps_apart(s().text().hash.low);
+}
+
+constexpr auto sleeper = "select pg_backend_pid() from pg_sleep(0.05)"_sql.idempotent();
+constexpr strata::duration apart_for = STRATA_TEST_SANITIZED ? 3s : 1s;
+
+}  // namespace
+
+TEST_CASE("what keeps others waiting moves to the pool, and is tried again", "[postgres][pipelined][apart]") {
+    server in;
+    db1 db{in.options(), strata::pipelined_options{.slow = 20ms, .apart_for = apart_for}, server::one()};
+    const std::string shared = std::to_string(db.one<int>(shared_backend()));
+    CHECK(db.one<int>(sleeper()) == std::stoi(shared));
+    for (int i = 0; i < 5; ++i) CHECK(db.one<int>(sleeper()) == std::stoi(shared));  // nobody waits for it
+    for (int i = 0; i < 2; ++i) {
+        const both now = beside_each_other(db, sleeper);
+        CHECK(now.first.value == shared);
+        CHECK(now.beside.value == shared);
+    }
+    const auto moved = std::chrono::steady_clock::now();
+    CHECK(is_apart(db, sleeper));
+    CHECK_FALSE(is_apart(db, shared_backend));
+    const both apart = beside_each_other(db, sleeper);
+    CHECK(apart.first.code == errc::ok);
+    CHECK(apart.first.value != shared);
+    CHECK(apart.beside.value == shared);
+    std::this_thread::sleep_until(moved + apart_for + 50ms);
+    CHECK(beside_each_other(db, sleeper).first.value == shared);  // once more, and it goes for twice as long
+    const auto again = std::chrono::steady_clock::now();
+    CHECK(is_apart(db, sleeper));
+    std::this_thread::sleep_until(again + apart_for + 50ms);
+    CHECK(is_apart(db, sleeper));
+    std::this_thread::sleep_until(again + 2 * apart_for + 50ms);
+    CHECK_FALSE(is_apart(db, sleeper));
+    CHECK(db.source().shared_snapshot().lost == 0);
+}
+
+TEST_CASE("what keeps others waiting moves also when its own callers do not wait for it", "[postgres][pipelined][apart]") {
+    server in;
+    db1 db{in.options(), strata::pipelined_options{.slow = 20ms, .apart_for = 1min}, server::one()};
+    static_cast<void>(db.one<int>(shared_backend()));
+    static_cast<void>(db.one<int>(sleeper()));
+    for (int i = 0; i < 2; ++i) {
+        CHECK_FALSE(is_apart(db, sleeper));
+        CHECK(beside_each_other(db, sleeper, {.deadline = 10ms}).first.code == errc::timeout);
+    }
+    CHECK(is_apart(db, sleeper));
+    CHECK_FALSE(is_apart(db, shared_backend));
+}
+
+TEST_CASE("what brings much moves to the pool at once, and is tried again", "[postgres][pipelined][apart]") {
+    server in;
+    db1 db{in.options(), strata::pipelined_options{.slow = {}, .apart_for = apart_for}, server::one()};
+    constexpr auto big = "select owner from account where id = :id"_sql;
+    db.execute("create table account (id int, owner text)"_sql());
+    db.execute("insert into account values (1, repeat('x', 400000)), (2, 'short')"_sql());
+    CHECK(db.one<std::string>(big(2)) == "short");
+    CHECK_FALSE(is_apart(db, [=] { return big(2); }));
+    const auto before = std::chrono::steady_clock::now();
+    CHECK(db.one<std::string>(big(1)).size() == 400'000);
+    CHECK(is_apart(db, [=] { return big(2); }));
+    CHECK(db.one<std::string>(big(2)) == "short");
+    CHECK(db.one<std::string>(big(1)).size() == 400'000);  // there nobody judges it
+    std::this_thread::sleep_until(before + apart_for + 100ms);
+    CHECK_FALSE(is_apart(db, [=] { return big(2); }));
+    CHECK(db.one<std::string>(big(2)) == "short");
+}
+
+TEST_CASE("shared connections end by their age, and nobody notices", "[postgres][pipelined][lifetime]") {
+    server in;
+    strata::database<shared_stack<2>> db{
+        in.options(), strata::pipelined_options{.slow = {}},
+        strata::pool_options{.min_size = 1, .max_size = 2, .max_lifetime = 300ms, .lifetime_jitter = 0.5, .check_interval = 50ms}};
+    std::set<int> pids;
+    std::mutex guard;
+    std::vector<std::thread> crowd;
+    const auto end = std::chrono::steady_clock::now() + 1500ms;
+    for (int t = 0; t < 3; ++t)
+        crowd.emplace_back([&] {
+            while (std::chrono::steady_clock::now() < end) {
+                const auto pid = db.try_one<int>(shared_backend(), {.deadline = 10s});
+                const std::lock_guard hold(guard);
+                CHECK(pid.has_value());
+                if (pid) pids.insert(*pid);
+            }
+        });
+    for (std::thread& t : crowd) t.join();
+    CHECK(pids.size() >= 6);
+    CHECK(db.source().shared_snapshot().lost == 0);
+    CHECK(db.source().shared_snapshot().open <= 2);
 }
