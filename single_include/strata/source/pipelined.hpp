@@ -340,7 +340,7 @@ struct shared_answer {
     enum class is : std::uint8_t {
         answered,
         skipped,  ///< not run, for one before it failed
-        stale,    ///< not run, for it must be prepared anew
+        stale,    ///< nothing came of it, for it must be prepared anew, or stood in its neighbours' way: once more, alone
         more,     ///< of a Sync: to be asked for again, whatever else this says holds
         broken,   ///< the connection makes no sense any more
     };
@@ -480,6 +480,7 @@ private:
     struct spot {
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
+        std::uint64_t key = 0;  // of a statement whose caller has given up
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -556,7 +557,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();
@@ -641,7 +642,7 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {};
+        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)
@@ -870,8 +871,12 @@ void multiplexer<Link>::take_answer(time_point now) {
     }
     ++answered_;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
-    if (load() == 1) waited = duration::zero();                        // there are none
-    if (s == nullptr) return;
+    if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
+    if (s == nullptr) {
+        if (first.key != 0 && a.what == shared_answer::is::answered && limits_.apart != nullptr)
+            limits_.apart->judge(first.key, waited, 0, now);
+        return;
+    }
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
         again_.push_back(*s);
@@ -1520,7 +1525,7 @@ private:
 // What sharing means. Reads that leave together share one implicit transaction of the server's, which under READ COMMITTED changes nothing
 // that they can see but the transaction's time; so those that ask for it (now(), current_date ...) have one of their own, and all have
 // where the database's default is stricter. Everything else has its own in any case. If a read fails, those behind it, which the server
-// skips, are sent again without their callers noticing.
+// skips, are sent again without their callers noticing; so is one that ends a deadlock, for it may be one of the locks of those before it.
 //
 // A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
 // reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.

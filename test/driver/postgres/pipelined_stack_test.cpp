@@ -76,6 +76,16 @@ TEST_CASE("independent work does not share", "[postgres][pipelined][independent]
     });
 }
 
+TEST_CASE("select into does not share, for it may make a temporary table", "[postgres][pipelined]") {
+    server in;
+    db1 db{in.options(), server::one()};
+    db.execute("select 1 as n into temp mine"_sql());
+    CHECK(db.try_one<int>("select n from mine"_sql()).error().code() == errc::undefined_object);
+    const int shared = db.one<int>(shared_backend());
+    db.execute("create table backend (pid int)"_sql());
+    CHECK(db.one<int>("with made as (insert into backend values (pg_backend_pid()) returning pid) select pid from made"_sql()) == shared);
+}
+
 TEST_CASE("reads that share a transaction are in no deadlock that they would not be in alone", "[postgres][pipelined][deadlock]") {
     server in;
     strata::postgres_options o = in.options();
