@@ -31,6 +31,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -357,8 +358,11 @@ struct context_end {
         return h;
     }
 
-    /// That of an executor's context.
+    /// That of an executor's context. Made after the services of timers and descriptors, and so ended before them; and only when something
+    /// waits: a context that has them runs its reactor after each handler.
     [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        const asio::steady_timer timer(ex);
+        const asio::posix::stream_descriptor descriptor(ex);
         return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
     }
 
@@ -412,10 +416,20 @@ namespace detail {
 /// The operations stay parked, the context's own, until it is their turn. Guarded by the lock of the context's end.
 class woken_line : public std::enable_shared_from_this<woken_line> {
 public:
-    woken_line(const asio::any_io_executor& ex, std::shared_ptr<context_end> context) : executor_(ex), context_(std::move(context)) {}
+    explicit woken_line(const asio::any_io_executor& ex) : executor_(ex) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] context_end& context() const noexcept { return *context_; }
+    /// Looked for when the first of them parks; does not throw after that.
+    [[nodiscard]] context_end& context() {
+        context_end* known = known_.load(std::memory_order_acquire);
+        if (known == nullptr) [[unlikely]] {
+            hold guard(finding_);
+            if (context_ == nullptr) context_ = context_end::of(executor_);
+            known = context_.get();
+            known_.store(known, std::memory_order_release);
+        }
+        return *known;
+    }
 
     /// Under the lock, of a context that has not ended.
     void add(parked_operation& p) noexcept {
@@ -464,7 +478,9 @@ private:
     }
 
     const asio::any_io_executor executor_;
-    const std::shared_ptr<context_end> context_;
+    std::atomic<context_end*> known_{nullptr};
+    inline_lock finding_;
+    std::shared_ptr<context_end> context_;
     parked_operation* first_ = nullptr;
     parked_operation* last_ = nullptr;
     std::size_t number_ = 0;
@@ -596,7 +612,10 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(line_->executor());
+        if (!timer_) {
+            static_cast<void>(line_->context());
+            timer_.emplace(line_->executor());
+        }
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -729,8 +748,7 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(
-              std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor, end_of(executor))})) {}
+        : parts_(std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->woken->executor(); }
     /// Of the operations of this face that were parked.
@@ -746,12 +764,6 @@ private:
         std::shared_ptr<detail::work_threads> workers;
         std::shared_ptr<detail::woken_line> woken;
     };
-    /// Made after the services of timers and descriptors, and so ended before them.
-    [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
-        const asio::steady_timer timer(ex);
-        const asio::posix::stream_descriptor descriptor(ex);
-        return detail::context_end::of(ex);
-    }
     std::shared_ptr<const parts> parts_;
 };
 
@@ -3000,11 +3012,12 @@ namespace detail {
 template <class Runtime>
 class reserved_home : public runtime_home<Runtime> {
 public:
+    using source_type = reserve_type<Runtime>;
     explicit reserved_home(std::shared_ptr<Runtime> rt) : runtime_home<Runtime>(std::move(rt)), source_(&reserve_of(this->runtime())) {}
-    [[nodiscard]] auto& source() noexcept { return *source_; }
+    [[nodiscard]] source_type& source() noexcept { return *source_; }
 
 private:
-    typename Runtime::source* source_;
+    source_type* source_;
 };
 
 }  // namespace detail

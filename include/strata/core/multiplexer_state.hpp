@@ -96,6 +96,7 @@ private:
     struct spot {
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
+        std::uint64_t key = 0;  // of a statement whose caller has given up
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -172,7 +173,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();

@@ -133,8 +133,12 @@ void multiplexer<Link>::take_answer(time_point now) {
     }
     ++answered_;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
-    if (load() == 1) waited = duration::zero();                        // there are none
-    if (s == nullptr) return;
+    if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
+    if (s == nullptr) {
+        if (first.key != 0 && a.what == shared_answer::is::answered && limits_.apart != nullptr)
+            limits_.apart->judge(first.key, waited, 0, now);
+        return;
+    }
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
         again_.push_back(*s);
