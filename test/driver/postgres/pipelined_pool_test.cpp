@@ -1,8 +1,6 @@
 // Shared connections and the pool beside them: what ends the one ends the other, and neither outlives its process.
 #include "pipelined_fixture.hpp"
 
-#include <sys/wait.h>
-
 #include <optional>
 #include <set>
 #include <thread>
@@ -14,37 +12,7 @@ namespace {
 using db1 = strata::database<shared_stack<1>>;
 using db2 = strata::database<shared_stack<2>>;
 
-/// In a child: what a read on a shared connection comes to.
-std::string told_in_child(db1& db) {
-    int ends[2];
-    REQUIRE(::pipe(ends) == 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-        const auto r = db.try_one<int>(shared_backend(), {.deadline = 2s});
-        const std::string said = r ? "a value" : r.error().to_string();
-        static_cast<void>(!::write(ends[1], said.data(), said.size()));
-        db.source().retire_all();
-        db.close(1s);
-        ::_exit(0);
-    }
-    char said[512]{};
-    static_cast<void>(!::read(ends[0], said, sizeof said - 1));
-    int status = 0;
-    REQUIRE(::waitpid(child, &status, 0) == child);
-    for (const int end : ends) ::close(end);
-    return said;
-}
-
 }  // namespace
-
-TEST_CASE("a forked child does not share its parent's connections", "[postgres][pipelined][fork]") {
-    server in;
-    db1 db{in.options(), server::one()};
-    const int backend = db.one<int>(shared_backend());
-    CHECK_THAT(told_in_child(db), contains_text("forked"));
-    CHECK(db.one<int>(shared_backend()) == backend);
-    CHECK(db.source().shared_snapshot().lost == 0);
-}
 
 TEST_CASE("the server's farewell to one connection is heard by all, shared or not", "[postgres][pipelined][fault]") {
     server in;

@@ -31,6 +31,7 @@ TEST_CASE("a forked child leaves the shared connections to its parent", "[postgr
     if (child == 0) {
         const auto r = db.try_one<int>(shared_backend(), {.deadline = 5s});
         db.source().retire_all();
+        db.close(1s);
         ::_exit(!r && r.error().code() == errc::misuse && r.error().message().find("forked") != std::string::npos ? 0 : 1);
     }
     int status = -1;
