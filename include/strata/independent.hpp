@@ -13,6 +13,8 @@
 #include <strata/transaction/run.hpp>
 
 #include <memory>
+#include <type_traits>
+#include <utility>
 
 namespace strata::inline STRATA_ABI {
 
@@ -30,6 +32,8 @@ template <class Runtime>
         throw_failure(error{errc::misuse, "independent() needs connections of its own: set pool_options.reserved", phase::admission});
     return *reserve;
 }
+template <class Runtime>
+using reserve_type = std::remove_reference_t<decltype(reserve_of(std::declval<Runtime&>()))>;
 
 }  // namespace detail
 
@@ -72,14 +76,14 @@ public:
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
-        using source = detail::borrowed_source<typename Runtime::source>;
+        using source = detail::borrowed_source<detail::reserve_type<Runtime>>;
         using state = detail::stream_state<Runtime, source, Bound, Sink, false>;
         return std::make_unique<state>(*rt_, source{&source_}, std::move(statement), std::move(sink), o, nullptr, rt_);
     }
 
 private:
     std::shared_ptr<Runtime> rt_;
-    typename Runtime::source& source_;
+    detail::reserve_type<Runtime>& source_;
 };
 
 }  // namespace strata::inline STRATA_ABI

@@ -31,6 +31,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/system/system_error.hpp>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -357,8 +358,11 @@ struct context_end {
         return h;
     }
 
-    /// That of an executor's context.
+    /// That of an executor's context. Made after the services of timers and descriptors, and so ended before them; and only when something
+    /// waits: a context that has them runs its reactor after each handler.
     [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        const asio::steady_timer timer(ex);
+        const asio::posix::stream_descriptor descriptor(ex);
         return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
     }
 
@@ -412,10 +416,20 @@ namespace detail {
 /// The operations stay parked, the context's own, until it is their turn. Guarded by the lock of the context's end.
 class woken_line : public std::enable_shared_from_this<woken_line> {
 public:
-    woken_line(const asio::any_io_executor& ex, std::shared_ptr<context_end> context) : executor_(ex), context_(std::move(context)) {}
+    explicit woken_line(const asio::any_io_executor& ex) : executor_(ex) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] context_end& context() const noexcept { return *context_; }
+    /// Looked for when the first of them parks; does not throw after that.
+    [[nodiscard]] context_end& context() {
+        context_end* known = known_.load(std::memory_order_acquire);
+        if (known == nullptr) [[unlikely]] {
+            hold guard(finding_);
+            if (context_ == nullptr) context_ = context_end::of(executor_);
+            known = context_.get();
+            known_.store(known, std::memory_order_release);
+        }
+        return *known;
+    }
 
     /// Under the lock, of a context that has not ended.
     void add(parked_operation& p) noexcept {
@@ -464,7 +478,9 @@ private:
     }
 
     const asio::any_io_executor executor_;
-    const std::shared_ptr<context_end> context_;
+    std::atomic<context_end*> known_{nullptr};
+    inline_lock finding_;
+    std::shared_ptr<context_end> context_;
     parked_operation* first_ = nullptr;
     parked_operation* last_ = nullptr;
     std::size_t number_ = 0;
@@ -596,7 +612,10 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(line_->executor());
+        if (!timer_) {
+            static_cast<void>(line_->context());
+            timer_.emplace(line_->executor());
+        }
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -730,8 +749,7 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(
-              std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor, end_of(executor))})) {}
+        : parts_(std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->woken->executor(); }
     /// Of the operations of this face that were parked.
@@ -747,12 +765,6 @@ private:
         std::shared_ptr<detail::work_threads> workers;
         std::shared_ptr<detail::woken_line> woken;
     };
-    /// Made after the services of timers and descriptors, and so ended before them.
-    [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
-        const asio::steady_timer timer(ex);
-        const asio::posix::stream_descriptor descriptor(ex);
-        return detail::context_end::of(ex);
-    }
     std::shared_ptr<const parts> parts_;
 };
 
@@ -1344,66 +1356,6 @@ private:
 
 #endif
 
-// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
-#ifndef STRATA_ASYNC_HOME_HPP
-#define STRATA_ASYNC_HOME_HPP
-
-namespace strata::inline STRATA_ABI {
-
-namespace detail {
-
-template <class Runtime>
-class runtime_home {
-public:
-    using runtime_type = Runtime;
-    using source_type = typename Runtime::source;
-
-    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
-    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
-
-private:
-    std::shared_ptr<Runtime> rt_;
-};
-
-/// The same among statements that share connections.
-template <class Runtime>
-class sharing_home : public runtime_home<Runtime> {
-public:
-    using source_type = typename Runtime::source::shared_side;
-    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
-    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
-};
-
-/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
-/// for what is held by hand, and a transaction's closure outlives what it awaits.
-template <class Runtime>
-class pinned_home {
-public:
-    using runtime_type = Runtime;
-    using driver = typename Runtime::driver;
-    using source_type = pinned_source<driver>;
-
-    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
-        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
-    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
-    [[nodiscard]] source_type& source() noexcept { return source_; }
-    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
-
-private:
-    Runtime* rt_;
-    source_type source_;
-    const interruption* outer_;
-    std::shared_ptr<void> keep_;
-};
-
-}  // namespace detail
-
-}  // namespace strata::inline STRATA_ABI
-
-#endif
-
 // Starts a job for whatever completion token the caller chose.
 #ifndef STRATA_ASYNC_START_HPP
 #define STRATA_ASYNC_START_HPP
@@ -1709,6 +1661,9 @@ private:
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
+
+template <class Runtime>
+class sharing_home;
 
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
 template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>
@@ -2252,6 +2207,66 @@ private:
     operation_base op_;
     time_point patience_;
     time_point next_look_{};
+};
+
+}  // namespace detail
+
+}  // namespace strata::inline STRATA_ABI
+
+#endif
+
+// What an asynchronous call keeps alive and works on: the runtime and its source, or a pinned connection.
+#ifndef STRATA_ASYNC_HOME_HPP
+#define STRATA_ASYNC_HOME_HPP
+
+namespace strata::inline STRATA_ABI {
+
+namespace detail {
+
+template <class Runtime>
+class runtime_home {
+public:
+    using runtime_type = Runtime;
+    using source_type = typename Runtime::source;
+
+    explicit runtime_home(std::shared_ptr<Runtime> rt) noexcept : rt_(std::move(rt)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return rt_->connections(); }
+    [[nodiscard]] const interruption* outer() const noexcept { return nullptr; }
+
+private:
+    std::shared_ptr<Runtime> rt_;
+};
+
+/// The same among statements that share connections.
+template <class Runtime>
+class sharing_home : public runtime_home<Runtime> {
+public:
+    using source_type = typename Runtime::source::shared_side;
+    explicit sharing_home(runtime_home<Runtime>&& home) noexcept : runtime_home<Runtime>(std::move(home)) {}
+    [[nodiscard]] source_type& source() noexcept { return this->runtime().connections().shared(); }
+};
+
+/// A call on a connection that a session or a transaction holds. The lease lives until the call has ended: `keep` says so
+/// for what is held by hand, and a transaction's closure outlives what it awaits.
+template <class Runtime>
+class pinned_home {
+public:
+    using runtime_type = Runtime;
+    using driver = typename Runtime::driver;
+    using source_type = pinned_source<driver>;
+
+    pinned_home(Runtime& rt, source_type source, const interruption* outer, std::shared_ptr<void> keep) noexcept
+        : rt_(&rt), source_(source), outer_(outer), keep_(std::move(keep)) {}
+    [[nodiscard]] Runtime& runtime() noexcept { return *rt_; }
+    [[nodiscard]] source_type& source() noexcept { return source_; }
+    [[nodiscard]] const interruption* outer() const noexcept { return outer_; }
+
+private:
+    Runtime* rt_;
+    source_type source_;
+    const interruption* outer_;
+    std::shared_ptr<void> keep_;
 };
 
 }  // namespace detail
@@ -2999,11 +3014,12 @@ namespace detail {
 template <class Runtime>
 class reserved_home : public runtime_home<Runtime> {
 public:
+    using source_type = reserve_type<Runtime>;
     explicit reserved_home(std::shared_ptr<Runtime> rt) : runtime_home<Runtime>(std::move(rt)), source_(&reserve_of(this->runtime())) {}
-    [[nodiscard]] auto& source() noexcept { return *source_; }
+    [[nodiscard]] source_type& source() noexcept { return *source_; }
 
 private:
-    typename Runtime::source* source_;
+    source_type* source_;
 };
 
 }  // namespace detail

@@ -1219,7 +1219,7 @@ struct descriptor {
     statement_kind kind = statement_kind::other;
     bool idempotent = false;       ///< by the text; the user may have said so of a bound statement
     std::uint16_t statements = 0;  ///< how many the text holds
-    bool on_session = false;       ///< of a literal: it calls a function that sets something for its session, or asks about it
+    bool on_session = false;       ///< of a literal: it may leave something in its session, or asks about it
 
     [[nodiscard]] constexpr std::string_view text_for(dialect d) const noexcept {
         return d == dialect::postgres ? postgres_text : sqlite_text;
@@ -4291,7 +4291,7 @@ public:
     [[nodiscard]] constexpr bool neutral() const noexcept { return !differs_; }
     /// All are reads, and all functions are in the list.
     [[nodiscard]] constexpr bool idempotent() const noexcept { return kind() == statement_kind::read && pure_; }
-    /// A function is called that is about its own session.
+    /// A function is called that is about its own session, or a table made by `select into`.
     [[nodiscard]] constexpr bool on_session() const noexcept { return on_session_; }
 
 private:
@@ -4299,10 +4299,11 @@ private:
                                  is_atomic = key_words::index.find("atomic"), is_begin = key_words::index.find("begin"),
                                  is_case = key_words::index.find("case"), is_create = key_words::index.find("create"),
                                  is_end = key_words::index.find("end"), is_filter = key_words::index.find("filter"),
-                                 is_for = key_words::index.find("for"), is_key = key_words::index.find("key"),
-                                 is_over = key_words::index.find("over"), is_share = key_words::index.find("share"),
-                                 is_transaction = key_words::index.find("transaction"), is_trigger = key_words::index.find("trigger"),
-                                 is_with = key_words::index.find("with");
+                                 is_for = key_words::index.find("for"), is_insert = key_words::index.find("insert"),
+                                 is_into = key_words::index.find("into"), is_key = key_words::index.find("key"),
+                                 is_merge = key_words::index.find("merge"), is_over = key_words::index.find("over"),
+                                 is_share = key_words::index.find("share"), is_transaction = key_words::index.find("transaction"),
+                                 is_trigger = key_words::index.find("trigger"), is_with = key_words::index.find("with");
 
     enum class verb : std::uint8_t { none, query, with, explain, fixed };
     enum class callee : std::uint8_t { none, word, quoted, qualified };
@@ -4407,6 +4408,7 @@ private:
         const bool locks = previous_ == is_for && (word == is_share || word == is_key);
         if (role == word_role::changing || locks) {
             current_ = statement_kind::write;  // select into, select for update, with ... delete
+            if (word == is_into && previous_ != is_insert && previous_ != is_merge) on_session_ = true;  // perhaps a temporary table
         } else if (verb_ == verb::with && role == word_role::query && current_ == statement_kind::other) {
             current_ = statement_kind::read;
         }
@@ -9227,6 +9229,8 @@ template <class Runtime>
         throw_failure(error{errc::misuse, "independent() needs connections of its own: set pool_options.reserved", phase::admission});
     return *reserve;
 }
+template <class Runtime>
+using reserve_type = std::remove_reference_t<decltype(reserve_of(std::declval<Runtime&>()))>;
 
 }  // namespace detail
 
@@ -9269,14 +9273,14 @@ public:
     }
     template <class Bound, class Sink>
     auto open_stream(Bound statement, Sink sink, const call_options& o) {
-        using source = detail::borrowed_source<typename Runtime::source>;
+        using source = detail::borrowed_source<detail::reserve_type<Runtime>>;
         using state = detail::stream_state<Runtime, source, Bound, Sink, false>;
         return std::make_unique<state>(*rt_, source{&source_}, std::move(statement), std::move(sink), o, nullptr, rt_);
     }
 
 private:
     std::shared_ptr<Runtime> rt_;
-    typename Runtime::source& source_;
+    detail::reserve_type<Runtime>& source_;
 };
 
 }  // namespace strata::inline STRATA_ABI

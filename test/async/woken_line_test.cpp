@@ -28,7 +28,8 @@ struct parked {
 
 struct crowd {
     explicit crowd(boost::asio::io_context& io, std::size_t number)
-        : end(context_end::of(io.get_executor())), line(std::make_shared<woken_line>(io.get_executor(), end)), all(number) {
+        : end(context_end::of(io.get_executor())), line(std::make_shared<woken_line>(io.get_executor())), all(number) {
+        REQUIRE(&line->context() == end.get());
         const strata::hold guard(end->lock);
         for (parked& p : all) end->keep(p.kept, p.go_on(), line->executor());
     }

@@ -184,7 +184,10 @@ public:
     }
     readiness go_on(error& e) {
         at_work now{*this};
-        luck(2000);
+        if (world().below(2000) == 0) {
+            preparing_ = nullptr;
+            throw std::bad_alloc{};
+        }
         const std::lock_guard guard(server_.lock);
         if (preparing_ == nullptr) {
             world().wrong("nothing is being prepared");

@@ -164,7 +164,10 @@ public:
     }
 
     /// For a waker. Who gets none goes at once, which blocks while another is at work.
-    [[nodiscard]] bool lacks_memory() { return amid_ == 0 && below(2000) == 0; }
+    [[nodiscard]] bool lacks_memory() { return amid_ == 0 && below(2000) == 0 && !somebody_blocks(); }
+    [[nodiscard]] bool somebody_blocks() const {
+        return std::any_of(guests_.begin(), guests_.end(), [](const auto& g) { return !g->yields && g->state != guest::is::idle; });
+    }
     /// The next wait for a connection.
     bool moves(guest& g, strata::waiter& node, multiplexer*& to, strata::time_point& until) {
         if (++g.moves > 1) wrong("it moved twice");
@@ -384,6 +387,8 @@ private:
     /// Its frame goes, midway.
     void abandon(guest& g) {
         if (g.state == guest::is::idle || g.state == guest::is::running || below(40) != 0) return;
+        // It may have to wait for a leader that blocks: a thread of its own, which has none here.
+        if (somebody_blocks()) return;
         ++count_.steps;
         ++count_.abandoned;
         g.state = guest::is::running;

@@ -6,7 +6,6 @@
 #define STRATA_ASYNC_CALLS_HPP
 
 #include <strata/async/batch.hpp>
-#include <strata/async/home.hpp>
 #include <strata/async/start.hpp>
 #include <strata/async/statement.hpp>
 #include <strata/async/stream.hpp>
@@ -16,6 +15,9 @@
 namespace strata::inline STRATA_ABI {
 
 namespace detail {
+
+template <class Runtime>
+class sharing_home;
 
 /// One statement of a session whose type is known: what `async_perform` of such a session does.
 template <class Form, class Session, class Bound, class Sink, class Token, class... Wish>

@@ -11,8 +11,10 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution/outstanding_work.hpp>
 #include <boost/asio/execution_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/prefer.hpp>
 #include <boost/asio/query.hpp>
+#include <boost/asio/steady_timer.hpp>
 
 #include <cstddef>
 #include <memory>
@@ -83,8 +85,11 @@ struct context_end {
         return h;
     }
 
-    /// That of an executor's context.
+    /// That of an executor's context. Made after the services of timers and descriptors, and so ended before them; and only when something
+    /// waits: a context that has them runs its reactor after each handler.
     [[nodiscard]] static std::shared_ptr<context_end> of(const asio::any_io_executor& ex) {
+        const asio::steady_timer timer(ex);
+        const asio::posix::stream_descriptor descriptor(ex);
         return asio::use_service<service>(asio::query(ex, asio::execution::context)).shared;
     }
 

@@ -16,11 +16,12 @@ namespace detail {
 template <class Runtime>
 class reserved_home : public runtime_home<Runtime> {
 public:
+    using source_type = reserve_type<Runtime>;
     explicit reserved_home(std::shared_ptr<Runtime> rt) : runtime_home<Runtime>(std::move(rt)), source_(&reserve_of(this->runtime())) {}
-    [[nodiscard]] auto& source() noexcept { return *source_; }
+    [[nodiscard]] source_type& source() noexcept { return *source_; }
 
 private:
-    typename Runtime::source* source_;
+    source_type* source_;
 };
 
 }  // namespace detail

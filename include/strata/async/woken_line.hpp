@@ -12,6 +12,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/post.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -24,10 +25,20 @@ namespace detail {
 /// The operations stay parked, the context's own, until it is their turn. Guarded by the lock of the context's end.
 class woken_line : public std::enable_shared_from_this<woken_line> {
 public:
-    woken_line(const asio::any_io_executor& ex, std::shared_ptr<context_end> context) : executor_(ex), context_(std::move(context)) {}
+    explicit woken_line(const asio::any_io_executor& ex) : executor_(ex) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-    [[nodiscard]] context_end& context() const noexcept { return *context_; }
+    /// Looked for when the first of them parks; does not throw after that.
+    [[nodiscard]] context_end& context() {
+        context_end* known = known_.load(std::memory_order_acquire);
+        if (known == nullptr) [[unlikely]] {
+            hold guard(finding_);
+            if (context_ == nullptr) context_ = context_end::of(executor_);
+            known = context_.get();
+            known_.store(known, std::memory_order_release);
+        }
+        return *known;
+    }
 
     /// Under the lock, of a context that has not ended.
     void add(parked_operation& p) noexcept {
@@ -76,7 +87,9 @@ private:
     }
 
     const asio::any_io_executor executor_;
-    const std::shared_ptr<context_end> context_;
+    std::atomic<context_end*> known_{nullptr};
+    inline_lock finding_;
+    std::shared_ptr<context_end> context_;
     parked_operation* first_ = nullptr;
     parked_operation* last_ = nullptr;
     std::size_t number_ = 0;

@@ -11,7 +11,6 @@
 #include <strata/core/watch.hpp>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
@@ -61,7 +60,10 @@ public:
     template <class Handler>
     void park(time_point until, Handler&& go_on) {
         hold guard(lock_);
-        if (!timer_) timer_.emplace(line_->executor());
+        if (!timer_) {
+            static_cast<void>(line_->context());
+            timer_.emplace(line_->executor());
+        }
         timer_->expires_at(woken_ ? time_point::min() : until);
         woken_ = false;
         parked_ = true;
@@ -195,8 +197,7 @@ private:
 class asio_world {
 public:
     asio_world(asio::any_io_executor executor, std::shared_ptr<detail::work_threads> workers)
-        : parts_(
-              std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor, end_of(executor))})) {}
+        : parts_(std::make_shared<const parts>(parts{std::move(workers), std::make_shared<detail::woken_line>(executor)})) {}
 
     [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return parts_->woken->executor(); }
     /// Of the operations of this face that were parked.
@@ -212,12 +213,6 @@ private:
         std::shared_ptr<detail::work_threads> workers;
         std::shared_ptr<detail::woken_line> woken;
     };
-    /// Made after the services of timers and descriptors, and so ended before them.
-    [[nodiscard]] static std::shared_ptr<detail::context_end> end_of(const asio::any_io_executor& ex) {
-        const asio::steady_timer timer(ex);
-        const asio::posix::stream_descriptor descriptor(ex);
-        return detail::context_end::of(ex);
-    }
     std::shared_ptr<const parts> parts_;
 };
 

@@ -35,7 +35,7 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {};
+        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)
@@ -105,10 +105,8 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
         if (n.op_->deadline > now && !cancelling_) {
             if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
         } else if (n.yields_ && &n != &me && !n.leaves_) {
-            if (w.full())
-                earliest_ = now;
-            else
-                rouse(n, w);
+            if (w.full() || n.leads_) earliest_ = now;  // before a leader begins to wait the nudge may go to another
+            if (!w.full()) rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);

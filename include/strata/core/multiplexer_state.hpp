@@ -6,6 +6,7 @@
 #include <strata/core/seat.hpp>
 #include <strata/core/shared_link.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -61,6 +62,8 @@ public:
         if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        if (wait_writable_) [[unlikely]]  // the server may want to be read from before it reads on
+            leads_until_ = std::min(leads_until_, add_saturated(steady_now(), std::chrono::milliseconds{5}));
         return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
@@ -93,6 +96,7 @@ private:
     struct spot {
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
+        std::uint64_t key = 0;  // of a statement whose caller has given up
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -169,7 +173,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();

@@ -133,8 +133,12 @@ void multiplexer<Link>::take_answer(time_point now) {
     }
     ++answered_;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
-    if (load() == 1) waited = duration::zero();                        // there are none
-    if (s == nullptr) return;
+    if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
+    if (s == nullptr) {
+        if (first.key != 0 && a.what == shared_answer::is::answered && limits_.apart != nullptr)
+            limits_.apart->judge(first.key, waited, 0, now);
+        return;
+    }
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
         again_.push_back(*s);
@@ -171,7 +175,12 @@ template <class Link>
 void multiplexer<Link>::lose() noexcept {
     const auto fail = [this](seat& s, effect did) {
         s.lost_with_connection_ = did == effect::none;
-        finish(s, link_.lost_error(did));
+        try {
+            finish(s, link_.lost_error(did));
+        } catch (...) {  // no memory for the texts
+            error e{errc::connection_lost, phase::execute, did};
+            finish(s, std::move(e.set_lost()));
+        }
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
@@ -180,7 +189,10 @@ void multiplexer<Link>::lose() noexcept {
         const spot& now = at(answered_);
         const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
         if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
-        fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
+        if (now.who->error_ && !now.who->idempotent_)  // the server has said that it failed: so it was not committed
+            finish(*now.who, std::move(now.who->error_));
+        else
+            fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
     while (seat* const s = queue_.pop()) fail(*s, effect::none);

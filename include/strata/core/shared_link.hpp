@@ -37,7 +37,7 @@ struct shared_answer {
     enum class is : std::uint8_t {
         answered,
         skipped,  ///< not run, for one before it failed
-        stale,    ///< not run, for it must be prepared anew
+        stale,    ///< nothing came of it, for it must be prepared anew, or stood in its neighbours' way: once more, alone
         more,     ///< of a Sync: to be asked for again, whatever else this says holds
         broken,   ///< the connection makes no sense any more
     };

@@ -10,7 +10,8 @@
 // What sharing means. Reads that leave together share one implicit transaction of the server's, which under READ COMMITTED changes nothing
 // that they can see but the transaction's time; so those that ask for it (now(), current_date ...) have one of their own, and all have
 // where the database's default is stricter. Everything else has its own in any case. If a read fails, those behind it, which the server
-// skips, are sent again without their callers noticing.
+// skips, are sent again without their callers noticing; so is one that a deadlock ends, for perhaps only sharing made it one.
+// They keep their locks on tables until the last of them has ended, which only DDL can notice.
 //
 // A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
 // reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.
@@ -32,12 +33,14 @@ struct pipelined_options {
     /// Groups of connections: one for each thread that runs a loop, so that none hands anything to another; 1 to 256. A thread keeps its
     /// group.
     std::size_t groups = 1;
-    std::size_t max_in_flight = 256;   ///< statements on one connection that were sent and not answered; 1 to 65,536
+    std::size_t max_in_flight = 256;   ///< statements and Syncs on one connection that were sent and not answered; 1 to 65,536
     std::size_t max_bytes = 65'536;    ///< of their arguments, about
     std::size_t max_sharing = 64;      ///< reads behind one Sync; 1: each has its own
     std::size_t max_waiting = 10'000;  ///< statements on one connection; beyond them callers are refused with `errc::pool_exhausted`
-    duration slow = std::chrono::milliseconds{5};  ///< a statement that others wait for longer, twice, moves to the pool; zero: none
-    std::size_t max_result = 262'144;              ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
+    /// A statement that others wait for longer, twice, moves to the pool; zero: none. What a loop is busy with meanwhile counts as well:
+    /// where handlers take milliseconds, set it higher than they take.
+    duration slow = std::chrono::milliseconds{5};
+    std::size_t max_result = 262'144;  ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
     duration apart_for =
         std::chrono::seconds{10};  ///< what has moved is tried again after it; each time in a row it is doubled, to 32 times
     /// The user knows that a pooler in between keeps sessions, or knows prepared statements (pgbouncer 1.21 with max_prepared_statements).
@@ -103,6 +106,7 @@ public:
         shared_.renew();
     }
     [[nodiscard]] error rotate(const typename Driver::options& target) {
+        if (error e = Driver::sharing::check(target)) return e;
         if (error e = pool::rotate(target)) return e;
         error e = lent_.rotate(target);
         shared_.renew();
@@ -169,6 +173,9 @@ struct pipelined {
     static_assert(
         requires { requires std::is_same_v<typename Pool::options, pool_options>; },
         "strata: pipelined holds a pool for what cannot share: write pipelined<2, pool<>>");
+    static_assert(
+        !std::is_same_v<Pool, pool<no_lock>>,
+        "strata: pipelined opens its connections behind its callers, which a pool for one thread cannot: write pipelined<2, pool<>>");
     static constexpr auto place = strata::place::source;
     using options = pipelined_options;
     using inner = Pool;

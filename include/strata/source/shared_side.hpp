@@ -181,6 +181,7 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
+
     Pool& pool_;
     fork_guard process_;
     thread_places places_;

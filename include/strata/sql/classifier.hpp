@@ -53,7 +53,7 @@ public:
     [[nodiscard]] constexpr bool neutral() const noexcept { return !differs_; }
     /// All are reads, and all functions are in the list.
     [[nodiscard]] constexpr bool idempotent() const noexcept { return kind() == statement_kind::read && pure_; }
-    /// A function is called that is about its own session.
+    /// A function is called that is about its own session, or a table made by `select into`.
     [[nodiscard]] constexpr bool on_session() const noexcept { return on_session_; }
 
 private:
@@ -61,10 +61,11 @@ private:
                                  is_atomic = key_words::index.find("atomic"), is_begin = key_words::index.find("begin"),
                                  is_case = key_words::index.find("case"), is_create = key_words::index.find("create"),
                                  is_end = key_words::index.find("end"), is_filter = key_words::index.find("filter"),
-                                 is_for = key_words::index.find("for"), is_key = key_words::index.find("key"),
-                                 is_over = key_words::index.find("over"), is_share = key_words::index.find("share"),
-                                 is_transaction = key_words::index.find("transaction"), is_trigger = key_words::index.find("trigger"),
-                                 is_with = key_words::index.find("with");
+                                 is_for = key_words::index.find("for"), is_insert = key_words::index.find("insert"),
+                                 is_into = key_words::index.find("into"), is_key = key_words::index.find("key"),
+                                 is_merge = key_words::index.find("merge"), is_over = key_words::index.find("over"),
+                                 is_share = key_words::index.find("share"), is_transaction = key_words::index.find("transaction"),
+                                 is_trigger = key_words::index.find("trigger"), is_with = key_words::index.find("with");
 
     enum class verb : std::uint8_t { none, query, with, explain, fixed };
     enum class callee : std::uint8_t { none, word, quoted, qualified };
@@ -169,6 +170,7 @@ private:
         const bool locks = previous_ == is_for && (word == is_share || word == is_key);
         if (role == word_role::changing || locks) {
             current_ = statement_kind::write;  // select into, select for update, with ... delete
+            if (word == is_into && previous_ != is_insert && previous_ != is_merge) on_session_ = true;  // perhaps a temporary table
         } else if (verb_ == verb::with && role == word_role::query && current_ == statement_kind::other) {
             current_ = statement_kind::read;
         }

@@ -23,7 +23,7 @@ struct descriptor {
     statement_kind kind = statement_kind::other;
     bool idempotent = false;       ///< by the text; the user may have said so of a bound statement
     std::uint16_t statements = 0;  ///< how many the text holds
-    bool on_session = false;       ///< of a literal: it calls a function that sets something for its session, or asks about it
+    bool on_session = false;       ///< of a literal: it may leave something in its session, or asks about it
 
     [[nodiscard]] constexpr std::string_view text_for(dialect d) const noexcept {
         return d == dialect::postgres ? postgres_text : sqlite_text;

@@ -101,7 +101,8 @@ struct postgres_options {
 
     /// True: the server is told as well how long a statement may take, by `statement_timeout`, for a client that dies cannot cancel. It is
     /// the time to the call's deadline, rounded up to a power of two of milliseconds and sent only when that changes, which takes a round
-    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody.
+    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody, nor for statements that share a connection
+    /// (`pipelined`): for those put a `statement_timeout` into `connection`.
     bool limit_on_server = false;
 
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.
@@ -6354,7 +6355,7 @@ struct shared_answer {
     enum class is : std::uint8_t {
         answered,
         skipped,  ///< not run, for one before it failed
-        stale,    ///< not run, for it must be prepared anew
+        stale,    ///< nothing came of it, for it must be prepared anew, or stood in its neighbours' way: once more, alone
         more,     ///< of a Sync: to be asked for again, whatever else this says holds
         broken,   ///< the connection makes no sense any more
     };
@@ -6460,6 +6461,8 @@ public:
         if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        if (wait_writable_) [[unlikely]]  // the server may want to be read from before it reads on
+            leads_until_ = std::min(leads_until_, add_saturated(steady_now(), std::chrono::milliseconds{5}));
         return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
@@ -6492,6 +6495,7 @@ private:
     struct spot {
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
+        std::uint64_t key = 0;  // of a statement whose caller has given up
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -6568,7 +6572,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();
@@ -6653,7 +6657,7 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {};
+        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)
@@ -6723,10 +6727,8 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
         if (n.op_->deadline > now && !cancelling_) {
             if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
         } else if (n.yields_ && &n != &me && !n.leaves_) {
-            if (w.full())
-                earliest_ = now;
-            else
-                rouse(n, w);
+            if (w.full() || n.leads_) earliest_ = now;  // before a leader begins to wait the nudge may go to another
+            if (!w.full()) rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
@@ -6884,8 +6886,12 @@ void multiplexer<Link>::take_answer(time_point now) {
     }
     ++answered_;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
-    if (load() == 1) waited = duration::zero();                        // there are none
-    if (s == nullptr) return;
+    if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
+    if (s == nullptr) {
+        if (first.key != 0 && a.what == shared_answer::is::answered && limits_.apart != nullptr)
+            limits_.apart->judge(first.key, waited, 0, now);
+        return;
+    }
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
         again_.push_back(*s);
@@ -6922,7 +6928,12 @@ template <class Link>
 void multiplexer<Link>::lose() noexcept {
     const auto fail = [this](seat& s, effect did) {
         s.lost_with_connection_ = did == effect::none;
-        finish(s, link_.lost_error(did));
+        try {
+            finish(s, link_.lost_error(did));
+        } catch (...) {  // no memory for the texts
+            error e{errc::connection_lost, phase::execute, did};
+            finish(s, std::move(e.set_lost()));
+        }
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
@@ -6931,7 +6942,10 @@ void multiplexer<Link>::lose() noexcept {
         const spot& now = at(answered_);
         const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
         if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
-        fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
+        if (now.who->error_ && !now.who->idempotent_)  // the server has said that it failed: so it was not committed
+            finish(*now.who, std::move(now.who->error_));
+        else
+            fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
     while (seat* const s = queue_.pop()) fail(*s, effect::none);
@@ -7328,6 +7342,8 @@ inline void postgres_shared_link::take(call* listener, shared_answer& a) {
         if (code == "26000" || (code == "0A000" && a.failed.message().find("cached plan") != std::string::npos)) {
             want(*listener);
             stale_.push_back(key_);
+            a.what = is::stale;
+        } else if (code == "40P01" && listener->only_reads) {  // alone it holds none of the locks of those before it
             a.what = is::stale;
         }
     } else {

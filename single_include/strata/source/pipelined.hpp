@@ -340,7 +340,7 @@ struct shared_answer {
     enum class is : std::uint8_t {
         answered,
         skipped,  ///< not run, for one before it failed
-        stale,    ///< not run, for it must be prepared anew
+        stale,    ///< nothing came of it, for it must be prepared anew, or stood in its neighbours' way: once more, alone
         more,     ///< of a Sync: to be asked for again, whatever else this says holds
         broken,   ///< the connection makes no sense any more
     };
@@ -446,6 +446,8 @@ public:
         if (leader_ != &s) [[unlikely]]  // it ended, or was relieved, before it began to wait: the nudge may have gone to another
             return {descriptor_, wait_writable_, time_point::min()};
         leads_until_ = earliest_ < wait_until_ ? earliest_ : wait_until_;
+        if (wait_writable_) [[unlikely]]  // the server may want to be read from before it reads on
+            leads_until_ = std::min(leads_until_, add_saturated(steady_now(), std::chrono::milliseconds{5}));
         return {descriptor_, wait_writable_, leads_until_};
     }
     /// Until when one who does not lead waits by himself: the leader looks after those whose time ends after his wait.
@@ -478,6 +480,7 @@ private:
     struct spot {
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
+        std::uint64_t key = 0;  // of a statement whose caller has given up
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -554,7 +557,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind}; }
+    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();
@@ -639,7 +642,7 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {};
+        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)
@@ -709,10 +712,8 @@ void multiplexer<Link>::look_after(const seat& me, wakes& w) noexcept {
         if (n.op_->deadline > now && !cancelling_) {
             if (n.op_->deadline < earliest_) earliest_ = n.op_->deadline;
         } else if (n.yields_ && &n != &me && !n.leaves_) {
-            if (w.full())
-                earliest_ = now;
-            else
-                rouse(n, w);
+            if (w.full() || n.leads_) earliest_ = now;  // before a leader begins to wait the nudge may go to another
+            if (!w.full()) rouse(n, w);
         }
     };
     for (seat* n = queue_.first(); n != nullptr; n = seat_list::after(*n)) look(*n);
@@ -870,8 +871,12 @@ void multiplexer<Link>::take_answer(time_point now) {
     }
     ++answered_;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
-    if (load() == 1) waited = duration::zero();                        // there are none
-    if (s == nullptr) return;
+    if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
+    if (s == nullptr) {
+        if (first.key != 0 && a.what == shared_answer::is::answered && limits_.apart != nullptr)
+            limits_.apart->judge(first.key, waited, 0, now);
+        return;
+    }
     if (a.what == shared_answer::is::skipped || (a.what == shared_answer::is::stale && !std::exchange(s->renewed_, true))) {
         s->alone_ = true;
         again_.push_back(*s);
@@ -908,7 +913,12 @@ template <class Link>
 void multiplexer<Link>::lose() noexcept {
     const auto fail = [this](seat& s, effect did) {
         s.lost_with_connection_ = did == effect::none;
-        finish(s, link_.lost_error(did));
+        try {
+            finish(s, link_.lost_error(did));
+        } catch (...) {  // no memory for the texts
+            error e{errc::connection_lost, phase::execute, did};
+            finish(s, std::move(e.set_lost()));
+        }
     };
     preparing_for_ = nullptr;
     held_ = unsent_ = false;
@@ -917,7 +927,10 @@ void multiplexer<Link>::lose() noexcept {
         const spot& now = at(answered_);
         const bool has_sync = answered_ + 1 != sent_end_;  // but for a write whose Sync threw
         if (now.who == nullptr || (now.kind == what::statement && !now.who->idempotent_ && has_sync)) continue;
-        fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
+        if (now.who->error_ && !now.who->idempotent_)  // the server has said that it failed: so it was not committed
+            finish(*now.who, std::move(now.who->error_));
+        else
+            fail(*now.who, now.who->idempotent_ ? effect::none : effect::unknown);
     }
     while (seat* const s = again_.pop()) fail(*s, effect::none);
     while (seat* const s = queue_.pop()) fail(*s, effect::none);
@@ -1500,6 +1513,7 @@ private:
         until = std::min(time_point{op.deadline}, add_saturated(steady_now(), max_wait_));
         return a == acquired::wait;
     }
+
     Pool& pool_;
     fork_guard process_;
     thread_places places_;
@@ -1531,7 +1545,8 @@ private:
 // What sharing means. Reads that leave together share one implicit transaction of the server's, which under READ COMMITTED changes nothing
 // that they can see but the transaction's time; so those that ask for it (now(), current_date ...) have one of their own, and all have
 // where the database's default is stricter. Everything else has its own in any case. If a read fails, those behind it, which the server
-// skips, are sent again without their callers noticing.
+// skips, are sent again without their callers noticing; so is one that a deadlock ends, for perhaps only sharing made it one.
+// They keep their locks on tables until the last of them has ended, which only DDL can notice.
 //
 // A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
 // reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.
@@ -1548,12 +1563,14 @@ struct pipelined_options {
     /// Groups of connections: one for each thread that runs a loop, so that none hands anything to another; 1 to 256. A thread keeps its
     /// group.
     std::size_t groups = 1;
-    std::size_t max_in_flight = 256;   ///< statements on one connection that were sent and not answered; 1 to 65,536
+    std::size_t max_in_flight = 256;   ///< statements and Syncs on one connection that were sent and not answered; 1 to 65,536
     std::size_t max_bytes = 65'536;    ///< of their arguments, about
     std::size_t max_sharing = 64;      ///< reads behind one Sync; 1: each has its own
     std::size_t max_waiting = 10'000;  ///< statements on one connection; beyond them callers are refused with `errc::pool_exhausted`
-    duration slow = std::chrono::milliseconds{5};  ///< a statement that others wait for longer, twice, moves to the pool; zero: none
-    std::size_t max_result = 262'144;              ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
+    /// A statement that others wait for longer, twice, moves to the pool; zero: none. What a loop is busy with meanwhile counts as well:
+    /// where handlers take milliseconds, set it higher than they take.
+    duration slow = std::chrono::milliseconds{5};
+    std::size_t max_result = 262'144;  ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
     duration apart_for =
         std::chrono::seconds{10};  ///< what has moved is tried again after it; each time in a row it is doubled, to 32 times
     /// The user knows that a pooler in between keeps sessions, or knows prepared statements (pgbouncer 1.21 with max_prepared_statements).
@@ -1619,6 +1636,7 @@ public:
         shared_.renew();
     }
     [[nodiscard]] error rotate(const typename Driver::options& target) {
+        if (error e = Driver::sharing::check(target)) return e;
         if (error e = pool::rotate(target)) return e;
         error e = lent_.rotate(target);
         shared_.renew();
@@ -1685,6 +1703,9 @@ struct pipelined {
     static_assert(
         requires { requires std::is_same_v<typename Pool::options, pool_options>; },
         "strata: pipelined holds a pool for what cannot share: write pipelined<2, pool<>>");
+    static_assert(
+        !std::is_same_v<Pool, pool<no_lock>>,
+        "strata: pipelined opens its connections behind its callers, which a pool for one thread cannot: write pipelined<2, pool<>>");
     static constexpr auto place = strata::place::source;
     using options = pipelined_options;
     using inner = Pool;

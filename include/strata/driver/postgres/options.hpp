@@ -75,7 +75,8 @@ struct postgres_options {
 
     /// True: the server is told as well how long a statement may take, by `statement_timeout`, for a client that dies cannot cancel. It is
     /// the time to the call's deadline, rounded up to a power of two of milliseconds and sent only when that changes, which takes a round
-    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody.
+    /// trip. Not behind a pooler (`prepare = false`), where a session belongs to nobody, nor for statements that share a connection
+    /// (`pipelined`): for those put a `statement_timeout` into `connection`.
     bool limit_on_server = false;
 
     /// If not empty, the only hosts that may be connected to: exact names, or `*.suffix`. Held against what libpq has parsed.

@@ -244,6 +244,8 @@ inline void postgres_shared_link::take(call* listener, shared_answer& a) {
             want(*listener);
             stale_.push_back(key_);
             a.what = is::stale;
+        } else if (code == "40P01" && listener->only_reads) {  // alone it holds none of the locks of those before it
+            a.what = is::stale;
         }
     } else {
         a.failed.set(phase::result).set(wrote ? effect::applied : effect::none);
