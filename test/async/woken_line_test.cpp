@@ -91,7 +91,7 @@ TEST_CASE("memory for an operation is aligned as its handler wants it", "[block_
 
 TEST_CASE("who holds a waker longer than its operation keeps no executor", "[woken_line]") {
     boost::asio::io_context io;
-    auto line = std::make_shared<woken_line>(io.get_executor(), context_end::of(io.get_executor()));
+    auto line = std::make_shared<woken_line>(io.get_executor());
     asio_waker* const w = new asio_waker(line);
     strata::wake_call late(nullptr, w);
     w->detach();
