@@ -650,6 +650,7 @@ public:
         {
             hold guard(lock_);
             timer_.reset();
+            line_.reset();  // with an executor that must not outlive its context
         }
         release();
     }
@@ -659,7 +660,7 @@ private:
     ~asio_waker() = default;
 
     inline_lock lock_;
-    const std::shared_ptr<woken_line> line_;
+    std::shared_ptr<woken_line> line_;  // until the operation ends
     std::optional<asio::steady_timer> timer_;
     parked_operation kept_;
     std::shared_ptr<io_watch> watch_;  // while it waits for a descriptor
@@ -808,6 +809,7 @@ public:
         hold guard(context_->lock);
         context_->unlink(*this);
         let_go();
+        face_.reset();  // as at the end of its context, which may come in the next moment
     }
 
     /// What lies in the place; null at first.

@@ -1,6 +1,7 @@
 // Parked operations that were woken: each goes on once, by any thread of the context, or ends with the context.
 #include <strata/async/block_cache.hpp>
 #include <strata/async/woken_line.hpp>
+#include <strata/async/world.hpp>
 
 #include <support/catch.hpp>
 
@@ -86,4 +87,14 @@ TEST_CASE("memory for an operation is aligned as its handler wants it", "[block_
         a.deallocate(one, 1);
         a.deallocate(other, 1);
     }
+}
+
+TEST_CASE("who holds a waker longer than its operation keeps no executor", "[woken_line]") {
+    boost::asio::io_context io;
+    auto line = std::make_shared<woken_line>(io.get_executor());
+    asio_waker* const w = new asio_waker(line);
+    strata::wake_call late(nullptr, w);
+    w->detach();
+    CHECK(line.use_count() == 1);
+    late();
 }

@@ -54,6 +54,7 @@ public:
         hold guard(context_->lock);
         context_->unlink(*this);
         let_go();
+        face_.reset();  // as at the end of its context, which may come in the next moment
     }
 
     /// What lies in the place; null at first.

@@ -98,6 +98,7 @@ public:
         {
             hold guard(lock_);
             timer_.reset();
+            line_.reset();  // with an executor that must not outlive its context
         }
         release();
     }
@@ -107,7 +108,7 @@ private:
     ~asio_waker() = default;
 
     inline_lock lock_;
-    const std::shared_ptr<woken_line> line_;
+    std::shared_ptr<woken_line> line_;  // until the operation ends
     std::optional<asio::steady_timer> timer_;
     parked_operation kept_;
     std::shared_ptr<io_watch> watch_;  // while it waits for a descriptor
