@@ -35,7 +35,8 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
+        spot& its = at(s.number_);
+        its = {nullptr, what::dropped, s.call_->key(), its.bytes};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)

@@ -97,6 +97,7 @@ private:
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
         std::uint64_t key = 0;  // of a statement whose caller has given up
+        std::size_t bytes = 0;  // of its arguments
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -173,7 +174,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
+    void note(seat* who, what kind, std::size_t bytes = 0) noexcept { at(sent_end_++) = {who, kind, 0, bytes}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();
@@ -208,7 +209,7 @@ private:
     seat_list again_;         // skipped by the server
     std::vector<spot> sent_;  // a ring
     std::uint64_t answered_ = 0, sent_end_ = 0;
-    std::size_t bytes_ = 0;   // of arguments, since nothing was under way
+    std::size_t bytes_ = 0;   // of the arguments of what is under way
     std::size_t shared_ = 0;  // reads that were sent since the last Sync
     seat* preparing_for_ = nullptr;
     time_point heard_at_{};  // when the last answers came, or else the first of those was sent that wait

@@ -37,7 +37,7 @@ void multiplexer<Link>::send_queue() {
                 queue_.remove(*s);
                 s->at_ = seat::at::sent;
                 s->number_ = sent_end_;
-                note(s, what::statement);
+                note(s, what::statement, static_cast<std::size_t>(bytes));
                 any = true;
                 if (shares)
                     ++shared_;
@@ -98,7 +98,6 @@ void multiplexer<Link>::take_answers() {
     if (in_flight() != 0 && !link_.is_broken() && link_.has_answer()) heard_at_ = now;
     while (in_flight() != 0 && !link_.is_broken() && !lost_ && link_.has_answer())
         at(answered_).kind == what::sync ? take_sync() : take_answer(now);
-    if (in_flight() == 0) bytes_ = 0;
     for (seat* last = again_.last(); last != nullptr; last = again_.last()) {
         again_.remove(*last);
         last->at_ = seat::at::queued;
@@ -132,6 +131,7 @@ void multiplexer<Link>::take_answer(time_point now) {
         return;
     }
     ++answered_;
+    bytes_ -= first.bytes;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
     if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
     if (s == nullptr) {

@@ -6496,6 +6496,7 @@ private:
         seat* who = nullptr;  // of a Sync: whose statement it commits
         what kind = what::dropped;
         std::uint64_t key = 0;  // of a statement whose caller has given up
+        std::size_t bytes = 0;  // of its arguments
     };
     /// Wakes some, once the lock has gone. Empty when it ends; nothing is made before it is needed.
     class wakes {
@@ -6572,7 +6573,7 @@ private:
     [[nodiscard]] bool look_before_first();
     [[nodiscard]] readiness make_ready(seat& s, error& e);
     void sync(seat* whose);
-    void note(seat* who, what kind) noexcept { at(sent_end_++) = {who, kind, 0}; }
+    void note(seat* who, what kind, std::size_t bytes = 0) noexcept { at(sent_end_++) = {who, kind, 0, bytes}; }
     void make_room_in_ring();
     void flush() { unsent_ = !link_.flush(); }
     void take_answers();
@@ -6607,7 +6608,7 @@ private:
     seat_list again_;         // skipped by the server
     std::vector<spot> sent_;  // a ring
     std::uint64_t answered_ = 0, sent_end_ = 0;
-    std::size_t bytes_ = 0;   // of arguments, since nothing was under way
+    std::size_t bytes_ = 0;   // of the arguments of what is under way
     std::size_t shared_ = 0;  // reads that were sent since the last Sync
     seat* preparing_for_ = nullptr;
     time_point heard_at_{};  // when the last answers came, or else the first of those was sent that wait
@@ -6657,7 +6658,8 @@ bool multiplexer<Link>::let_go(seat& s) {
         queue_.remove(s);
         held_ = false;  // perhaps it was the one that had to wait
     } else {
-        at(s.number_) = {nullptr, what::dropped, s.call_->key()};
+        spot& its = at(s.number_);
+        its = {nullptr, what::dropped, s.call_->key(), its.bytes};
         if (!s.idempotent_) {
             did = effect::unknown;
             for (std::uint64_t n = s.number_; n != sent_end_; ++n)
@@ -6790,7 +6792,7 @@ void multiplexer<Link>::send_queue() {
                 queue_.remove(*s);
                 s->at_ = seat::at::sent;
                 s->number_ = sent_end_;
-                note(s, what::statement);
+                note(s, what::statement, static_cast<std::size_t>(bytes));
                 any = true;
                 if (shares)
                     ++shared_;
@@ -6851,7 +6853,6 @@ void multiplexer<Link>::take_answers() {
     if (in_flight() != 0 && !link_.is_broken() && link_.has_answer()) heard_at_ = now;
     while (in_flight() != 0 && !link_.is_broken() && !lost_ && link_.has_answer())
         at(answered_).kind == what::sync ? take_sync() : take_answer(now);
-    if (in_flight() == 0) bytes_ = 0;
     for (seat* last = again_.last(); last != nullptr; last = again_.last()) {
         again_.remove(*last);
         last->at_ = seat::at::queued;
@@ -6885,6 +6886,7 @@ void multiplexer<Link>::take_answer(time_point now) {
         return;
     }
     ++answered_;
+    bytes_ -= first.bytes;
     duration waited = std::exchange(kept_waiting_, duration::zero());  // the others, for the first of what came
     if (load() == (s != nullptr ? 1 : 0)) waited = duration::zero();   // there are none
     if (s == nullptr) {
