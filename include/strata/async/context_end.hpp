@@ -69,7 +69,8 @@ struct context_end {
 
     /// Owns the operation until it is taken, or destroys it when the context ends; and the context does not run out of work meanwhile.
     void keep(parked_operation& p, hop&& go_on, const asio::any_io_executor& ex) {
-        if (parked_++ == 0) work_.emplace(asio::prefer(ex, asio::execution::outstanding_work.tracked));
+        if (parked_ == 0) work_.emplace(asio::prefer(ex, asio::execution::outstanding_work.tracked));
+        ++parked_;
         p.go_on.emplace(std::move(go_on));
         p.previous = nullptr;
         p.next = first_parked_;

@@ -16,8 +16,8 @@
 // A caller's deadline or cancel abandons his answer: the server is not told, and his neighbours do not notice. When a connection is lost,
 // reads that were under way are sent once more, on another one; of a write that was sent and not answered `effect::unknown` is told.
 //
-// Whoever waits for the connection reads for all who share it. So a row type's own code may run on another caller's thread; and loops whose
-// statements share (`groups`) must all go on running while any of them waits.
+// Whoever waits for the connection reads for all who share it. So a row type's own code may run on another caller's thread, and must not
+// ask the database itself; and loops whose statements share (`groups`) must all go on running while any of them waits.
 #ifndef STRATA_SOURCE_PIPELINED_HPP
 #define STRATA_SOURCE_PIPELINED_HPP
 
@@ -41,8 +41,8 @@ struct pipelined_options {
     /// where handlers take milliseconds, set it higher than they take.
     duration slow = std::chrono::milliseconds{5};
     std::size_t max_result = 262'144;  ///< bytes of a result, about; what brings more moves to the pool; 0: nothing does
-    duration apart_for =
-        std::chrono::seconds{10};  ///< what has moved is tried again after it; each time in a row it is doubled, to 32 times
+    /// What has moved is tried again after it; each time in a row it is doubled, to 32 times.
+    duration apart_for = std::chrono::seconds{10};
     /// The user knows that a pooler in between keeps sessions, or knows prepared statements (pgbouncer 1.21 with max_prepared_statements).
     bool through_pooler = false;
 
