@@ -604,6 +604,12 @@ namespace detail {
     return line;
 }
 
+/// Of a server's error: it does not know the prepared statement any more, or the columns of its result have changed.
+[[nodiscard]] STRATA_COLD inline bool tells_stale_plan(const error& e) {
+    const std::string& code = e.texts().native_code;
+    return code == "26000" || (code == "0A000" && e.message().find("cached plan") != std::string::npos);
+}
+
 /// The connection broke, or libpq itself failed. libpq's sentences show no secret.
 [[nodiscard]] STRATA_COLD inline error make_connection_error(PGconn* c, errc code, phase at, effect did) {
     std::string text = c != nullptr ? one_line(::PQerrorMessage(c)) : "no memory for a connection";
@@ -4922,9 +4928,7 @@ protected:
     /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
     [[nodiscard]] STRATA_COLD bool is_stale() {
         if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
-        const std::string& code = error_.texts().native_code;
-        const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);
-        if (!stale) return false;
+        if (!tells_stale_plan(error_)) return false;
         renewed_ = true;
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;
@@ -5385,8 +5389,7 @@ private:
     /// A prepared statement that the server does not know any more, or whose columns have changed: prepared anew, once.
     [[nodiscard]] bool is_stale(const error& e, const spot& s) {
         postgres_flown& i = *s.item;
-        const std::string& code = e.texts().native_code;
-        const bool stale = code == "26000" || (code == "0A000" && e.message().find("cached plan") != std::string::npos);
+        const bool stale = tells_stale_plan(e);
         if (!stale || was_in_transaction_ || i.entry == nullptr || (i.renewed && i.round != renewed_in_)) return false;
         if (!std::exchange(i.renewed, true)) {
             renewed_in_ = round_;
@@ -7340,12 +7343,12 @@ inline void postgres_shared_link::take(call* listener, shared_answer& a) {
     if (!a.failed) [[likely]]
         return;
     if (on_server) {
-        const std::string& code = a.failed.texts().native_code;
-        if (code == "26000" || (code == "0A000" && a.failed.message().find("cached plan") != std::string::npos)) {
+        if (tells_stale_plan(a.failed)) {
             want(*listener);
             stale_.push_back(key_);
             a.what = is::stale;
-        } else if (code == "40P01" && listener->only_reads) {  // alone it holds none of the locks of those before it
+        } else if (a.failed.texts().native_code == "40P01" &&
+                   listener->only_reads) {  // alone it holds none of the locks of those before it
             a.what = is::stale;
         }
     } else {

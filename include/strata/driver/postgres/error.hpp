@@ -212,6 +212,12 @@ namespace detail {
     return line;
 }
 
+/// Of a server's error: it does not know the prepared statement any more, or the columns of its result have changed.
+[[nodiscard]] STRATA_COLD inline bool tells_stale_plan(const error& e) {
+    const std::string& code = e.texts().native_code;
+    return code == "26000" || (code == "0A000" && e.message().find("cached plan") != std::string::npos);
+}
+
 /// The connection broke, or libpq itself failed. libpq's sentences show no secret.
 [[nodiscard]] STRATA_COLD inline error make_connection_error(PGconn* c, errc code, phase at, effect did) {
     std::string text = c != nullptr ? one_line(::PQerrorMessage(c)) : "no memory for a connection";

@@ -309,8 +309,7 @@ private:
     /// A prepared statement that the server does not know any more, or whose columns have changed: prepared anew, once.
     [[nodiscard]] bool is_stale(const error& e, const spot& s) {
         postgres_flown& i = *s.item;
-        const std::string& code = e.texts().native_code;
-        const bool stale = code == "26000" || (code == "0A000" && e.message().find("cached plan") != std::string::npos);
+        const bool stale = tells_stale_plan(e);
         if (!stale || was_in_transaction_ || i.entry == nullptr || (i.renewed && i.round != renewed_in_)) return false;
         if (!std::exchange(i.renewed, true)) {
             renewed_in_ = round_;

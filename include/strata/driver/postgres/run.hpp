@@ -188,9 +188,7 @@ protected:
     /// A stale statement of the server's: forgotten, so that the next try prepares it anew. True when that may happen at once.
     [[nodiscard]] STRATA_COLD bool is_stale() {
         if (entry_ == nullptr || renewed_ || was_in_transaction_ || !failed_on_server_ || connection_.lost_) return false;
-        const std::string& code = error_.texts().native_code;
-        const bool stale = code == "26000" || (code == "0A000" && error_.message().find("cached plan") != std::string::npos);
-        if (!stale) return false;
+        if (!tells_stale_plan(error_)) return false;
         renewed_ = true;
         connection_.statements_.forget(entry_->key);
         entry_ = nullptr;

@@ -239,12 +239,12 @@ inline void postgres_shared_link::take(call* listener, shared_answer& a) {
     if (!a.failed) [[likely]]
         return;
     if (on_server) {
-        const std::string& code = a.failed.texts().native_code;
-        if (code == "26000" || (code == "0A000" && a.failed.message().find("cached plan") != std::string::npos)) {
+        if (tells_stale_plan(a.failed)) {
             want(*listener);
             stale_.push_back(key_);
             a.what = is::stale;
-        } else if (code == "40P01" && listener->only_reads) {  // alone it holds none of the locks of those before it
+        } else if (a.failed.texts().native_code == "40P01" &&
+                   listener->only_reads) {  // alone it holds none of the locks of those before it
             a.what = is::stale;
         }
     } else {
