@@ -3342,12 +3342,13 @@ private:
     bool changed_session_ = false;
     bool locked_ = false;                // an attempt that escalates holds an advisory lock
     bool busy_ = false;                  // a stream stands on the connection
+    bool streamed_ = false;              // libpq may still give rows one by one
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = locked_ = changed_session_ = farewell_ = false;
+    lost_ = busy_ = streamed_ = locked_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;
@@ -4859,7 +4860,8 @@ protected:
             if (!connection_.lost_) error_.set(errc::invalid_statement).set(health::good);
             return false;
         }
-        if (one_by_one) ::PQsetSingleRowMode(db);
+        if (one_by_one) [[unlikely]]
+            connection_.streamed_ = ::PQsetSingleRowMode(db) != 0;
         if (flown_ != flown::alone && ::PQpipelineSync(db) == 0) [[unlikely]]
             connection_.lost_ = true;
         under_way_ = connection_.busy_ = true;
@@ -5316,7 +5318,10 @@ private:
             static_cast<void>(argument_refused(r.number, r.why, r.type));
             return fail(s, std::exchange(error_, {})), false;
         }
-        if (sent_.empty() && ::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+        if (sent_.empty()) {
+            if (::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+            if (std::exchange(connection_.streamed_, false)) sync();  // the first thing in a pipeline is still read row by row
+        }
         if (connection_.lost_ || !postgres_run::send(false)) {
             error e = std::exchange(error_, {});
             if (!e) e = connection_.lost_error(phase::execute, effect::none);

@@ -55,6 +55,19 @@ TEST_CASE("a pipeline's results are a tuple", "[postgres][pipeline]") {
     CHECK(b.db.connections().opened == 1);
 }
 
+TEST_CASE("a pipeline runs right behind a stream", "[postgres][pipeline]") {
+    bank<> b{3, 1, nullptr};
+    for (int again = 0; again < 3; ++again) {
+        const auto [all, two] = b.db.pipeline(strata::all<std::int64_t>(ids()), strata::one<account>(find(2)));
+        CHECK(all == std::vector<std::int64_t>{1, 2, 3});
+        CHECK(two.owner == "owner-2");
+        std::int64_t sum = 0;
+        for (const std::int64_t id : b.db.rows<std::int64_t>(ids())) sum += id;
+        CHECK(sum == 6);
+    }
+    CHECK(b.db.connections().opened == 1);
+}
+
 TEST_CASE("a statement that fails, at each position, leaves the others' results right", "[postgres][pipeline]") {
     auto* const change = GENERATE(static_cast<change_of_options>(nullptr), &without_prepare, &small_cache);
     bank<> b{5, 1, change};

@@ -239,12 +239,13 @@ private:
     bool changed_session_ = false;
     bool locked_ = false;                // an attempt that escalates holds an advisory lock
     bool busy_ = false;                  // a stream stands on the connection
+    bool streamed_ = false;              // libpq may still give rows one by one
     bool began_in_transaction_ = false;  // what `control_step` does
 };
 
 STRATA_COLD inline void postgres_connection::install(const postgres_options& o, bool owned) {
     owned_ = owned;
-    lost_ = busy_ = locked_ = changed_session_ = farewell_ = false;
+    lost_ = busy_ = streamed_ = locked_ = changed_session_ = farewell_ = false;
     prepares_ = o.prepare;
     cancel_grace_ = o.cancel_grace;
     finish_limit_ = o.finish_limit;

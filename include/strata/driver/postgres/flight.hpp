@@ -236,7 +236,10 @@ private:
             static_cast<void>(argument_refused(r.number, r.why, r.type));
             return fail(s, std::exchange(error_, {})), false;
         }
-        if (sent_.empty() && ::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+        if (sent_.empty()) {
+            if (::PQenterPipelineMode(connection_.db_) == 0) connection_.lost_ = true;
+            if (std::exchange(connection_.streamed_, false)) sync();  // the first thing in a pipeline is still read row by row
+        }
         if (connection_.lost_ || !postgres_run::send(false)) {
             error e = std::exchange(error_, {});
             if (!e) e = connection_.lost_error(phase::execute, effect::none);

@@ -119,7 +119,8 @@ protected:
             if (!connection_.lost_) error_.set(errc::invalid_statement).set(health::good);
             return false;
         }
-        if (one_by_one) ::PQsetSingleRowMode(db);
+        if (one_by_one) [[unlikely]]
+            connection_.streamed_ = ::PQsetSingleRowMode(db) != 0;
         if (flown_ != flown::alone && ::PQpipelineSync(db) == 0) [[unlikely]]
             connection_.lost_ = true;
         under_way_ = connection_.busy_ = true;
